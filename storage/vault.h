@@ -1,0 +1,131 @@
+#ifndef PNGW_STORAGE_VAULT_H
+#define PNGW_STORAGE_VAULT_H
+
+/*
+ * The vault: a small encrypted store for the secrets of a PN GW or a PNE. Callers ask for records,
+ * never for rows: no SQL, file name or cipher leaves this header.
+ *
+ * A record is (kind, owner, item) -> content. owner is most often an Entity ID, item tells several
+ * records of one owner apart (a key index, a message id) and may be empty. Names are kept only as
+ * keyed hashes; content, names, kind and sequence are authenticated together.
+ *
+ * Writes are batches. A batch is atomic: all of it or nothing. vault_submit() queues, vault_flush()
+ * makes everything queued durable in one commit and then tells each submitter; a reader sees only
+ * what is durable. The owner calls vault_flush() once per turn of its event loop. One thread.
+ */
+
+#include <stdint.h>
+
+#include "protocol/bytes.h"
+#include "protocol/secret.h"
+
+struct vault;
+struct vault_batch;
+
+/* Stable numbers, part of the file format: never reused. */
+enum vault_kind {
+	VAULT_IDENTITY = 1,      /* what this device knows of itself and its owner */
+	VAULT_TEMPORARY_KEY = 2, /* owner: PNE */
+	VAULT_EUKEY = 3,         /* owner: entity, item: key index */
+	VAULT_USER = 4,          /* a PNE's installed User ID and hash of user-password */
+	VAULT_ANSWER = 5,        /* item: message id; what was answered to it */
+	VAULT_PNE = 6,           /* owner: PNE; whose it is */
+	VAULT_DELIVERY = 7,      /* owner: PNE, item: key index; a report the server has not had */
+	VAULT_PROCEDURE = 8,     /* item: procedure; one that is under way */
+};
+
+/* Largest content, owner and item in bytes. */
+#define VAULT_CONTENT_MAX 20000
+#define VAULT_OWNER_MAX 64
+#define VAULT_ITEM_MAX 64
+
+/*
+ * Where the vault is and what opens it. The key file holds 64 hex digits and is 0600 or stricter;
+ * create makes vault and key file when neither is there (never one without the other).
+ */
+struct vault_options {
+	const char *path;
+	const char *key_file;
+	bool create;
+};
+
+/* Positive outcomes. */
+enum {
+	VAULT_ABSENT = 1,   /* no such record */
+	VAULT_DAMAGED = 2,  /* the record, or the file, does not open: wrong key or altered */
+	VAULT_NEWER = 3,    /* the file's schema is newer than this program; it was not touched */
+	VAULT_KEY_FILE = 4, /* the key file is missing, malformed, or readable by others */
+	VAULT_LOCKED = 5,   /* another process has it open */
+};
+
+/*
+ * Opens, or creates and opens. 0: *out is the caller's to vault_close(). A positive outcome or a
+ * negative errno otherwise, and why (of why_size bytes) holds one sentence for a person.
+ */
+int vault_open(const struct vault_options *options, struct vault **out, char *why,
+	       size_t why_size);
+
+/* Flushes nothing: batches that were not flushed get -ECANCELED, then everything is closed. NULL is allowed. */
+void vault_close(struct vault *v);
+
+/* Identity of a record; borrowed for the call. */
+struct vault_id {
+	enum vault_kind kind;
+	struct bytes owner;
+	struct bytes item;
+};
+
+/*
+ * The content of a record as a new buffer in *out (wipes itself on vault_content_free()). 0,
+ * VAULT_ABSENT, VAULT_DAMAGED or a negative errno.
+ */
+struct vault_content {
+	uint8_t *data;
+	size_t size;
+};
+int vault_get(struct vault *v, const struct vault_id *id, struct vault_content *out);
+void vault_content_free(struct vault_content *c);
+
+/*
+ * Calls each for every record of a kind, and of one owner unless owner is BYTES_NONE, in the order
+ * of their sequence (oldest write first). The views live only during the call, which must not write
+ * to the vault. each returns 0 to go on, anything else ends the walk and is returned. A damaged
+ * record is passed over and counted in *damaged (may be NULL).
+ */
+typedef int vault_each_fn(void *arg, struct bytes owner, struct bytes item, struct bytes content);
+int vault_each(struct vault *v, enum vault_kind kind, struct bytes owner, vault_each_fn *each,
+	       void *arg, size_t *damaged);
+
+/* A new empty batch, or NULL when memory is out. Everything put into it is copied. */
+struct vault_batch *vault_batch_new(void);
+void vault_batch_free(struct vault_batch *b); /* only one that was not submitted; wipes; NULL allowed */
+
+/*
+ * Adds to the batch. A failure (memory, -EINVAL for a size over the limits) is remembered and makes
+ * vault_submit() fail, so that callers may check once.
+ */
+void vault_batch_put(struct vault_batch *b, const struct vault_id *id, struct bytes content);
+void vault_batch_erase(struct vault_batch *b, const struct vault_id *id); /* absent is no error */
+/* Erases all records of a kind and owner. */
+void vault_batch_erase_owner(struct vault_batch *b, enum vault_kind kind, struct bytes owner);
+/* Keeps the newest keep records of a kind and owner, this batch's included; erases older ones. */
+void vault_batch_trim(struct vault_batch *b, enum vault_kind kind, struct bytes owner, size_t keep);
+
+/*
+ * Queues b and takes it over, on failure too. On 0, done is called exactly once, from vault_flush()
+ * or vault_close(), with 0 once the batch is durable or a negative errno when nothing of it is. On
+ * a negative errno done is not called.
+ */
+typedef void vault_done_fn(void *arg, int result);
+int vault_submit(struct vault *v, struct vault_batch *b, vault_done_fn *done, void *arg);
+
+/* Whether something waits for vault_flush(). */
+bool vault_pending(const struct vault *v);
+
+/*
+ * Commits everything that was submitted, then calls each done. Returns how many batches were told.
+ * done may submit further batches: they wait for the next flush.
+ */
+size_t vault_flush(struct vault *v);
+
+#endif
