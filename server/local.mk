@@ -1,1 +1,2 @@
-# server
+libpngw_la_SOURCES += \
+	server/store.c server/store.h

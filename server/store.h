@@ -1,0 +1,196 @@
+#ifndef PNGW_SERVER_STORE_H
+#define PNGW_SERVER_STORE_H
+
+/*
+ * What the CPNS Server keeps: accounts, elements (PNEs and PN GWs), EUKeys, Temporary Keys, answered
+ * messages, subscriptions and its own secrets. Callers see records, never rows: no SQL and no cipher
+ * leaves this header, and a backend is a vtable.
+ *
+ * Reads give copies. Writes are batches: plain data that anybody may fill in without I/O, and that
+ * store_commit() applies as one transaction, all of it or nothing, durable when it returns 0. One
+ * thread a store; several processes may have the same store open (the daemon and the admin tool).
+ */
+
+#include <stdint.h>
+
+#include "protocol/bytes.h"
+#include "protocol/message.h"
+#include "protocol/secret.h"
+
+struct store;
+
+/* Positive outcomes. */
+enum {
+	STORE_ABSENT = 1,   /* no such record */
+	STORE_CONFLICT = 2, /* commit: a precondition no longer holds; nothing was changed: load again */
+	STORE_DAMAGED = 3,  /* a record, or the store, does not open: wrong key or altered */
+	STORE_NEWER = 4,    /* the schema is newer than this program; it was not touched */
+	STORE_KEY_FILE = 5, /* the key file is missing, malformed, or readable by others */
+};
+
+/* A CPNS User. */
+struct store_account {
+	struct name user;
+	uint8_t salt[SALT_SIZE];
+	uint32_t iterations;
+	struct secret *ph; /* a reference of the holder's */
+};
+void store_account_clear(struct store_account *a);
+
+/* A device. It stays, with its key index, when it is released: an index is never used twice. */
+struct store_element {
+	struct name entity;
+	enum entity_mode mode;
+	struct name owner;   /* "" : nobody's */
+	uint32_t last_index; /* highest key index ever given out; 0: none */
+};
+
+/* From the manufacturer. key is what travels and wraps: a printed passphrase was stretched at import. */
+struct store_temporary_key {
+	struct secret *key;
+	bool passphrase; /* it was a printed passphrase */
+};
+
+/* What was answered to a message. body is the holder's to free(). */
+struct store_answer {
+	uint8_t request_sha256[32];
+	int http;
+	uint8_t *body;
+	size_t body_size;
+};
+
+/* Stable names of the server's own secrets. */
+#define STORE_SECRET_UNKNOWN_USER "unknown-user"
+
+/*
+ * Reads: 0 and *out filled (secrets are new references), STORE_ABSENT, STORE_DAMAGED or a negative
+ * errno; on anything but 0 *out is untouched.
+ */
+int store_account(struct store *s, struct bytes user, struct store_account *out);
+int store_element(struct store *s, struct bytes entity, struct store_element *out);
+int store_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
+		struct secret **out);
+int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out);
+int store_answer(struct store *s, const struct message_id *id, struct store_answer *out);
+int store_secret(struct store *s, const char *name, struct secret **out);
+
+/*
+ * Walks, ordered by name and index. Views and keys live during the call. each returns 0 to go on,
+ * anything else ends the walk and is returned. each must not commit.
+ */
+struct store_key_row {
+	struct bytes user, entity;
+	uint32_t index;
+	bool held; /* known to be the key that the entity holds */
+	struct secret *key;
+};
+typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations);
+typedef int store_element_fn(void *arg, const struct store_element *element);
+typedef int store_key_fn(void *arg, const struct store_key_row *row);
+int store_each_account(struct store *s, store_account_fn *each, void *arg);
+int store_each_element(struct store *s, store_element_fn *each, void *arg);
+int store_each_key(struct store *s, store_key_fn *each, void *arg);
+
+/* The kinds of change. */
+enum store_change_kind {
+	STORE_ADD_ACCOUNT,       /* a new User ID; STORE_CONFLICT when it is there */
+	STORE_PUT_ELEMENT,       /* new or changed; STORE_CONFLICT unless its last_index was expected */
+	STORE_ADD_EUKEY,         /* STORE_CONFLICT when (entity, index) was given out */
+	STORE_HELD,              /* index is held: marks it, erases that user's and entity's keys below */
+	STORE_RELEASE,           /* the element is nobody's, its EUKeys are erased; absent is no error */
+	STORE_PUT_TEMPORARY_KEY, /* new or replaced */
+	STORE_PUT_ANSWER,        /* STORE_CONFLICT when the id is there */
+	STORE_TRIM_ANSWERS,      /* erases the answers given before a time */
+	STORE_PUT_SUBSCRIPTION,  /* new or replaced, one per (user, gateway) */
+	STORE_ADD_SECRET,        /* STORE_CONFLICT when it is there */
+};
+
+struct store_change {
+	struct store_change *next;
+	enum store_change_kind kind;
+	struct name user;            /* account, eukey, held, subscription */
+	struct name entity;          /* element, eukey, held, release, temporary key, subscription */
+	uint8_t salt[SALT_SIZE];     /* account */
+	uint32_t iterations;         /* account */
+	enum entity_mode mode;       /* element */
+	struct name owner;           /* element */
+	uint32_t index;              /* element: the new last index; eukey, held: the key's */
+	uint32_t expected;           /* element: last_index as it was loaded; 0 also: no such element */
+	struct secret *secret;       /* account: PH; eukey; temporary key; secret */
+	bool passphrase;             /* temporary key */
+	struct message_id id;        /* answer */
+	uint8_t request_sha256[32];  /* answer */
+	int http;                    /* answer */
+	int64_t time;                /* answer: when given; trim: before when. Seconds since 1970 */
+	char label[32];              /* secret: its name */
+	uint8_t *data;               /* answer: body; subscription: text; owned */
+	size_t data_size;
+};
+
+/* Changes in the order in which they are applied. Starts all zero. */
+struct store_batch {
+	struct store_change *first, **end;
+	int error; /* -ENOMEM once an addition failed; store_commit() then returns it */
+};
+void store_batch_clear(struct store_batch *b); /* drops secrets, frees; the batch is empty again */
+
+/* Each copies its arguments and takes a reference of its secret. Failures are remembered in the batch. */
+void store_batch_account(struct store_batch *b, const struct store_account *a);
+void store_batch_element(struct store_batch *b, const struct store_element *e, uint32_t expected);
+void store_batch_eukey(struct store_batch *b, struct bytes user, struct bytes entity,
+		       uint32_t index, struct secret *key);
+void store_batch_held(struct store_batch *b, struct bytes user, struct bytes entity,
+		      uint32_t index);
+void store_batch_release(struct store_batch *b, struct bytes entity);
+void store_batch_temporary_key(struct store_batch *b, struct bytes entity, struct secret *key,
+			       bool passphrase);
+void store_batch_answer(struct store_batch *b, const struct message_id *id,
+			const uint8_t request_sha256[32], int http, struct bytes body,
+			int64_t time);
+void store_batch_trim_answers(struct store_batch *b, int64_t before);
+void store_batch_subscription(struct store_batch *b, struct bytes user, struct bytes gateway,
+			      struct bytes text);
+void store_batch_secret(struct store_batch *b, const char *name, struct secret *secret);
+
+/* Applies b, which stays the caller's. 0: durable. STORE_CONFLICT or a negative errno: no effect. */
+int store_commit(struct store *s, const struct store_batch *b);
+
+/* NULL is allowed. */
+void store_close(struct store *s);
+
+/*
+ * The SQLite backend. The key file holds 64 hex digits and is 0600 or stricter; with create, store
+ * and key file are made when neither is there. Every secret is sealed under that key, bound to its
+ * record. 0, a positive outcome or a negative errno, and one sentence in why.
+ */
+struct store_sqlite_options {
+	const char *path;
+	const char *key_file;
+	bool create;
+};
+int store_open_sqlite(const struct store_sqlite_options *options, struct store **out, char *why,
+		      size_t why_size);
+
+/* What a backend implements, each with the contract of the function of that name. */
+struct store_ops {
+	int (*account)(struct store *s, struct bytes user, struct store_account *out);
+	int (*element)(struct store *s, struct bytes entity, struct store_element *out);
+	int (*eukey)(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
+		     struct secret **out);
+	int (*temporary_key)(struct store *s, struct bytes entity,
+			     struct store_temporary_key *out);
+	int (*answer)(struct store *s, const struct message_id *id, struct store_answer *out);
+	int (*secret)(struct store *s, const char *name, struct secret **out);
+	int (*each_account)(struct store *s, store_account_fn *each, void *arg);
+	int (*each_element)(struct store *s, store_element_fn *each, void *arg);
+	int (*each_key)(struct store *s, store_key_fn *each, void *arg);
+	int (*commit)(struct store *s, const struct store_batch *b);
+	void (*close)(struct store *s);
+};
+
+/* First member of every backend's own struct. */
+struct store {
+	const struct store_ops *ops;
+};
+
+#endif
