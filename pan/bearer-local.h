@@ -22,7 +22,10 @@ struct bearer_local_options {
 	unsigned max_links; /* further peers are closed at once; 0 means 512 */
 };
 
-/* Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form, -ENOMEM. */
+/*
+ * Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form, -ENOMEM.
+ * SIGPIPE is ignored from here on unless the process has a handler for it.
+ */
 int bearer_local_new(uv_loop_t *loop, const struct bearer_local_options *options,
 		     const struct bearer_callbacks *callbacks, void *arg, struct bearer **out);
 

@@ -1,1 +1,9 @@
-# tests of pan
+check_PROGRAMS += tests/test-frame
+tests_test_frame_SOURCES = tests/test-frame.c
+tests_test_frame_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_frame_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bearer-local
+tests_test_bearer_local_SOURCES = tests/test-bearer-local.c
+tests_test_bearer_local_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bearer_local_LDADD = $(TEST_LIBS)
