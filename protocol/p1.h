@@ -32,7 +32,8 @@ int p1_random(uint8_t *out, size_t size);
 
 /*
  * The concatenation ctx(...): each argument preceded by its length as 4 bytes, big-endian.
- * Begins empty; adding more than fits fails the context, and its later use returns -ENOBUFS.
+ * Begins with the label as its first argument, or empty where label is NULL. Adding more than fits
+ * fails the context, and its later use returns -ENOBUFS.
  */
 struct p1_context {
 	uint8_t data[512];
@@ -41,7 +42,9 @@ struct p1_context {
 };
 void p1_context_begin(struct p1_context *c, const char *label);
 void p1_context_add(struct p1_context *c, struct bytes b);
-void p1_context_add_index(struct p1_context *c, uint32_t index); /* 4 bytes, big-endian */
+/* An argument of 4 bytes, big-endian. */
+void p1_context_add_index(struct p1_context *c, uint32_t index);
+
 
 /*
  * A password as typed becomes the NFC UTF-8 that is hashed. -EINVAL: not UTF-8, empty, contains a
@@ -134,6 +137,7 @@ int p1_fingerprint(const struct secret *eukey, struct bytes challenge, struct by
 /*
  * Encrypted user-password: ChaCha20-Poly1305 (RFC 8439) under
  * HKDF(secret, rand, ctx("CPNS P1 password", user, binding...)), zero nonce: the key is used once.
+ * An empty binding is left out of the context.
  * secret is the PN GW's key towards the server (binding empty) or the PAN's shared secret towards a
  * PNE (binding: both hellos, see pan/link.h). Plain text: length in one byte, password, zeros.
  */

@@ -63,6 +63,14 @@ bool constant_time_equal(struct bytes a, struct bytes b);
 /* Overwrites memory so that the compiler cannot leave it out. */
 void wipe(void *data, size_t size);
 
+/*
+ * Zeroed, locked room of SECRET_SCRATCH_SIZE bytes for a computation over a secret that needs more
+ * of it than a secret has. NULL when it cannot be locked. Freeing wipes; NULL is allowed.
+ */
+#define SECRET_SCRATCH_SIZE 4096
+void *secret_scratch_new(void);
+void secret_scratch_free(void *scratch);
+
 /* How many secrets are alive: tests end with none. */
 size_t secret_count(void);
 
