@@ -37,7 +37,10 @@ struct link_callbacks {
 	void (*broken)(void *arg, enum link_broken why);
 };
 
-/* self: this end's flags and names; its public_key is ignored, each link makes its own. */
+/*
+ * self: this end's flags and names; its public_key is ignored, each link makes its own. 0 and *out,
+ * -EINVAL when self is no hello that the binding allows, or another negative errno.
+ */
 int link_new(const struct hello *self, const struct link_callbacks *callbacks, void *arg,
 	     struct link **out);
 void link_free(struct link *l);
@@ -58,7 +61,7 @@ int link_send_ping(struct link *l, uint64_t token);
 
 /*
  * The secret both ends share: HKDF(X25519 shared, "", ctx("CPNS P1 PAN")), and the binding that
- * goes into every context made with it: the gateway's hello, then the PNE's, as sent. Both are
+ * goes into every context made with it: the gateway's hello payload, then the PNE's, as sent. Both are
  * borrowed and live as long as the link. NULL / BYTES_NONE before the link is up.
  */
 struct secret *link_secret(const struct link *l);
