@@ -7,3 +7,8 @@ check_PROGRAMS += tests/test-bearer-local
 tests_test_bearer_local_SOURCES = tests/test-bearer-local.c
 tests_test_bearer_local_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bearer_local_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-link
+tests_test_link_SOURCES = tests/test-link.c
+tests_test_link_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_link_LDADD = $(TEST_LIBS)
