@@ -1,1 +1,9 @@
 # storage
+libpngw_la_SOURCES += \
+	storage/hidden.c storage/hidden.h \
+	storage/record.c storage/record.h \
+	storage/vault.c storage/vault.h \
+	storage/vault-batch.c \
+	storage/vault-file.c \
+	storage/vault-internal.h \
+	storage/vault-key.c

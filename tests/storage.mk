@@ -1,1 +1,8 @@
 # tests of storage
+check_PROGRAMS += tests/test-record tests/test-vault
+tests_test_record_SOURCES = tests/test-record.c
+tests_test_record_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_record_LDADD = $(TEST_LIBS)
+tests_test_vault_SOURCES = tests/test-vault.c
+tests_test_vault_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_LDADD = $(TEST_LIBS)

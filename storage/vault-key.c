@@ -1,0 +1,218 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/vault-internal.h"
+
+#define KEY_DIGITS ((size_t)2 * KEY_SIZE)
+
+int vault_keys_derive(const struct secret *master, struct vault_keys *out)
+{
+	struct vault_keys keys = {NULL, NULL};
+	struct p1_context context;
+	int r;
+
+	p1_context_begin(&context, "pngw vault seal");
+	r = p1_hkdf(master, BYTES_NONE, &context, KEY_SIZE, &keys.seal);
+	if (r == 0) {
+		p1_context_begin(&context, "pngw vault names");
+		r = p1_hkdf(master, BYTES_NONE, &context, KEY_SIZE, &keys.names);
+	}
+	if (r != 0) {
+		vault_keys_clear(&keys);
+		return r;
+	}
+	*out = keys;
+	return 0;
+}
+
+void vault_keys_clear(struct vault_keys *keys)
+{
+	secret_clear(&keys->seal);
+	secret_clear(&keys->names);
+}
+
+/* Fills buffer as far as the file reaches. Returns the size or a negative errno. */
+static ssize_t read_all(int fd, uint8_t *buffer, size_t size)
+{
+	size_t have = 0;
+
+	while (have < size) {
+		ssize_t n = read(fd, buffer + have, size - have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
+static int write_all(int fd, struct bytes b)
+{
+	while (b.size > 0) {
+		ssize_t n = write(fd, b.data, b.size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		b.data += n;
+		b.size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int check_mode(int fd, const char *path, char *why, size_t why_size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		int r = -errno;
+
+		snprintf(why, why_size, "key file %s: %s", path, strerror(-r));
+		return r;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(why, why_size, "key file %s is not an ordinary file", path);
+		return VAULT_KEY_FILE;
+	}
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+		snprintf(why, why_size, "key file %s is open to others (mode %04o): make it 0600",
+			 path, (unsigned int)(st.st_mode & 07777));
+		return VAULT_KEY_FILE;
+	}
+	if (st.st_uid != geteuid() && st.st_uid != 0) {
+		snprintf(why, why_size, "key file %s belongs to another user", path);
+		return VAULT_KEY_FILE;
+	}
+	return 0;
+}
+
+static int read_master(int fd, const char *path, struct secret **out, char *why, size_t why_size)
+{
+	/* One byte for the newline, one to notice that there is more. */
+	SCOPED_SECRET *text = secret_new(KEY_DIGITS + 2);
+	struct secret *master = secret_new(KEY_SIZE);
+	size_t written = 0;
+	ssize_t size;
+
+	if (!text || !master) {
+		secret_unref(master);
+		snprintf(why, why_size, "no memory for the key in %s", path);
+		return -ENOMEM;
+	}
+	size = read_all(fd, secret_buffer(text), KEY_DIGITS + 2);
+	if (size < 0) {
+		secret_unref(master);
+		snprintf(why, why_size, "key file %s: %s", path, strerror((int)-size));
+		return (int)size;
+	}
+	if ((size_t)size == KEY_DIGITS + 1 && secret_buffer(text)[KEY_DIGITS] == '\n')
+		size--;
+	if ((size_t)size != KEY_DIGITS ||
+	    hex_decode(bytes_of(secret_buffer(text), KEY_DIGITS), secret_buffer(master), KEY_SIZE,
+		       &written) < 0) {
+		secret_unref(master);
+		snprintf(why, why_size, "key file %s does not hold %zu hex digits", path,
+			 KEY_DIGITS);
+		return VAULT_KEY_FILE;
+	}
+	*out = master;
+	return 0;
+}
+
+int vault_key_read(const char *path, struct vault_keys *out, char *why, size_t why_size)
+{
+	SCOPED_SECRET *master = NULL;
+	int fd;
+	int r;
+
+	/* Not blocking, so that a FIFO in the key file's place is found out and not waited for. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0) {
+		r = errno == ENOENT || errno == EACCES ? VAULT_KEY_FILE : -errno;
+		snprintf(why, why_size, "key file %s: %s", path, strerror(errno));
+		return r;
+	}
+	r = check_mode(fd, path, why, why_size);
+	if (r == 0)
+		r = read_master(fd, path, &master, why, why_size);
+	close(fd);
+	if (r != 0)
+		return r;
+	r = vault_keys_derive(master, out);
+	if (r != 0)
+		snprintf(why, why_size, "deriving the vault's keys: %s",
+			 strerror(r < 0 ? -r : EIO));
+	return r;
+}
+
+int vault_sync_directory(const char *path)
+{
+	char *directory = strdup(path);
+	char *slash;
+	int r = 0;
+	int fd;
+
+	if (!directory)
+		return -ENOMEM;
+	slash = strrchr(directory, '/');
+	if (slash)
+		slash[slash == directory ? 1 : 0] = '\0';
+	fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(directory);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+static int write_key(int fd, const struct secret *master)
+{
+	SCOPED_SECRET *text = secret_new(KEY_DIGITS + 1);
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	r = hex_encode(secret_bytes(master), (char *)secret_buffer(text), KEY_DIGITS + 1);
+	if (r < 0)
+		return r;
+	secret_buffer(text)[KEY_DIGITS] = '\n';
+	r = write_all(fd, secret_bytes(text));
+	if (r < 0)
+		return r;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int vault_key_create(const char *path, const struct secret *master, char *why, size_t why_size)
+{
+	int r;
+	int fd;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		r = -errno;
+		snprintf(why, why_size, "key file %s: %s", path, strerror(-r));
+		return r;
+	}
+	r = write_key(fd, master);
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	if (r == 0)
+		r = vault_sync_directory(path);
+	if (r < 0) {
+		unlink(path);
+		snprintf(why, why_size, "key file %s: %s", path, strerror(-r));
+	}
+	return r;
+}
