@@ -6,3 +6,9 @@ libpngw_la_SOURCES += \
 	protocol/secret.c protocol/secret.h \
 	protocol/status.c protocol/status.h protocol/statuses.def \
 	protocol/verdict.c protocol/verdict.h protocol/verdicts.def protocol/steps.def
+libpngw_la_SOURCES += \
+	protocol/message.c protocol/message-table.h \
+	protocol/message-decode.c protocol/message-encode.c protocol/message-artefacts.c
+noinst_PROGRAMS += protocol/make-artefacts
+protocol_make_artefacts_SOURCES = protocol/make-artefacts.c
+EXTRA_DIST += protocol/cpns.xsd doc/messages.md tests/fuzz/cpns.dict

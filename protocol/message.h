@@ -9,6 +9,8 @@
  * Envelope, then the fields in the order of messages.def.
  */
 
+#include <stdio.h>
+
 #include "protocol/bytes.h"
 #include "protocol/status.h"
 
@@ -156,7 +158,8 @@ void message_free(struct message *m);
 
 /*
  * Encodes m and allocates *out (terminated by a NUL that is not counted in *out_size), the caller's
- * to free(). -EINVAL when m breaks the table (a caller's defect), -EMSGSIZE over MESSAGE_MAX_SIZE,
+ * to free(). A SUB that the table demands is always written, whatever its has_<id> says; a list of
+ * more than a few entries of names that need escaping can be too large. -EINVAL when m breaks the table (a caller's defect), -EMSGSIZE over MESSAGE_MAX_SIZE,
  * -ENOMEM.
  */
 int message_encode(const struct message *m, char **out, size_t *out_size);
@@ -177,8 +180,11 @@ void message_envelope(struct message *m, const struct message_id *id,
 /* Status of a response of any kind; STATUS_NOT_EXPECTED for a message that carries none. */
 enum status message_status(const struct message *m);
 
-/* The four artefacts made from the table; each writes text to out (a FILE) and returns 0 or -errno. */
-#include <stdio.h>
+/*
+ * What is made from the table and committed: protocol/cpns.xsd, doc/messages.md and
+ * tests/fuzz/cpns.dict. Each writes text and returns 0 or -EIO. The XSD takes all that the decoder
+ * takes; the decoder is stricter where XSD cannot say it (sizes in bytes, NFC).
+ */
 int message_write_xsd(FILE *out);
 int message_write_markdown(FILE *out);
 int message_write_dictionary(FILE *out);
