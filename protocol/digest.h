@@ -69,7 +69,8 @@ int digest_header_challenge(char *out, size_t out_size, struct bytes realm, stru
 /*
  * Parses an Authorization header's value ("Digest username=..., ..."). 0 and *in and response are
  * filled with views into header, or a positive DIGEST_HEADER_BAD: not Digest, not SHA-256, not
- * qop=auth, a parameter missing, twice or malformed. username* and userhash are refused.
+ * qop=auth, a parameter missing, empty, twice or malformed. username* and userhash are refused, and
+ * so are escapes in a value that is used: no User ID, Entity ID, nonce or path here needs one.
  */
 #define DIGEST_HEADER_BAD 1
 int digest_header_parse(struct bytes header, struct digest_input *in, uint8_t response[32]);
