@@ -1,1 +1,7 @@
-# gateway
+libpngw_la_SOURCES += \
+	gateway/credentials.c gateway/credentials.h \
+	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
+	gateway/procedure.c gateway/procedure.h \
+	gateway/records.c gateway/records.h \
+	gateway/relay.c gateway/relay.h \
+	gateway/report.c gateway/report.h

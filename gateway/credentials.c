@@ -1,0 +1,119 @@
+#include "gateway/credentials.h"
+
+#include <errno.h>
+
+#include "protocol/digest.h"
+#include "protocol/p1.h"
+
+bool credentials_request(struct procedure *p, const struct event *e, struct actions *out,
+			 enum entity_mode mode)
+{
+	struct message m = {.kind = MESSAGE_eukey_assignment_request};
+	struct m_eukey_assignment_request *r = &m.eukey_assignment_request;
+	uint8_t response[32], proof[P1_MAC_SIZE];
+	int result;
+
+	if (!procedure_new_id(p, out))
+		return false;
+	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
+	r->user_id = name_bytes(&p->user);
+	r->entity_id = name_bytes(&p->entity);
+	r->mode = mode;
+	if (mode == ENTITY_PNE) {
+		r->has_key_set = true;
+		r->key_set.kind = p->set_kind;
+		r->key_set.count = p->set_count;
+		r->key_set.has_gateway_key = true;
+		r->key_set.gateway_key.kind = p->gateway_kind;
+		r->key_set.gateway_key.key_index = p->gateway_index;
+	} else if (e->s->own_key->index != 0 && name_equal(&e->s->own_key->user, &p->user)) {
+		result = p1_held_proof(e->s->own_key->key, name_bytes(&p->user),
+				       name_bytes(&p->entity), e->s->own_key->index, &p->awaited,
+				       proof);
+		if (result != 0) {
+			procedure_error(p, out, result);
+			return false;
+		}
+		r->has_held_key = true;
+		r->held_key.key_index = e->s->own_key->index;
+		r->held_key.proof = bytes_of(proof, sizeof(proof));
+	}
+	if (p->ph && p->nonce[0]) {
+		struct digest_input in = {
+			.user = name_bytes(&p->user),
+			.realm = bytes_text(p->realm),
+			.nonce = bytes_text(p->nonce),
+			.uri = bytes_text(e->s->path),
+			.nonce_count = 1,
+		};
+
+		result = digest_client_nonce(p->client_nonce);
+		in.client_nonce = bytes_text(p->client_nonce);
+		if (result == 0)
+			result = digest_response(p->ph, &in, response);
+		if (result != 0) {
+			procedure_error(p, out, result);
+			return false;
+		}
+		r->has_digest = true;
+		r->digest.realm = in.realm;
+		r->digest.nonce = in.nonce;
+		r->digest.uri = in.uri;
+		r->digest.nonce_count = in.nonce_count;
+		r->digest.client_nonce = in.client_nonce;
+		r->digest.response = bytes_of(response, sizeof(response));
+	}
+	if (!procedure_post(p, e, out, &m))
+		return false;
+	procedure_to(p, r->has_digest ? CREDENTIALS_ANSWER : CREDENTIALS_CHALLENGE);
+	return true;
+}
+
+static void refused(struct procedure *p, struct actions *out, enum status status)
+{
+	enum verdict_id id = status == STATUS_UNAUTHORIZED ? VERDICT_WRONG_PASSWORD
+							   : verdict_of_server_status(status);
+
+	procedure_fail(p, out, id, status_wire_name(status));
+}
+
+enum credentials_outcome credentials_answer(struct procedure *p, const struct event *e,
+					    struct actions *out, bool with_credentials)
+{
+	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
+
+	if (!procedure_answers(p, e, MESSAGE_eukey_assignment_response) ||
+	    !bytes_equal(r->user_id, name_bytes(&p->user)) ||
+	    !bytes_equal(r->entity_id, name_bytes(&p->entity))) {
+		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
+		return CREDENTIALS_HANDLED;
+	}
+	if (r->status == STATUS_OK) {
+		if (with_credentials)
+			return CREDENTIALS_TAKEN;
+		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "a key without credentials");
+		return CREDENTIALS_HANDLED;
+	}
+	if (r->status != STATUS_UNAUTHORIZED || !r->has_challenge) {
+		refused(p, out, r->status);
+		return CREDENTIALS_HANDLED;
+	}
+	if (with_credentials && (!r->challenge.stale || p->stale_once)) {
+		refused(p, out, r->status);
+		return CREDENTIALS_HANDLED;
+	}
+	if (with_credentials)
+		p->stale_once = true;
+	if (bytes_to_text(r->challenge.realm, p->realm, sizeof(p->realm)) != 0 ||
+	    bytes_to_text(r->challenge.nonce, p->nonce, sizeof(p->nonce)) != 0) {
+		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "challenge");
+		return CREDENTIALS_HANDLED;
+	}
+	if (!procedure_parameters(p, e, out, &r->challenge.parameters))
+		return CREDENTIALS_HANDLED;
+	if (p->ph)
+		return CREDENTIALS_AGAIN;
+	procedure_derive(p, out);
+	procedure_to(p, CREDENTIALS_HASHING);
+	return CREDENTIALS_HANDLED;
+}

@@ -1,0 +1,67 @@
+#ifndef PNGW_GATEWAY_RECORDS_H
+#define PNGW_GATEWAY_RECORDS_H
+
+/* What the PN GW keeps in its vault: the records' contents, and batches that write them. */
+
+#include "protocol/message.h"
+#include "protocol/verdict.h"
+#include "storage/vault.h"
+
+/* How far an EUKey of a Figure 7 set has come. Stable numbers: they are in the vault. */
+enum key_state { KEY_UNSPENT = 0, KEY_ISSUED = 1, KEY_DELIVERED = 2 };
+
+/* A record of VAULT_DELIVERY. */
+struct delivery {
+	struct name user;
+	struct name entity;
+	uint32_t key_index;
+	enum delivery_state state;
+	struct message_id message_id;
+	bool has_proof;
+	uint8_t proof[32];
+};
+
+/* Each adds to b; a failure shows in vault_submit(). */
+void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
+		       uint32_t index, const struct secret *key, enum key_state state);
+void records_put_temporary_key(struct vault_batch *b, const struct name *entity,
+			       const struct name *user, const struct secret *key);
+void records_put_pne_owner(struct vault_batch *b, const struct name *entity,
+			   const struct name *user);
+void records_put_identity(struct vault_batch *b, const struct name *owner);
+void records_put_delivery(struct vault_batch *b, const struct delivery *d);
+void records_erase_delivery(struct vault_batch *b, const struct name *entity, uint32_t index);
+void records_put_procedure(struct vault_batch *b, uint64_t id, enum figure figure,
+			   const struct name *user, const struct name *entity);
+void records_erase_procedure(struct vault_batch *b, uint64_t id);
+/* Forgets all that is known of an entity but its undelivered reports. */
+void records_release(struct vault_batch *b, const struct name *entity, bool self);
+
+/* 0, VAULT_ABSENT, VAULT_DAMAGED or a negative errno; results are untouched unless 0. */
+int records_get_pne_owner(struct vault *v, const struct name *entity, struct name *owner);
+int records_get_identity(struct vault *v, struct name *owner);
+int records_get_delivery(struct vault *v, const struct name *entity, uint32_t index,
+			 struct delivery *out);
+int records_get_temporary_key(struct vault *v, const struct name *entity, struct name *user,
+			      struct secret **key);
+
+/* One EUKey as found in the vault. */
+struct stored_key {
+	struct name user;
+	uint32_t index; /* 0: none was found */
+	struct secret *key;
+};
+
+/* The highest index of entity: the PN GW's own key. */
+int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out);
+/* The lowest index of entity that was not sent to it yet. */
+int records_unspent_key(struct vault *v, const struct name *entity, struct stored_key *out);
+
+/* Parses the content of a VAULT_DELIVERY record. 0 or -EBADMSG. */
+int records_parse_delivery(struct bytes owner, struct bytes item, struct bytes content,
+			   struct delivery *out);
+/* Parses a VAULT_PROCEDURE record into the verdict that a restart gives it. 0 or -EBADMSG. */
+int records_parse_procedure(struct bytes item, struct bytes content, uint64_t *id,
+			    struct verdict *out);
+
+#endif
