@@ -1,1 +1,3 @@
-# wan
+libpngw_la_SOURCES += \
+	wan/buffer.c wan/buffer.h \
+	wan/tls.c wan/tls.h
