@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what is set here is read by those who source it
 # A whole system in a temporary folder, for ./demo and the system tests: sourced, with $top (the source)
 # and $build (where the programs are) set.
 #
