@@ -64,8 +64,8 @@ int hex_decode(struct bytes text, uint8_t *out, size_t out_size, size_t *written
 	if (text.size / 2 > out_size)
 		return -ENOBUFS;
 	for (size_t i = 0; i < text.size / 2; i++) {
-		int high = hex_digit(text.data[2 * i]);
-		int low = hex_digit(text.data[2 * i + 1]);
+		unsigned high = (unsigned)hex_digit(text.data[2 * i]);
+		unsigned low = (unsigned)hex_digit(text.data[2 * i + 1]);
 
 		out[i] = (uint8_t)(high << 4 | low);
 	}

@@ -205,7 +205,6 @@ int message_encode(const struct message *m, char **out, size_t *out_size)
 {
 	const struct message_row *row;
 	struct writer w = {NULL, 0};
-	char *fitted;
 	int r;
 
 	if (m->kind >= MESSAGE_KINDS)
@@ -224,8 +223,7 @@ int message_encode(const struct message *m, char **out, size_t *out_size)
 		return r;
 	}
 	w.out[w.size] = '\0';
-	fitted = realloc(w.out, w.size + 1);
-	*out = fitted ? fitted : w.out;
+	*out = w.out;
 	*out_size = w.size;
 	return 0;
 }
