@@ -5,15 +5,15 @@
 #include "protocol/digest.h"
 #include "protocol/p1.h"
 
-bool credentials_request(struct procedure *p, const struct event *e, struct actions *out,
-			 enum entity_mode mode)
+bool gateway_credentials_request(struct procedure *p, const struct event *e, struct actions *out,
+				 enum entity_mode mode)
 {
 	struct message m = {.kind = MESSAGE_eukey_assignment_request};
 	struct m_eukey_assignment_request *r = &m.eukey_assignment_request;
 	uint8_t response[32], proof[P1_MAC_SIZE];
 	int result;
 
-	if (!procedure_new_id(p, out))
+	if (!gateway_new_id(p, out))
 		return false;
 	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
 	r->user_id = name_bytes(&p->user);
@@ -31,7 +31,7 @@ bool credentials_request(struct procedure *p, const struct event *e, struct acti
 				       name_bytes(&p->entity), e->s->own_key->index, &p->awaited,
 				       proof);
 		if (result != 0) {
-			procedure_error(p, out, result);
+			gateway_error(p, out, result);
 			return false;
 		}
 		r->has_held_key = true;
@@ -52,7 +52,7 @@ bool credentials_request(struct procedure *p, const struct event *e, struct acti
 		if (result == 0)
 			result = digest_response(p->ph, &in, response);
 		if (result != 0) {
-			procedure_error(p, out, result);
+			gateway_error(p, out, result);
 			return false;
 		}
 		r->has_digest = true;
@@ -63,9 +63,9 @@ bool credentials_request(struct procedure *p, const struct event *e, struct acti
 		r->digest.client_nonce = in.client_nonce;
 		r->digest.response = bytes_of(response, sizeof(response));
 	}
-	if (!procedure_post(p, e, out, &m))
+	if (!gateway_post(p, e, out, &m))
 		return false;
-	procedure_to(p, r->has_digest ? CREDENTIALS_ANSWER : CREDENTIALS_CHALLENGE);
+	gateway_to(p, r->has_digest ? CREDENTIALS_ANSWER : CREDENTIALS_CHALLENGE);
 	return true;
 }
 
@@ -74,24 +74,24 @@ static void refused(struct procedure *p, struct actions *out, enum status status
 	enum verdict_id id = status == STATUS_UNAUTHORIZED ? VERDICT_WRONG_PASSWORD
 							   : verdict_of_server_status(status);
 
-	procedure_fail(p, out, id, status_wire_name(status));
+	gateway_fail(p, out, id, status_wire_name(status));
 }
 
-enum credentials_outcome credentials_answer(struct procedure *p, const struct event *e,
-					    struct actions *out, bool with_credentials)
+enum credentials_outcome gateway_credentials_answer(struct procedure *p, const struct event *e,
+						    struct actions *out, bool with_credentials)
 {
 	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
 
-	if (!procedure_answers(p, e, MESSAGE_eukey_assignment_response) ||
+	if (!gateway_answers(p, e, MESSAGE_eukey_assignment_response) ||
 	    !bytes_equal(r->user_id, name_bytes(&p->user)) ||
 	    !bytes_equal(r->entity_id, name_bytes(&p->entity))) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
 		return CREDENTIALS_HANDLED;
 	}
 	if (r->status == STATUS_OK) {
 		if (with_credentials)
 			return CREDENTIALS_TAKEN;
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "a key without credentials");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "a key without credentials");
 		return CREDENTIALS_HANDLED;
 	}
 	if (r->status != STATUS_UNAUTHORIZED || !r->has_challenge) {
@@ -106,14 +106,14 @@ enum credentials_outcome credentials_answer(struct procedure *p, const struct ev
 		p->stale_once = true;
 	if (bytes_to_text(r->challenge.realm, p->realm, sizeof(p->realm)) != 0 ||
 	    bytes_to_text(r->challenge.nonce, p->nonce, sizeof(p->nonce)) != 0) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "challenge");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "challenge");
 		return CREDENTIALS_HANDLED;
 	}
-	if (!procedure_parameters(p, e, out, &r->challenge.parameters))
+	if (!gateway_parameters(p, e, out, &r->challenge.parameters))
 		return CREDENTIALS_HANDLED;
 	if (p->ph)
 		return CREDENTIALS_AGAIN;
-	procedure_derive(p, out);
-	procedure_to(p, CREDENTIALS_HASHING);
+	gateway_derive(p, out);
+	gateway_to(p, CREDENTIALS_HASHING);
 	return CREDENTIALS_HANDLED;
 }

@@ -18,15 +18,15 @@ enum {
 
 /* Sends the request for entity; with credentials when p has PH and a nonce. Step 0 or 1..3 are the
  * caller's. */
-bool credentials_request(struct procedure *p, const struct event *e, struct actions *out,
-			 enum entity_mode mode);
+bool gateway_credentials_request(struct procedure *p, const struct event *e, struct actions *out,
+				 enum entity_mode mode);
 
 /*
  * Takes the answer to a request. CREDENTIALS_TAKEN: it is a success that the caller unwraps;
  * otherwise everything was done here (hash, ask again, or the end).
  */
 enum credentials_outcome { CREDENTIALS_HANDLED, CREDENTIALS_AGAIN, CREDENTIALS_TAKEN };
-enum credentials_outcome credentials_answer(struct procedure *p, const struct event *e,
-					    struct actions *out, bool with_credentials);
+enum credentials_outcome gateway_credentials_answer(struct procedure *p, const struct event *e,
+						    struct actions *out, bool with_credentials);
 
 #endif

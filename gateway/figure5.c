@@ -17,19 +17,19 @@ static void request(struct procedure *p, const struct event *e, struct actions *
 	int result;
 
 	if (!e->s->wan_mutual) {
-		procedure_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
+		gateway_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
 		return;
 	}
-	procedure_step(p, out, 0);
-	procedure_step(p, out, 1);
-	if (!procedure_gateway_key(p, e, out) || !procedure_new_id(p, out))
+	gateway_step(p, out, 0);
+	gateway_step(p, out, 1);
+	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out))
 		return;
 	result = p1_random(rand, sizeof(rand));
 	if (result == 0)
 		result = p1_seal_password(p->gateway_secret, bytes_of(rand, sizeof(rand)),
 					  name_bytes(&p->user), BYTES_NONE, p->password, sealed);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
@@ -40,28 +40,28 @@ static void request(struct procedure *p, const struct event *e, struct actions *
 	r->has_password = true;
 	r->password.rand = bytes_of(rand, sizeof(rand));
 	r->password.sealed = bytes_of(sealed, sizeof(sealed));
-	if (!procedure_post(p, e, out, &m))
+	if (!gateway_post(p, e, out, &m))
 		return;
-	procedure_step(p, out, 2);
-	procedure_to(p, REGISTERING);
+	gateway_step(p, out, 2);
+	gateway_to(p, REGISTERING);
 }
 
 static void answered(struct procedure *p, const struct event *e, struct actions *out)
 {
 	enum status status;
 
-	if (!procedure_answers(p, e, MESSAGE_id_pwd_registration_response)) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
+	if (!gateway_answers(p, e, MESSAGE_id_pwd_registration_response)) {
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
 		return;
 	}
 	p->step = 4;
 	status = message_status(e->message);
 	if (status == STATUS_OK)
-		procedure_done(p, out, "the User ID is registered");
+		gateway_done(p, out, "the User ID is registered");
 	else if (status == STATUS_UNAUTHORIZED || status == STATUS_ALREADY_INSTALLED)
-		procedure_fail(p, out, VERDICT_USER_TAKEN, status_wire_name(status));
+		gateway_fail(p, out, VERDICT_USER_TAKEN, status_wire_name(status));
 	else
-		procedure_fail(p, out, verdict_of_server_status(status), status_wire_name(status));
+		gateway_fail(p, out, verdict_of_server_status(status), status_wire_name(status));
 }
 
 static cell_fn *const table[STATES][EVENT_KINDS] = {
@@ -105,7 +105,7 @@ static cell_fn *const table[STATES][EVENT_KINDS] = {
 
 static const char *const names[STATES] = {"waiting for the WAN", "registering"};
 
-const struct procedure_type figure5_registration = {
+const struct procedure_type gateway_figure5_registration = {
 	.name = "registration",
 	.figure = FIGURE_5,
 	.states = STATES,

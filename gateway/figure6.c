@@ -20,18 +20,18 @@ static void subscribe(struct procedure *p, const struct event *e, struct actions
 	int result;
 
 	if (!e->s->wan_mutual) {
-		procedure_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
+		gateway_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
 		return;
 	}
-	procedure_step(p, out, 0);
-	if (!procedure_gateway_key(p, e, out) || !procedure_new_id(p, out))
+	gateway_step(p, out, 0);
+	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out))
 		return;
 	result = p1_random(rand, sizeof(rand));
 	if (result == 0)
 		result = p1_seal_password(p->gateway_secret, bytes_of(rand, sizeof(rand)),
 					  name_bytes(&p->user), BYTES_NONE, p->password, sealed);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
@@ -43,10 +43,10 @@ static void subscribe(struct procedure *p, const struct event *e, struct actions
 	r->password.rand = bytes_of(rand, sizeof(rand));
 	r->password.sealed = bytes_of(sealed, sizeof(sealed));
 	r->subscription = name_bytes(e->s->self);
-	if (!procedure_post(p, e, out, &m))
+	if (!gateway_post(p, e, out, &m))
 		return;
-	procedure_step(p, out, 1);
-	procedure_to(p, SUB_SUBSCRIBING);
+	gateway_step(p, out, 1);
+	gateway_to(p, SUB_SUBSCRIBING);
 }
 
 static void subscribed(struct procedure *p, const struct event *e, struct actions *out)
@@ -54,43 +54,43 @@ static void subscribed(struct procedure *p, const struct event *e, struct action
 	const struct m_subscription_registration_response *r;
 	enum status status;
 
-	if (!procedure_answers(p, e, MESSAGE_subscription_registration_response)) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
+	if (!gateway_answers(p, e, MESSAGE_subscription_registration_response)) {
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "not the answer to the request");
 		return;
 	}
 	p->step = 3;
 	r = &e->message->subscription_registration_response;
 	status = r->status;
 	if (status == STATUS_UNAUTHORIZED) {
-		procedure_fail(p, out, VERDICT_WRONG_PASSWORD, NULL);
+		gateway_fail(p, out, VERDICT_WRONG_PASSWORD, NULL);
 		return;
 	}
 	if (status == STATUS_NOT_OWNER) {
-		procedure_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
 		return;
 	}
 	if (status != STATUS_OK) {
-		procedure_fail(p, out, verdict_of_server_status(status), status_wire_name(status));
+		gateway_fail(p, out, verdict_of_server_status(status), status_wire_name(status));
 		return;
 	}
 	if (!r->has_parameters) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "no password parameters");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "no password parameters");
 		return;
 	}
-	if (!procedure_parameters(p, e, out, &r->parameters))
+	if (!gateway_parameters(p, e, out, &r->parameters))
 		return;
-	procedure_derive(p, out);
-	procedure_to(p, SUB_HASHING);
+	gateway_derive(p, out);
+	gateway_to(p, SUB_HASHING);
 }
 
 static void hashed(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (!e->ph) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	p->ph = secret_ref(e->ph);
-	procedure_done(p, out, NULL);
+	gateway_done(p, out, NULL);
 }
 
 static cell_fn *const subscription_table[SUB_STATES][EVENT_KINDS] = {
@@ -153,7 +153,7 @@ static cell_fn *const subscription_table[SUB_STATES][EVENT_KINDS] = {
 static const char *const subscription_names[SUB_STATES] = {"waiting for the WAN", "subscribing",
 							   "hashing the password"};
 
-const struct procedure_type figure6_subscription = {
+const struct procedure_type gateway_figure6_subscription = {
 	.name = "subscription",
 	.figure = FIGURE_6,
 	.states = SUB_STATES,
@@ -170,19 +170,19 @@ static bool may_go_on(struct procedure *p, const struct event *e, struct actions
 	const struct surroundings *s = e->s;
 
 	if (!s->link_up) {
-		procedure_fail(p, out, VERDICT_PNE_UNKNOWN, NULL);
+		gateway_fail(p, out, VERDICT_PNE_UNKNOWN, NULL);
 		return false;
 	}
 	if (s->level < s->limits->secure_level) {
-		procedure_fail(p, out, VERDICT_PAN_INSECURE, pan_security_name(s->level));
+		gateway_fail(p, out, VERDICT_PAN_INSECURE, pan_security_name(s->level));
 		return false;
 	}
 	if (s->owner->text[0] && !name_equal(s->owner, &p->user)) {
-		procedure_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
 		return false;
 	}
 	if (s->pne_owner->text[0] && !name_equal(s->pne_owner, &p->user)) {
-		procedure_fail(p, out, VERDICT_NOT_OWNER, NULL);
+		gateway_fail(p, out, VERDICT_NOT_OWNER, NULL);
 		return false;
 	}
 	return true;
@@ -192,7 +192,7 @@ static void start(struct procedure *p, const struct event *e, struct actions *ou
 {
 	p->step = 0;
 	if (may_go_on(p, e, out))
-		procedure_to(p, WAITING);
+		gateway_to(p, WAITING);
 }
 
 static void install(struct procedure *p, const struct event *e, struct actions *out)
@@ -204,7 +204,7 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 
 	if (e->verdict->id != VERDICT_DONE) {
 		p->step = e->verdict->step;
-		procedure_fail(p, out, e->verdict->id, e->verdict->detail);
+		gateway_fail(p, out, e->verdict->id, e->verdict->detail);
 		return;
 	}
 	p->step = 4;
@@ -213,7 +213,7 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 	p->ph = secret_ref(e->subscription->ph);
 	memcpy(p->salt, e->subscription->salt, SALT_SIZE);
 	p->iterations = e->subscription->iterations;
-	if (!procedure_new_id(p, out))
+	if (!gateway_new_id(p, out))
 		return;
 	result = p1_random(rand, sizeof(rand));
 	if (result == 0)
@@ -221,7 +221,7 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 					  name_bytes(&p->user), e->s->link_binding,
 					  e->subscription->password, sealed);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
@@ -232,9 +232,9 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 	r->has_password = true;
 	r->password.rand = bytes_of(rand, sizeof(rand));
 	r->password.sealed = bytes_of(sealed, sizeof(sealed));
-	procedure_to(p, INSTALLING);
-	if (procedure_send(p, e, out, &m))
-		procedure_step(p, out, 4);
+	gateway_to(p, INSTALLING);
+	if (gateway_send(p, e, out, &m))
+		gateway_step(p, out, 4);
 }
 
 static void trigger(struct procedure *p, const struct event *e, struct actions *out)
@@ -244,7 +244,7 @@ static void trigger(struct procedure *p, const struct event *e, struct actions *
 	uint8_t rand[RAND_SIZE], auth[P1_MAC_SIZE];
 	int result;
 
-	if (!procedure_new_id(p, out))
+	if (!gateway_new_id(p, out))
 		return;
 	result = p1_random(rand, sizeof(rand));
 	if (result == 0)
@@ -252,21 +252,21 @@ static void trigger(struct procedure *p, const struct event *e, struct actions *
 				      name_bytes(e->s->self), name_bytes(&p->entity),
 				      bytes_of(rand, sizeof(rand)), &p->awaited, auth);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
 	t->user_id = name_bytes(&p->user);
 	t->rand_pngw = bytes_of(rand, sizeof(rand));
 	t->auth_data = bytes_of(auth, sizeof(auth));
-	procedure_to(p, TRIGGERED);
-	if (procedure_send(p, e, out, &m))
-		procedure_step(p, out, 7);
+	gateway_to(p, TRIGGERED);
+	if (gateway_send(p, e, out, &m))
+		gateway_step(p, out, 7);
 }
 
 static void refused_by_pne(struct procedure *p, struct actions *out, enum status status)
 {
-	procedure_fail(p, out, verdict_of_pne_status(status), status_wire_name(status));
+	gateway_fail(p, out, verdict_of_pne_status(status), status_wire_name(status));
 }
 
 static void installed(struct procedure *p, const struct event *e, struct actions *out)
@@ -298,7 +298,7 @@ static void relayed(struct procedure *p, const struct event *e, struct actions *
 	if (!message_id_equal(&e->in_response_to, &p->awaited))
 		return;
 	p->step = 9;
-	procedure_to(p, RELAYING);
+	gateway_to(p, RELAYING);
 }
 
 static void relay_ended(struct procedure *p, const struct event *e, struct actions *out)
@@ -306,9 +306,9 @@ static void relay_ended(struct procedure *p, const struct event *e, struct actio
 	p->step = e->verdict->step;
 	p->key_index = e->verdict->key_index;
 	if (e->verdict->id == VERDICT_DONE)
-		procedure_done(p, out, e->verdict->detail);
+		gateway_done(p, out, e->verdict->detail);
 	else
-		procedure_fail(p, out, e->verdict->id, e->verdict->detail);
+		gateway_fail(p, out, e->verdict->id, e->verdict->detail);
 }
 
 static cell_fn *const table[STATES][EVENT_KINDS] = {
@@ -389,7 +389,7 @@ static cell_fn *const table[STATES][EVENT_KINDS] = {
 static const char *const names[STATES] = {"waiting for the subscription", "installing", "triggered",
 					  "relaying"};
 
-const struct procedure_type figure6_assignment = {
+const struct procedure_type gateway_figure6_assignment = {
 	.name = "assignment on a secure PAN",
 	.figure = FIGURE_6,
 	.states = STATES,

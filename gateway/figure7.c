@@ -24,28 +24,28 @@ enum {
 
 static void request(struct procedure *p, const struct event *e, struct actions *out)
 {
-	if (!procedure_gateway_key(p, e, out))
+	if (!gateway_shared_key(p, e, out))
 		return;
 	p->nonce[0] = '\0';
-	procedure_step(p, out, 0);
-	(void)credentials_request(p, e, out, ENTITY_PNE);
+	gateway_step(p, out, 0);
+	(void)gateway_credentials_request(p, e, out, ENTITY_PNE);
 }
 
 /* Again with credentials. A connection that changed meanwhile has another exporter. */
 static void request_with_credentials(struct procedure *p, const struct event *e,
 				     struct actions *out)
 {
-	if (!procedure_gateway_key(p, e, out))
+	if (!gateway_shared_key(p, e, out))
 		return;
-	if (credentials_request(p, e, out, ENTITY_PNE))
-		procedure_step(p, out, 1);
+	if (gateway_credentials_request(p, e, out, ENTITY_PNE))
+		gateway_step(p, out, 1);
 }
 
 static void start(struct procedure *p, const struct event *e, struct actions *out)
 {
 	p->step = 0;
 	if (!e->s->link_up) {
-		procedure_fail(p, out, VERDICT_PNE_UNKNOWN, NULL);
+		gateway_fail(p, out, VERDICT_PNE_UNKNOWN, NULL);
 		return;
 	}
 	cell_begin_with_wan(p, e, out);
@@ -53,14 +53,14 @@ static void start(struct procedure *p, const struct event *e, struct actions *ou
 
 static void challenged(struct procedure *p, const struct event *e, struct actions *out)
 {
-	if (credentials_answer(p, e, out, false) == CREDENTIALS_AGAIN)
+	if (gateway_credentials_answer(p, e, out, false) == CREDENTIALS_AGAIN)
 		request_with_credentials(p, e, out);
 }
 
 static void hashed(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (!e->ph) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	p->ph = secret_ref(e->ph);
@@ -82,15 +82,15 @@ static void delivery_is(struct procedure *p, enum delivery_state state)
 /* The id of the notification is chosen now, so that the record that it was issued can name it. */
 static bool issue(struct procedure *p, struct actions *out, struct vault_batch *b)
 {
-	if (!procedure_new_id(p, out)) {
+	if (!gateway_new_id(p, out)) {
 		vault_batch_free(b);
 		return false;
 	}
 	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_ISSUED);
 	delivery_is(p, DELIVERY_ISSUED);
 	records_put_delivery(b, &p->delivery);
-	procedure_to(p, STORING);
-	return procedure_store(p, out, b);
+	gateway_to(p, STORING);
+	return gateway_store(p, out, b);
 }
 
 static int unwrap_one(const struct procedure *p, const struct m_key_set *set,
@@ -174,13 +174,13 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 	int result;
 
 	if (!r->has_key_set || !set_fits(p, set)) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED,
-			       "not the key set that was asked for");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED,
+			     "not the key set that was asked for");
 		return;
 	}
 	b = vault_batch_new();
 	if (!b) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	vault_batch_erase_owner(b, all.kind, all.owner);
@@ -193,9 +193,9 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 	if (result != 0) {
 		vault_batch_free(b);
 		if (result == P1_REFUSED)
-			procedure_fail(p, out, VERDICT_GATEWAY_CANNOT_UNWRAP, NULL);
+			gateway_fail(p, out, VERDICT_GATEWAY_CANNOT_UNWRAP, NULL);
 		else
-			procedure_error(p, out, result);
+			gateway_error(p, out, result);
 		return;
 	}
 	records_put_temporary_key(b, &p->entity, &p->user, p->temporary_key);
@@ -206,7 +206,7 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 
 static void answered(struct procedure *p, const struct event *e, struct actions *out)
 {
-	switch (credentials_answer(p, e, out, true)) {
+	switch (gateway_credentials_answer(p, e, out, true)) {
 	case CREDENTIALS_TAKEN:
 		take_set(p, e, out);
 		return;
@@ -230,7 +230,7 @@ static void without_wan(struct procedure *p, const struct event *e, struct actio
 	}
 	b = vault_batch_new();
 	if (!b) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	p->offline = true;
@@ -251,14 +251,14 @@ static void notify(struct procedure *p, const struct event *e, struct actions *o
 	int result;
 
 	if (e->result != 0) {
-		procedure_error(p, out, e->result);
+		gateway_error(p, out, e->result);
 		return;
 	}
 	if (!p->offline)
-		procedure_step(p, out, 5);
+		gateway_step(p, out, 5);
 	p->step = 6;
 	if (!e->s->link_up) {
-		procedure_fail(p, out, VERDICT_PAN_LOST, NULL);
+		gateway_fail(p, out, VERDICT_PAN_LOST, NULL);
 		return;
 	}
 	p1_key_context(&c, P1_NOTIFICATION, name_bytes(&p->user), name_bytes(&p->entity),
@@ -268,7 +268,7 @@ static void notify(struct procedure *p, const struct event *e, struct actions *o
 		result = p1_wrap(p->temporary_key, bytes_of(rand, sizeof(rand)), &c, p->key,
 				 wrapped);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
@@ -277,9 +277,9 @@ static void notify(struct procedure *p, const struct event *e, struct actions *o
 	n->rand = bytes_of(rand, sizeof(rand));
 	n->key_index = p->key_index;
 	n->wrapped = bytes_of(wrapped, sizeof(wrapped));
-	procedure_to(p, NOTIFIED);
-	if (procedure_send(p, e, out, &m))
-		procedure_step(p, out, 6);
+	gateway_to(p, NOTIFIED);
+	if (gateway_send(p, e, out, &m))
+		gateway_step(p, out, 6);
 }
 
 static void receipt(struct procedure *p, const struct event *e, struct actions *out)
@@ -297,27 +297,26 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 		delivery_is(p, DELIVERY_REFUSED);
 		if (b) {
 			records_put_delivery(b, &p->delivery);
-			(void)procedure_store(p, out, b);
+			(void)gateway_store(p, out, b);
 		}
-		procedure_fail(p, out, verdict_of_pne_status(r->status),
-			       status_wire_name(r->status));
+		gateway_fail(p, out, verdict_of_pne_status(r->status), status_wire_name(r->status));
 		return;
 	}
 	result = p1_held_proof(p->key, name_bytes(&p->user), name_bytes(&p->entity), p->key_index,
 			       &p->awaited, proof);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	if (!r->has_proof || !constant_time_equal(bytes_of(r->proof, sizeof(r->proof)),
 						  bytes_of(proof, sizeof(proof)))) {
-		procedure_fail(p, out, VERDICT_PNE_CANNOT_UNWRAP,
-			       "the receipt's proof is not one of the key that was sent");
+		gateway_fail(p, out, VERDICT_PNE_CANNOT_UNWRAP,
+			     "the receipt's proof is not one of the key that was sent");
 		return;
 	}
 	b = vault_batch_new();
 	if (!b) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	delivery_is(p, DELIVERY_INSTALLED);
@@ -325,18 +324,18 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 	memcpy(p->delivery.proof, proof, sizeof(proof));
 	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED);
 	records_put_delivery(b, &p->delivery);
-	procedure_to(p, RECORDING);
-	(void)procedure_store(p, out, b);
+	gateway_to(p, RECORDING);
+	(void)gateway_store(p, out, b);
 }
 
 static void recorded(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (e->result != 0) {
-		procedure_error(p, out, e->result);
+		gateway_error(p, out, e->result);
 		return;
 	}
-	procedure_done(p, out,
-		       p->offline ? "issued from the set in the vault, without the WAN" : NULL);
+	gateway_done(p, out,
+		     p->offline ? "issued from the set in the vault, without the WAN" : NULL);
 }
 
 #define COMMON_CELLS                                                           \
@@ -452,7 +451,7 @@ static const char *const names[STATES] = {"waiting for the WAN",  "awaiting the 
 					  "storing the key set",  "awaiting the receipt",
 					  "recording the receipt"};
 
-const struct procedure_type figure7_assignment = {
+const struct procedure_type gateway_figure7_assignment = {
 	.name = "assignment on an insecure PAN",
 	.figure = FIGURE_7,
 	.states = STATES,

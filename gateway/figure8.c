@@ -22,42 +22,42 @@ enum {
 static void request(struct procedure *p, const struct event *e, struct actions *out)
 {
 	p->nonce[0] = '\0';
-	(void)credentials_request(p, e, out, ENTITY_PNGW);
+	(void)gateway_credentials_request(p, e, out, ENTITY_PNGW);
 }
 
 static void request_with_credentials(struct procedure *p, const struct event *e,
 				     struct actions *out)
 {
-	if (credentials_request(p, e, out, ENTITY_PNGW))
-		procedure_step(p, out, 3);
+	if (gateway_credentials_request(p, e, out, ENTITY_PNGW))
+		gateway_step(p, out, 3);
 }
 
 static void start(struct procedure *p, const struct event *e, struct actions *out)
 {
 	p->step = 1;
 	if (e->s->limits->card) {
-		procedure_fail(p, out, VERDICT_GATEWAY_HAS_CARD, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_HAS_CARD, NULL);
 		return;
 	}
 	if (e->s->owner->text[0] && !name_equal(e->s->owner, &p->user)) {
-		procedure_fail(p, out, VERDICT_NOT_OWNER, NULL);
+		gateway_fail(p, out, VERDICT_NOT_OWNER, NULL);
 		return;
 	}
-	procedure_step(p, out, 1);
-	procedure_step(p, out, 2);
+	gateway_step(p, out, 1);
+	gateway_step(p, out, 2);
 	cell_begin_with_wan(p, e, out);
 }
 
 static void challenged(struct procedure *p, const struct event *e, struct actions *out)
 {
-	if (credentials_answer(p, e, out, false) == CREDENTIALS_AGAIN)
+	if (gateway_credentials_answer(p, e, out, false) == CREDENTIALS_AGAIN)
 		request_with_credentials(p, e, out);
 }
 
 static void hashed(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (!e->ph) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	p->ph = secret_ref(e->ph);
@@ -74,7 +74,7 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 	int result;
 
 	if (!r->has_key) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "no key");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "no key");
 		return;
 	}
 	p->step = 7;
@@ -84,15 +84,14 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 			   digest_salt(bytes_text(p->nonce), bytes_text(p->client_nonce), salt), &c,
 			   r->key.wrapped, &p->key);
 	if (result == P1_REFUSED) {
-		procedure_fail(p, out, VERDICT_GATEWAY_CANNOT_UNWRAP, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_CANNOT_UNWRAP, NULL);
 		return;
 	}
 	p->key_index = r->key.key_index;
 	if (result == 0 && e->s->own_key->index != 0 &&
 	    (p->key_index < e->s->own_key->index ||
 	     (p->key_index == e->s->own_key->index && !secret_equal(p->key, e->s->own_key->key)))) {
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED,
-			       "a key index that was used before");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "a key index that was used before");
 		return;
 	}
 	p->delivery.user = p->user;
@@ -105,25 +104,25 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 		result = p1_held_proof(p->key, name_bytes(&p->user), name_bytes(&p->entity),
 				       p->key_index, &id, p->delivery.proof);
 	if (result != 0) {
-		procedure_error(p, out, result);
+		gateway_error(p, out, result);
 		return;
 	}
 	b = vault_batch_new();
 	if (!b) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
 	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED);
 	vault_batch_trim(b, VAULT_EUKEY, name_bytes(&p->entity), 1);
 	records_put_identity(b, &p->user);
 	records_put_delivery(b, &p->delivery);
-	procedure_to(p, STORING);
-	(void)procedure_store(p, out, b);
+	gateway_to(p, STORING);
+	(void)gateway_store(p, out, b);
 }
 
 static void answered(struct procedure *p, const struct event *e, struct actions *out)
 {
-	switch (credentials_answer(p, e, out, true)) {
+	switch (gateway_credentials_answer(p, e, out, true)) {
 	case CREDENTIALS_TAKEN:
 		take_key(p, e, out);
 		return;
@@ -138,11 +137,11 @@ static void answered(struct procedure *p, const struct event *e, struct actions 
 static void stored(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (e->result != 0) {
-		procedure_error(p, out, e->result);
+		gateway_error(p, out, e->result);
 		return;
 	}
-	procedure_step(p, out, 7);
-	procedure_done(p, out, NULL);
+	gateway_step(p, out, 7);
+	gateway_done(p, out, NULL);
 }
 
 /* Figure 8 has no PNE. */
@@ -214,7 +213,7 @@ static const char *const names[STATES] = {"waiting for the WAN", "awaiting the c
 					  "hashing the password", "awaiting the key",
 					  "storing the key"};
 
-const struct procedure_type figure8_assignment = {
+const struct procedure_type gateway_figure8_assignment = {
 	.name = "assignment to the PN GW",
 	.figure = FIGURE_8,
 	.states = STATES,

@@ -1,4 +1,6 @@
 libpngw_la_SOURCES += \
+	gateway/config.c gateway/config.h gateway/settings.def \
+	gateway/core.c gateway/core.h \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/procedure.c gateway/procedure.h \

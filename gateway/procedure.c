@@ -7,12 +7,12 @@
 
 #include "protocol/p1.h"
 
-void actions_begin(struct actions *a)
+void gateway_actions_begin(struct actions *a)
 {
 	a->count = 0;
 }
 
-void actions_end(struct actions *a)
+void gateway_actions_end(struct actions *a)
 {
 	for (size_t i = 0; i < a->count; i++) {
 		free(a->list[i].xml);
@@ -23,7 +23,7 @@ void actions_end(struct actions *a)
 }
 
 /* No event leads to more than ACTIONS_MAX actions; the last one is reused rather than overrun. */
-struct action *actions_add(struct actions *a, enum action_kind kind)
+struct action *gateway_actions_add(struct actions *a, enum action_kind kind)
 {
 	struct action *added;
 
@@ -39,8 +39,8 @@ struct action *actions_add(struct actions *a, enum action_kind kind)
 	return added;
 }
 
-struct procedure *procedure_new(const struct procedure_type *type, const struct name *user,
-				const struct name *entity)
+struct procedure *gateway_procedure_new(const struct procedure_type *type, const struct name *user,
+					const struct name *entity)
 {
 	struct procedure *p = calloc(1, sizeof(*p));
 
@@ -52,7 +52,7 @@ struct procedure *procedure_new(const struct procedure_type *type, const struct 
 	return p;
 }
 
-void procedure_free(struct procedure *p)
+void gateway_procedure_free(struct procedure *p)
 {
 	if (!p)
 		return;
@@ -64,7 +64,7 @@ void procedure_free(struct procedure *p)
 	free(p);
 }
 
-void procedure_handle(struct procedure *p, const struct event *e, struct actions *out)
+void gateway_procedure_handle(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (p->state >= p->type->states)
 		return;
@@ -73,22 +73,22 @@ void procedure_handle(struct procedure *p, const struct event *e, struct actions
 	p->type->table[p->state][e->kind](p, e, out);
 }
 
-void procedure_to(struct procedure *p, unsigned state)
+void gateway_to(struct procedure *p, unsigned state)
 {
 	p->state = state;
 	p->due = 0;
 }
 
-void procedure_timer(struct procedure *p, const struct event *e, unsigned ms)
+void gateway_timer(struct procedure *p, const struct event *e, unsigned ms)
 {
 	p->due = e->s->now + ms;
 	if (p->due == 0)
 		p->due = 1;
 }
 
-void procedure_step(struct procedure *p, struct actions *out, unsigned step)
+void gateway_step(struct procedure *p, struct actions *out, unsigned step)
 {
-	struct action *a = actions_add(out, ACTION_STEP);
+	struct action *a = gateway_actions_add(out, ACTION_STEP);
 
 	p->step = step;
 	a->figure = p->type->figure;
@@ -103,8 +103,8 @@ static void end(struct procedure *p, struct actions *out, enum verdict_id id, co
 
 	if (p->state == STATE_ENDED)
 		return;
-	procedure_to(p, STATE_ENDED);
-	a = actions_add(out, ACTION_VERDICT);
+	gateway_to(p, STATE_ENDED);
+	a = gateway_actions_add(out, ACTION_VERDICT);
 	a->verdict.id = id;
 	a->verdict.figure = p->type->figure;
 	a->verdict.step = p->step;
@@ -114,34 +114,33 @@ static void end(struct procedure *p, struct actions *out, enum verdict_id id, co
 	(void)snprintf(a->verdict.detail, sizeof(a->verdict.detail), "%s", detail ? detail : "");
 }
 
-void procedure_done(struct procedure *p, struct actions *out, const char *detail)
+void gateway_done(struct procedure *p, struct actions *out, const char *detail)
 {
 	end(p, out, VERDICT_DONE, detail);
 }
 
-void procedure_fail(struct procedure *p, struct actions *out, enum verdict_id id,
-		    const char *detail)
+void gateway_fail(struct procedure *p, struct actions *out, enum verdict_id id, const char *detail)
 {
 	end(p, out, id, detail);
 }
 
-void procedure_error(struct procedure *p, struct actions *out, int error)
+void gateway_error(struct procedure *p, struct actions *out, int error)
 {
 	switch (error) {
 	case -ENOMEM:
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	case -EMSGSIZE:
 	case -EINVAL:
 	case -ENOBUFS:
-		procedure_fail(p, out, VERDICT_REQUEST_MALFORMED, strerror(-error));
+		gateway_fail(p, out, VERDICT_REQUEST_MALFORMED, strerror(-error));
 		return;
 	}
-	procedure_fail(p, out, VERDICT_GATEWAY_STORAGE, strerror(-error));
+	gateway_fail(p, out, VERDICT_GATEWAY_STORAGE, strerror(-error));
 }
 
-bool procedure_post(struct procedure *p, const struct event *e, struct actions *out,
-		    const struct message *m)
+bool gateway_post(struct procedure *p, const struct event *e, struct actions *out,
+		  const struct message *m)
 {
 	struct action *a;
 	char *xml;
@@ -149,10 +148,10 @@ bool procedure_post(struct procedure *p, const struct event *e, struct actions *
 	int r = message_encode(m, &xml, &size);
 
 	if (r != 0) {
-		procedure_error(p, out, r);
+		gateway_error(p, out, r);
 		return false;
 	}
-	a = actions_add(out, ACTION_POST);
+	a = gateway_actions_add(out, ACTION_POST);
 	a->xml = xml;
 	a->size = size;
 	a->pin = p->pin;
@@ -160,8 +159,8 @@ bool procedure_post(struct procedure *p, const struct event *e, struct actions *
 	return true;
 }
 
-bool procedure_send(struct procedure *p, const struct event *e, struct actions *out,
-		    const struct message *m)
+bool gateway_send(struct procedure *p, const struct event *e, struct actions *out,
+		  const struct message *m)
 {
 	struct action *a;
 	char *xml;
@@ -169,30 +168,30 @@ bool procedure_send(struct procedure *p, const struct event *e, struct actions *
 	int r = message_encode(m, &xml, &size);
 
 	if (r != 0) {
-		procedure_error(p, out, r);
+		gateway_error(p, out, r);
 		return false;
 	}
-	a = actions_add(out, ACTION_SEND);
+	a = gateway_actions_add(out, ACTION_SEND);
 	a->xml = xml;
 	a->size = size;
 	a->entity = p->entity;
-	procedure_timer(p, e, e->s->limits->pne_ms);
+	gateway_timer(p, e, e->s->limits->pne_ms);
 	return true;
 }
 
-bool procedure_store(struct procedure *p, struct actions *out, struct vault_batch *b)
+bool gateway_store(struct procedure *p, struct actions *out, struct vault_batch *b)
 {
 	if (!b) {
-		procedure_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return false;
 	}
-	actions_add(out, ACTION_STORE)->batch = b;
+	gateway_actions_add(out, ACTION_STORE)->batch = b;
 	return true;
 }
 
-bool procedure_derive(struct procedure *p, struct actions *out)
+bool gateway_derive(struct procedure *p, struct actions *out)
 {
-	struct action *a = actions_add(out, ACTION_DERIVE);
+	struct action *a = gateway_actions_add(out, ACTION_DERIVE);
 
 	a->password = secret_ref(p->password);
 	memcpy(a->salt, p->salt, SALT_SIZE);
@@ -200,16 +199,16 @@ bool procedure_derive(struct procedure *p, struct actions *out)
 	return true;
 }
 
-bool procedure_new_id(struct procedure *p, struct actions *out)
+bool gateway_new_id(struct procedure *p, struct actions *out)
 {
 	int r = p1_random(p->awaited.b, MESSAGE_ID_SIZE);
 
 	if (r != 0)
-		procedure_error(p, out, r);
+		gateway_error(p, out, r);
 	return r == 0;
 }
 
-bool procedure_gateway_key(struct procedure *p, const struct event *e, struct actions *out)
+bool gateway_shared_key(struct procedure *p, const struct event *e, struct actions *out)
 {
 	const struct surroundings *s = e->s;
 
@@ -228,11 +227,11 @@ bool procedure_gateway_key(struct procedure *p, const struct event *e, struct ac
 		p->pin = s->generation;
 		return true;
 	}
-	procedure_fail(p, out, VERDICT_GATEWAY_KEY_MISSING, NULL);
+	gateway_fail(p, out, VERDICT_GATEWAY_KEY_MISSING, NULL);
 	return false;
 }
 
-bool procedure_answers(const struct procedure *p, const struct event *e, enum message_kind kind)
+bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind)
 {
 	const struct message *m = e->message;
 	struct message_id answered = message_in_response_to(m);
@@ -242,8 +241,8 @@ bool procedure_answers(const struct procedure *p, const struct event *e, enum me
 	       bytes_equal(m->envelope.target, name_bytes(e->s->self));
 }
 
-bool procedure_parameters(struct procedure *p, const struct event *e, struct actions *out,
-			  const struct m_password_parameters *parameters)
+bool gateway_parameters(struct procedure *p, const struct event *e, struct actions *out,
+			const struct m_password_parameters *parameters)
 {
 	char detail[96];
 
@@ -251,7 +250,7 @@ bool procedure_parameters(struct procedure *p, const struct event *e, struct act
 		(void)snprintf(detail, sizeof(detail), "%lu iterations, the floor is %lu",
 			       (unsigned long)parameters->iterations,
 			       (unsigned long)e->s->limits->iterations_floor);
-		procedure_fail(p, out, VERDICT_WEAK_PARAMETERS, detail);
+		gateway_fail(p, out, VERDICT_WEAK_PARAMETERS, detail);
 		return false;
 	}
 	if (p->ph && (p->iterations != parameters->iterations ||
@@ -268,8 +267,8 @@ void cell_begin_with_wan(struct procedure *p, const struct event *e, struct acti
 		p->type->begin(p, e, out);
 		return;
 	}
-	procedure_to(p, STATE_WAN);
-	procedure_timer(p, e, e->s->limits->wan_wait_ms);
+	gateway_to(p, STATE_WAN);
+	gateway_timer(p, e, e->s->limits->wan_wait_ms);
 }
 
 void cell_begin(struct procedure *p, const struct event *e, struct actions *out)
@@ -279,8 +278,8 @@ void cell_begin(struct procedure *p, const struct event *e, struct actions *out)
 
 void cell_wan_absent(struct procedure *p, const struct event *e, struct actions *out)
 {
-	procedure_fail(p, out, e->s->wan_tls_refused ? VERDICT_WAN_TLS_REFUSED : VERDICT_WAN_DOWN,
-		       e->s->wan_why);
+	gateway_fail(p, out, e->s->wan_tls_refused ? VERDICT_WAN_TLS_REFUSED : VERDICT_WAN_DOWN,
+		     e->s->wan_why);
 }
 
 void cell_wan_failed(struct procedure *p, const struct event *e, struct actions *out)
@@ -294,40 +293,40 @@ void cell_wan_failed(struct procedure *p, const struct event *e, struct actions 
 			return;
 		}
 		if (e->failure == WAN_FAILURE_LOST)
-			procedure_fail(p, out, VERDICT_WAN_LOST, e->s->wan_why);
+			gateway_fail(p, out, VERDICT_WAN_LOST, e->s->wan_why);
 		else
 			cell_wan_absent(p, e, out);
 		return;
 	case WAN_FAILURE_SILENT:
-		procedure_fail(p, out, VERDICT_WAN_SILENT, NULL);
+		gateway_fail(p, out, VERDICT_WAN_SILENT, NULL);
 		return;
 	case WAN_FAILURE_ANSWER:
-		procedure_fail(p, out, VERDICT_SERVER_MALFORMED, "the answer is not a message");
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "the answer is not a message");
 		return;
 	}
 }
 
 void cell_pan_lost(struct procedure *p, const struct event *e, struct actions *out)
 {
-	procedure_fail(p, out, e->queue_full ? VERDICT_PAN_QUEUE_FULL : VERDICT_PAN_LOST, NULL);
+	gateway_fail(p, out, e->queue_full ? VERDICT_PAN_QUEUE_FULL : VERDICT_PAN_LOST, NULL);
 }
 
 void cell_pne_silent(struct procedure *p, const struct event *e, struct actions *out)
 {
 	(void)e;
-	procedure_fail(p, out, VERDICT_PNE_SILENT, NULL);
+	gateway_fail(p, out, VERDICT_PNE_SILENT, NULL);
 }
 
 void cell_pne_malformed(struct procedure *p, const struct event *e, struct actions *out)
 {
 	(void)e;
-	procedure_fail(p, out, VERDICT_PNE_MALFORMED, NULL);
+	gateway_fail(p, out, VERDICT_PNE_MALFORMED, NULL);
 }
 
 void cell_cancelled(struct procedure *p, const struct event *e, struct actions *out)
 {
 	(void)e;
-	procedure_fail(p, out, VERDICT_CANCELLED, NULL);
+	gateway_fail(p, out, VERDICT_CANCELLED, NULL);
 }
 
 #define IGNORE(name)                                                               \

@@ -124,10 +124,10 @@ struct actions {
 	size_t count;
 };
 
-void actions_begin(struct actions *a);
+void gateway_actions_begin(struct actions *a);
 /* Frees what the actions still own: the carrier takes a pointer by setting it to NULL. */
-void actions_end(struct actions *a);
-struct action *actions_add(struct actions *a, enum action_kind kind);
+void gateway_actions_end(struct actions *a);
+struct action *gateway_actions_add(struct actions *a, enum action_kind kind);
 
 typedef void cell_fn(struct procedure *p, const struct event *e, struct actions *out);
 
@@ -145,7 +145,7 @@ struct procedure_type {
 /* Not in the tables: nothing is given to a procedure that has ended. */
 #define STATE_ENDED 255
 
-/* The core's; figure*.c fill it in. Freed by procedure_free(). */
+/* The core's; figure*.c fill it in. Freed by gateway_procedure_free(). */
 struct procedure {
 	const struct procedure_type *type;
 	struct procedure *next;
@@ -191,52 +191,51 @@ struct procedure {
 	struct delivery delivery;
 };
 
-struct procedure *procedure_new(const struct procedure_type *type, const struct name *user,
-				const struct name *entity);
-void procedure_free(struct procedure *p);
+struct procedure *gateway_procedure_new(const struct procedure_type *type, const struct name *user,
+					const struct name *entity);
+void gateway_procedure_free(struct procedure *p);
 
 /* Gives e to p. out has been begun; afterwards p->state == STATE_ENDED if p has ended. */
-void procedure_handle(struct procedure *p, const struct event *e, struct actions *out);
+void gateway_procedure_handle(struct procedure *p, const struct event *e, struct actions *out);
 
 /* The types. */
-extern const struct procedure_type figure5_registration;
-extern const struct procedure_type figure6_subscription;
-extern const struct procedure_type figure6_assignment;
-extern const struct procedure_type figure7_assignment;
-extern const struct procedure_type figure8_assignment;
+extern const struct procedure_type gateway_figure5_registration;
+extern const struct procedure_type gateway_figure6_subscription;
+extern const struct procedure_type gateway_figure6_assignment;
+extern const struct procedure_type gateway_figure7_assignment;
+extern const struct procedure_type gateway_figure8_assignment;
 
 /* For figure*.c. */
-void procedure_to(struct procedure *p, unsigned state);
-void procedure_timer(struct procedure *p, const struct event *e, unsigned ms);
-void procedure_step(struct procedure *p, struct actions *out, unsigned step);
-void procedure_done(struct procedure *p, struct actions *out, const char *detail);
-void procedure_fail(struct procedure *p, struct actions *out, enum verdict_id id,
-		    const char *detail);
+void gateway_to(struct procedure *p, unsigned state);
+void gateway_timer(struct procedure *p, const struct event *e, unsigned ms);
+void gateway_step(struct procedure *p, struct actions *out, unsigned step);
+void gateway_done(struct procedure *p, struct actions *out, const char *detail);
+void gateway_fail(struct procedure *p, struct actions *out, enum verdict_id id, const char *detail);
 /* The verdict of a negative errno of the profile, the codec or the vault. */
-void procedure_error(struct procedure *p, struct actions *out, int error);
+void gateway_error(struct procedure *p, struct actions *out, int error);
 
 /* Encode m and add the action; false when that failed, and p has then ended. */
-bool procedure_post(struct procedure *p, const struct event *e, struct actions *out,
-		    const struct message *m);
-bool procedure_send(struct procedure *p, const struct event *e, struct actions *out,
-		    const struct message *m);
-bool procedure_store(struct procedure *p, struct actions *out, struct vault_batch *b);
-bool procedure_derive(struct procedure *p, struct actions *out);
+bool gateway_post(struct procedure *p, const struct event *e, struct actions *out,
+		  const struct message *m);
+bool gateway_send(struct procedure *p, const struct event *e, struct actions *out,
+		  const struct message *m);
+bool gateway_store(struct procedure *p, struct actions *out, struct vault_batch *b);
+bool gateway_derive(struct procedure *p, struct actions *out);
 /* A fresh id in p->awaited. */
-bool procedure_new_id(struct procedure *p, struct actions *out);
+bool gateway_new_id(struct procedure *p, struct actions *out);
 
 /*
  * Chooses the key shared with the server: the PN GW's EUKey, else the exporter of this connection,
  * to which the request is then pinned. False when there is none, and p has then ended.
  */
-bool procedure_gateway_key(struct procedure *p, const struct event *e, struct actions *out);
+bool gateway_shared_key(struct procedure *p, const struct event *e, struct actions *out);
 
 /* Whether m answers what p awaits, comes from the server and has that kind. */
-bool procedure_answers(const struct procedure *p, const struct event *e, enum message_kind kind);
+bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind);
 
 /* Takes salt and iterations; false when the floor is not met, and p has then ended. */
-bool procedure_parameters(struct procedure *p, const struct event *e, struct actions *out,
-			  const struct m_password_parameters *parameters);
+bool gateway_parameters(struct procedure *p, const struct event *e, struct actions *out,
+			const struct m_password_parameters *parameters);
 
 /* Cells that several tables share. */
 cell_fn cell_begin_with_wan; /* start: begin, or wait for the WAN */

@@ -243,8 +243,10 @@ int records_get_temporary_key(struct vault *v, const struct name *entity, struct
 	return r == 0 || r == -ENOMEM ? r : VAULT_DAMAGED;
 }
 
+enum search { SEARCH_HIGHEST, SEARCH_DELIVERED, SEARCH_UNSPENT };
+
 struct key_search {
-	bool unspent;
+	enum search search;
 	uint32_t index;
 };
 
@@ -256,19 +258,27 @@ static int search_key(void *arg, struct bytes owner, struct bytes item, struct b
 	(void)owner;
 	if (item_index(item, &index) != 0 || record_get_u32(content, TAG_STATE, &state) != 0)
 		return 0;
-	if (s->unspent) {
+	switch (s->search) {
+	case SEARCH_UNSPENT:
 		if (state == KEY_UNSPENT && (s->index == 0 || index < s->index))
 			s->index = index;
-	} else if (index > s->index) {
-		s->index = index;
+		break;
+	case SEARCH_DELIVERED:
+		if (state == KEY_DELIVERED && index > s->index)
+			s->index = index;
+		break;
+	case SEARCH_HIGHEST:
+		if (index > s->index)
+			s->index = index;
+		break;
 	}
 	return 0;
 }
 
-static int find_key(struct vault *v, const struct name *entity, bool unspent,
+static int find_key(struct vault *v, const struct name *entity, enum search search,
 		    struct stored_key *out)
 {
-	struct key_search s = {unspent, 0};
+	struct key_search s = {search, 0};
 	uint8_t item[4];
 	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), BYTES_NONE};
 	struct vault_content content;
@@ -298,12 +308,17 @@ static int find_key(struct vault *v, const struct name *entity, bool unspent,
 
 int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out)
 {
-	return find_key(v, entity, false, out);
+	return find_key(v, entity, SEARCH_HIGHEST, out);
+}
+
+int records_current_key(struct vault *v, const struct name *entity, struct stored_key *out)
+{
+	return find_key(v, entity, SEARCH_DELIVERED, out);
 }
 
 int records_unspent_key(struct vault *v, const struct name *entity, struct stored_key *out)
 {
-	return find_key(v, entity, true, out);
+	return find_key(v, entity, SEARCH_UNSPENT, out);
 }
 
 static enum figure figure_of(uint32_t number)

@@ -54,6 +54,8 @@ struct stored_key {
 
 /* The highest index of entity: the PN GW's own key. */
 int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out);
+/* The highest index that was delivered to entity. */
+int records_current_key(struct vault *v, const struct name *entity, struct stored_key *out);
 /* The lowest index of entity that was not sent to it yet. */
 int records_unspent_key(struct vault *v, const struct name *entity, struct stored_key *out);
 

@@ -38,7 +38,7 @@ struct relay {
 	struct entry entries[];
 };
 
-int relay_new(const struct relay_limits *limits, struct relay **out)
+int gateway_relay_new(const struct relay_limits *limits, struct relay **out)
 {
 	struct relay *r;
 
@@ -57,17 +57,17 @@ int relay_new(const struct relay_limits *limits, struct relay **out)
 	return 0;
 }
 
-void relay_free(struct relay *r)
+void gateway_relay_free(struct relay *r)
 {
 	free(r);
 }
 
-void relay_set_limits(struct relay *r, const struct relay_limits *limits)
+void gateway_relay_set_limits(struct relay *r, const struct relay_limits *limits)
 {
 	r->limits = *limits;
 }
 
-size_t relay_count(const struct relay *r)
+size_t gateway_relay_count(const struct relay *r)
 {
 	return r->used;
 }
@@ -150,7 +150,7 @@ static void release(struct relay *r, struct entry *e)
 static void answer_receipt(struct actions *out, const struct name *entity,
 			   const struct message_id *id, enum status status)
 {
-	struct action *a = actions_add(out, ACTION_RECEIPT);
+	struct action *a = gateway_actions_add(out, ACTION_RECEIPT);
 
 	a->entity = *entity;
 	a->receipt.id = *id;
@@ -171,7 +171,7 @@ static struct verdict verdict_for(const struct entry *e, enum verdict_id id, uns
 
 static void give_verdict(struct actions *out, const struct verdict *v)
 {
-	actions_add(out, ACTION_VERDICT)->verdict = *v;
+	gateway_actions_add(out, ACTION_VERDICT)->verdict = *v;
 }
 
 static void end(struct relay *r, struct entry *e, struct actions *out, enum verdict_id id,
@@ -190,7 +190,7 @@ static unsigned step_of(const struct entry *e, unsigned figure5, unsigned figure
 
 static void add_step(const struct entry *e, struct actions *out, unsigned step)
 {
-	struct action *a = actions_add(out, ACTION_STEP);
+	struct action *a = gateway_actions_add(out, ACTION_STEP);
 
 	a->figure = e->figure;
 	a->step = step;
@@ -214,7 +214,7 @@ static void post(struct relay *r, const struct relay_link *link, struct entry *e
 	copy[xml.size] = '\0';
 	e->state = ENTRY_SERVER;
 	e->due = 0;
-	a = actions_add(out, ACTION_POST);
+	a = gateway_actions_add(out, ACTION_POST);
 	a->token = token_of(r, e);
 	a->xml = copy;
 	a->size = xml.size;
@@ -242,8 +242,8 @@ static enum status check(const struct relay *r, const struct relay_link *link,
 	return STATUS_OK;
 }
 
-void relay_request(struct relay *r, const struct relay_link *link, const struct message *m,
-		   struct bytes xml, struct actions *out)
+void gateway_relay_request(struct relay *r, const struct relay_link *link, const struct message *m,
+			   struct bytes xml, struct actions *out)
 {
 	const struct m_eukey_assignment_request *q = &m->eukey_assignment_request;
 	struct message_id id = message_id_of(m);
@@ -294,15 +294,15 @@ static void forward(const struct entry *e, struct bytes xml, struct actions *out
 		return;
 	memcpy(copy, xml.data, xml.size);
 	copy[xml.size] = '\0';
-	a = actions_add(out, ACTION_SEND);
+	a = gateway_actions_add(out, ACTION_SEND);
 	a->xml = copy;
 	a->size = xml.size;
 	a->entity = e->entity;
 	add_step(e, out, step_of(e, 12, 13));
 }
 
-void relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
-		    struct bytes xml, struct actions *out)
+void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
+			    struct bytes xml, struct actions *out)
 {
 	struct entry *e = by_token(r, token);
 	const struct m_eukey_assignment_response *a;
@@ -343,8 +343,8 @@ void relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct 
 		    status_wire_name(a->status));
 }
 
-void relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
-		      struct actions *out)
+void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
+			      struct actions *out)
 {
 	struct entry *e = by_token(r, token);
 	unsigned step;
@@ -397,13 +397,13 @@ static void record(struct relay *r, struct entry *e, enum delivery_state state,
 	e->state = ENTRY_STORING;
 	e->due = 0;
 	e->verdict = *v;
-	a = actions_add(out, ACTION_STORE);
+	a = gateway_actions_add(out, ACTION_STORE);
 	a->token = token_of(r, e);
 	a->batch = b;
 }
 
-bool relay_receipt(struct relay *r, const struct relay_link *link, const struct receipt *receipt,
-		   struct actions *out)
+bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
+			   const struct receipt *receipt, struct actions *out)
 {
 	struct entry *e = NULL;
 	struct verdict v;
@@ -435,7 +435,7 @@ bool relay_receipt(struct relay *r, const struct relay_link *link, const struct 
 	return true;
 }
 
-void relay_stored(struct relay *r, uint64_t token, int result, struct actions *out)
+void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct actions *out)
 {
 	struct entry *e = by_token(r, token);
 	struct verdict v;
@@ -449,7 +449,7 @@ void relay_stored(struct relay *r, uint64_t token, int result, struct actions *o
 	give_verdict(out, &v);
 }
 
-bool relay_tick(struct relay *r, uint64_t now, uint64_t *next, struct actions *out)
+bool gateway_relay_tick(struct relay *r, uint64_t now, uint64_t *next, struct actions *out)
 {
 	size_t seen = 0;
 

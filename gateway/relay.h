@@ -30,33 +30,34 @@ struct relay_link {
 	enum pan_security level;
 };
 
-int relay_new(const struct relay_limits *limits, struct relay **out);
-void relay_free(struct relay *r);
-void relay_set_limits(struct relay *r, const struct relay_limits *limits); /* capacity stays */
+int gateway_relay_new(const struct relay_limits *limits, struct relay **out);
+void gateway_relay_free(struct relay *r);
+void gateway_relay_set_limits(struct relay *r,
+			      const struct relay_limits *limits); /* capacity stays */
 
 /* A request of a PNE, decoded, and its bytes as they came. */
-void relay_request(struct relay *r, const struct relay_link *link, const struct message *m,
-		   struct bytes xml, struct actions *out);
+void gateway_relay_request(struct relay *r, const struct relay_link *link, const struct message *m,
+			   struct bytes xml, struct actions *out);
 
 /* The end of an ACTION_POST of that token. m is NULL when body is no message. */
-void relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
-		    struct bytes xml, struct actions *out);
-void relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
-		      struct actions *out);
+void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
+			    struct bytes xml, struct actions *out);
+void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
+			      struct actions *out);
 
 /* True when the receipt is for a response that the relay forwarded. */
-bool relay_receipt(struct relay *r, const struct relay_link *link, const struct receipt *receipt,
-		   struct actions *out);
+bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
+			   const struct receipt *receipt, struct actions *out);
 
 /* The end of an ACTION_STORE of that token. */
-void relay_stored(struct relay *r, uint64_t token, int result, struct actions *out);
+void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct actions *out);
 
 /*
  * Ends one request whose receipt did not come. True when there may be a further one. Then
  * *next is the time of the next one, 0 when there is none.
  */
-bool relay_tick(struct relay *r, uint64_t now, uint64_t *next, struct actions *out);
+bool gateway_relay_tick(struct relay *r, uint64_t now, uint64_t *next, struct actions *out);
 
-size_t relay_count(const struct relay *r);
+size_t gateway_relay_count(const struct relay *r);
 
 #endif

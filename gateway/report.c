@@ -16,8 +16,8 @@ static int collect(void *arg, struct bytes owner, struct bytes item, struct byte
 	return 0;
 }
 
-int report_begin(struct report *r, struct vault *v, const struct name *self,
-		 const struct name *server, char **xml, size_t *size)
+int gateway_report_begin(struct report *r, struct vault *v, const struct name *self,
+			 const struct name *server, char **xml, size_t *size)
 {
 	struct message m = {.kind = MESSAGE_eukey_delivery_report};
 	struct m_eukey_delivery_report *q = &m.eukey_delivery_report;
@@ -57,8 +57,8 @@ static bool unchanged(const struct delivery *a, const struct delivery *b)
 	return a->state == b->state && message_id_equal(&a->message_id, &b->message_id);
 }
 
-int report_answered(struct report *r, struct vault *v, const struct message *m,
-		    struct vault_batch **batch)
+int gateway_report_answered(struct report *r, struct vault *v, const struct message *m,
+			    struct vault_batch **batch)
 {
 	struct message_id answered = message_in_response_to(m);
 	struct vault_batch *b;
@@ -85,7 +85,7 @@ int report_answered(struct report *r, struct vault *v, const struct message *m,
 	return 0;
 }
 
-void report_failed(struct report *r)
+void gateway_report_failed(struct report *r)
 {
 	r->under_way = false;
 }

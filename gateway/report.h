@@ -19,17 +19,17 @@ struct report {
 
 /* 0 and *xml (the caller's to free()), REPORT_NOTHING, or a negative errno. */
 #define REPORT_NOTHING 1
-int report_begin(struct report *r, struct vault *v, const struct name *self,
-		 const struct name *server, char **xml, size_t *size);
+int gateway_report_begin(struct report *r, struct vault *v, const struct name *self,
+			 const struct name *server, char **xml, size_t *size);
 
 /*
  * The server's answer. 0 and *batch erases what the server has now, unless it has changed since;
  * a positive enum status when the server did not take it; -EPROTO for another message.
  */
-int report_answered(struct report *r, struct vault *v, const struct message *m,
-		    struct vault_batch **batch);
+int gateway_report_answered(struct report *r, struct vault *v, const struct message *m,
+			    struct vault_batch **batch);
 
 /* There was no answer. */
-void report_failed(struct report *r);
+void gateway_report_failed(struct report *r);
 
 #endif

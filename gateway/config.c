@@ -1,0 +1,446 @@
+#include "gateway/config.h"
+
+#include <errno.h>
+#include <libconfig.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "pan/bearer-local.h"
+
+enum kind { KIND_TEXT, KIND_ENTITY_ID, KIND_NUMBER, KIND_FLAG, KIND_CHOICE };
+
+static const struct setting {
+	const char *path;
+	enum kind kind;
+	size_t offset;
+	const char *fallback_text; /* KIND_TEXT */
+	unsigned min, max;         /* KIND_NUMBER */
+	unsigned fallback;
+	const char *names; /* KIND_CHOICE */
+	const char *unit;
+	const char *meaning;
+} settings[] = {
+#define TEXT(p, member, d, m)                       \
+	{.path = p,                                 \
+	 .kind = KIND_TEXT,                         \
+	 .offset = offsetof(struct config, member), \
+	 .fallback_text = d,                        \
+	 .meaning = m},
+#define ENTITY_ID(p, member, m)                     \
+	{.path = p,                                 \
+	 .kind = KIND_ENTITY_ID,                    \
+	 .offset = offsetof(struct config, member), \
+	 .meaning = m},
+#define NUMBER(p, member, lo, hi, d, u, m)          \
+	{.path = p,                                 \
+	 .kind = KIND_NUMBER,                       \
+	 .offset = offsetof(struct config, member), \
+	 .min = lo,                                 \
+	 .max = hi,                                 \
+	 .fallback = d,                             \
+	 .unit = u,                                 \
+	 .meaning = m},
+#define FLAG(p, member, d, m)                       \
+	{.path = p,                                 \
+	 .kind = KIND_FLAG,                         \
+	 .offset = offsetof(struct config, member), \
+	 .fallback = d,                             \
+	 .meaning = m},
+#define CHOICE(p, member, type, d, n, m)            \
+	{.path = p,                                 \
+	 .kind = KIND_CHOICE,                       \
+	 .offset = offsetof(struct config, member), \
+	 .fallback = d,                             \
+	 .names = n,                                \
+	 .meaning = m},
+#include "gateway/settings.def"
+#undef TEXT
+#undef ENTITY_ID
+#undef NUMBER
+#undef FLAG
+#undef CHOICE
+};
+
+#define SETTINGS       (sizeof(settings) / sizeof(settings[0]))
+#define SECURITY_NAMES "none, encrypted, authenticated"
+#define LISTEN         "pan.listen"
+
+struct reader {
+	const char *file;
+	char *why;
+	size_t why_size;
+	struct config config;
+	bool given[SETTINGS];
+	bool listen_given;
+};
+
+__attribute__((format(printf, 3, 4))) static int wrong(struct reader *r, const config_setting_t *at,
+						       const char *format, ...)
+{
+	unsigned line = at ? (unsigned)config_setting_source_line(at) : 0;
+	char text[384];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	(void)snprintf(r->why, r->why_size, "%s:%u: %s", r->file, line, text);
+	return -EINVAL;
+}
+
+/* The place of text in "a, b, c", or -1. */
+static int choice_of(const char *names, const char *text)
+{
+	size_t size = strlen(text);
+
+	for (int i = 0; *names; i++) {
+		size_t n = strcspn(names, ",");
+
+		if (n == size && strncmp(names, text, n) == 0)
+			return i;
+		names += n;
+		names += strspn(names, ", ");
+	}
+	return -1;
+}
+
+static void set_number(struct reader *r, const struct setting *s, unsigned value)
+{
+	char *at = (char *)&r->config + s->offset;
+
+	switch (s->kind) {
+	case KIND_FLAG: {
+		bool flag = value != 0;
+
+		memcpy(at, &flag, sizeof(flag));
+		return;
+	}
+	case KIND_NUMBER:
+	case KIND_CHOICE:
+		/* An enum has the size of an unsigned. */
+		memcpy(at, &value, sizeof(value));
+		return;
+	case KIND_TEXT:
+	case KIND_ENTITY_ID:
+		return;
+	}
+}
+
+_Static_assert(sizeof(enum pan_security) == sizeof(unsigned), "set_number() writes it");
+_Static_assert(sizeof(enum key_set_kind) == sizeof(unsigned), "set_number() writes it");
+
+static int take(struct reader *r, const struct setting *s, const config_setting_t *at)
+{
+	char *place = (char *)&r->config + s->offset;
+	const char *text = config_setting_get_string(at);
+	int type = config_setting_type(at);
+	long long number;
+	int choice;
+
+	switch (s->kind) {
+	case KIND_TEXT:
+		if (type != CONFIG_TYPE_STRING || strlen(text) >= CONFIG_TEXT_MAX ||
+		    (!s->fallback_text && !text[0]))
+			return wrong(r, at, "%s: expected text of at most %d bytes in quotes",
+				     s->path, CONFIG_TEXT_MAX - 1);
+		memcpy(place, text, strlen(text) + 1);
+		return 0;
+	case KIND_ENTITY_ID: {
+		struct name name;
+
+		if (type != CONFIG_TYPE_STRING || !entity_id_valid(bytes_text(text)) ||
+		    name_set(&name, bytes_text(text)) != 0)
+			return wrong(r, at,
+				     "%s: expected an Entity ID in quotes: 1 to 64 of A-Z a-z 0-9 "
+				     ". _ : -",
+				     s->path);
+		memcpy(place, &name, sizeof(name));
+		return 0;
+	}
+	case KIND_NUMBER:
+		number = config_setting_get_int64(at);
+		if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || number < s->min ||
+		    number > s->max)
+			return wrong(r, at, "%s: expected a number from %u to %u (%s)", s->path,
+				     s->min, s->max, s->unit);
+		set_number(r, s, (unsigned)number);
+		return 0;
+	case KIND_FLAG:
+		if (type != CONFIG_TYPE_BOOL)
+			return wrong(r, at, "%s: expected true or false", s->path);
+		set_number(r, s, config_setting_get_bool(at) ? 1 : 0);
+		return 0;
+	case KIND_CHOICE:
+		choice = type == CONFIG_TYPE_STRING ? choice_of(s->names, text) : -1;
+		if (choice < 0)
+			return wrong(r, at, "%s: expected one of %s, in quotes", s->path, s->names);
+		set_number(r, s, (unsigned)choice);
+		return 0;
+	}
+	return 0;
+}
+
+static int take_listener(struct reader *r, const config_setting_t *at)
+{
+	struct config_listen *l;
+	const char *address = NULL, *security = NULL;
+	int choice;
+
+	if (r->config.listen_count == CONFIG_LISTEN_MAX)
+		return wrong(r, at, "pan.listen: expected at most %d listeners", CONFIG_LISTEN_MAX);
+	if (config_setting_type(at) != CONFIG_TYPE_GROUP)
+		return wrong(r, at,
+			     "pan.listen: expected { address = \"...\"; security = \"...\"; }");
+	for (int i = 0; i < config_setting_length(at); i++) {
+		const config_setting_t *part = config_setting_get_elem(at, (unsigned)i);
+		const char *name = config_setting_name(part);
+
+		if (strcmp(name, "address") == 0)
+			address = config_setting_get_string(part);
+		else if (strcmp(name, "security") == 0)
+			security = config_setting_get_string(part);
+		else
+			return wrong(r, part,
+				     "pan.listen.%s: no such setting; expected address or security",
+				     name);
+	}
+	if (!address || strlen(address) >= CONFIG_TEXT_MAX || !bearer_local_address_valid(address))
+		return wrong(r, at,
+			     "pan.listen.address: expected \"unix:/PATH\" or \"tcp:ADDRESS:PORT\"");
+	choice = security ? choice_of(SECURITY_NAMES, security) : -1;
+	if (choice < 0)
+		return wrong(r, at, "pan.listen.security: expected one of %s, in quotes",
+			     SECURITY_NAMES);
+	l = &r->config.listen[r->config.listen_count++];
+	memcpy(l->address, address, strlen(address) + 1);
+	l->security = (enum pan_security)choice;
+	return 0;
+}
+
+static int take_listeners(struct reader *r, const config_setting_t *at)
+{
+	int result = 0;
+
+	if (config_setting_type(at) != CONFIG_TYPE_LIST || config_setting_length(at) == 0)
+		return wrong(r, at,
+			     "pan.listen: expected ( { address = ...; security = ...; }, ... )");
+	for (int i = 0; result == 0 && i < config_setting_length(at); i++)
+		result = take_listener(r, config_setting_get_elem(at, (unsigned)i));
+	r->listen_given = true;
+	return result;
+}
+
+static bool is_group(const char *path)
+{
+	size_t size = strlen(path);
+
+	for (size_t i = 0; i < SETTINGS; i++) {
+		if (strncmp(settings[i].path, path, size) == 0 && settings[i].path[size] == '.')
+			return true;
+	}
+	return false;
+}
+
+static int take_leaf(struct reader *r, const config_setting_t *at, const char *path)
+{
+	for (size_t i = 0; i < SETTINGS; i++) {
+		if (strcmp(settings[i].path, path) == 0) {
+			r->given[i] = true;
+			return take(r, &settings[i], at);
+		}
+	}
+	return wrong(r, at, "%s: no such setting; doc/pngw.conf.md lists them", path);
+}
+
+/* Groups are three deep at most: server.tls.ca. */
+static int walk(struct reader *r, const config_setting_t *group, const char *prefix, unsigned depth)
+{
+	int result = 0;
+
+	for (int i = 0; result == 0 && i < config_setting_length(group); i++) {
+		const config_setting_t *at = config_setting_get_elem(group, (unsigned)i);
+		char path[192];
+		int n = snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] ? "." : "",
+				 config_setting_name(at));
+
+		if (n < 0 || (size_t)n >= sizeof(path))
+			result = wrong(r, at, "no such setting; doc/pngw.conf.md lists them");
+		else if (strcmp(path, LISTEN) == 0)
+			result = take_listeners(r, at);
+		else if (depth < 3 && is_group(path) &&
+			 config_setting_type(at) == CONFIG_TYPE_GROUP)
+			result = walk(r, at, path, depth + 1);
+		else if (is_group(path))
+			result = wrong(r, at, "%s: expected a group { ... }", path);
+		else
+			result = take_leaf(r, at, path);
+	}
+	return result;
+}
+
+static void set_fallbacks(struct reader *r)
+{
+	for (size_t i = 0; i < SETTINGS; i++) {
+		const struct setting *s = &settings[i];
+		char *place = (char *)&r->config + s->offset;
+
+		if (s->kind == KIND_TEXT && s->fallback_text)
+			(void)snprintf(place, CONFIG_TEXT_MAX, "%s", s->fallback_text);
+		else
+			set_number(r, s, s->fallback);
+	}
+}
+
+/* What cannot be said of one setting alone. */
+static int check(struct reader *r, const config_setting_t *root)
+{
+	const struct config *c = &r->config;
+
+	for (size_t i = 0; i < SETTINGS; i++) {
+		const struct setting *s = &settings[i];
+
+		if (!r->given[i] &&
+		    (s->kind == KIND_ENTITY_ID || (s->kind == KIND_TEXT && !s->fallback_text)))
+			return wrong(r, root, "%s: must be given: %s", s->path, s->meaning);
+	}
+	if (!r->listen_given)
+		return wrong(r, root, "pan.listen: must be given: where PNEs connect to");
+	if (!c->tls_ca[0] && !c->tls_psk_file[0])
+		return wrong(r, root, "server.tls.ca: must be given unless server.tls.psk_file is");
+	if (!c->tls_certificate[0] != !c->tls_key[0])
+		return wrong(r, root,
+			     "server.tls.certificate and server.tls.key: expected both or none");
+	if (c->path[0] != '/' || strlen(c->path) > 128)
+		return wrong(
+			r, root,
+			"server.path: expected a path of at most 128 bytes that begins with /");
+	if (c->backoff_min > c->backoff_max)
+		return wrong(r, root, "server.backoff_min: expected at most server.backoff_max");
+	if (name_equal(&c->entity_id, &c->server_entity_id))
+		return wrong(r, root, "server.entity_id: expected another one than entity_id");
+	return 0;
+}
+
+int gateway_config_load(const char *file, struct config *out, char *why, size_t why_size)
+{
+	struct reader r = {.file = file, .why = why, .why_size = why_size};
+	const config_setting_t *root;
+	config_t parsed;
+	int result;
+
+	set_fallbacks(&r);
+	config_init(&parsed);
+	if (config_read_file(&parsed, file) != CONFIG_TRUE) {
+		(void)snprintf(why, why_size, "%s:%d: %s", file, config_error_line(&parsed),
+			       config_error_type(&parsed) == CONFIG_ERR_FILE_IO
+				       ? "cannot be read"
+				       : config_error_text(&parsed));
+		config_destroy(&parsed);
+		return -EINVAL;
+	}
+	root = config_root_setting(&parsed);
+	result = walk(&r, root, "", 1);
+	if (result == 0)
+		result = check(&r, root);
+	config_destroy(&parsed);
+	if (result == 0)
+		*out = r.config;
+	return result;
+}
+
+void gateway_config_core_options(const struct config *config, struct core_options *out)
+{
+	*out = (struct core_options){
+		.self = config->entity_id,
+		.server = config->server_entity_id,
+		.path = config->path,
+		.procedures = {.wan_wait_ms = config->wan_wait,
+			       .request_ms = config->request_deadline,
+			       .pne_ms = config->answer_deadline,
+			       .iterations_floor = config->iterations_floor,
+			       .card = config->card,
+			       .secure_level = config->secure_level},
+		.relay = {.capacity = config->max_requests,
+			  .quota = config->quota,
+			  .wan_wait_ms = config->wan_wait,
+			  .request_ms = config->request_deadline,
+			  .receipt_ms = config->receipt_deadline,
+			  .secure_level = config->secure_level},
+		.max_procedures = config->max_procedures,
+		.ping_ms = config->ping,
+		.hello_ms = config->hello_deadline,
+	};
+}
+
+static void write_default(FILE *out, const struct setting *s)
+{
+	const char *name = s->names;
+
+	switch (s->kind) {
+	case KIND_TEXT:
+		if (!s->fallback_text)
+			(void)fputs("must be given", out);
+		else if (!s->fallback_text[0])
+			(void)fputs("none", out);
+		else
+			(void)fprintf(out, "`\"%s\"`", s->fallback_text);
+		return;
+	case KIND_ENTITY_ID:
+		(void)fputs("must be given", out);
+		return;
+	case KIND_NUMBER:
+		(void)fprintf(out, "%u", s->fallback);
+		return;
+	case KIND_FLAG:
+		(void)fputs(s->fallback ? "true" : "false", out);
+		return;
+	case KIND_CHOICE:
+		for (unsigned i = 0; i < s->fallback; i++) {
+			name += strcspn(name, ",");
+			name += strspn(name, ", ");
+		}
+		(void)fprintf(out, "`\"%.*s\"`", (int)strcspn(name, ","), name);
+		return;
+	}
+}
+
+static void write_type(FILE *out, const struct setting *s)
+{
+	switch (s->kind) {
+	case KIND_TEXT:
+		(void)fputs("text", out);
+		return;
+	case KIND_ENTITY_ID:
+		(void)fputs("Entity ID", out);
+		return;
+	case KIND_NUMBER:
+		(void)fprintf(out, "%u..%u, %s", s->min, s->max, s->unit);
+		return;
+	case KIND_FLAG:
+		(void)fputs("true, false", out);
+		return;
+	case KIND_CHOICE:
+		(void)fprintf(out, "one of %s", s->names);
+		return;
+	}
+}
+
+void gateway_config_write_markdown(FILE *out)
+{
+	(void)fputs("| setting | type, range, unit | default | meaning |\n|---|---|---|---|\n",
+		    out);
+	for (size_t i = 0; i < SETTINGS; i++) {
+		(void)fprintf(out, "| `%s` | ", settings[i].path);
+		write_type(out, &settings[i]);
+		(void)fputs(" | ", out);
+		write_default(out, &settings[i]);
+		(void)fprintf(out, " | %s |\n", settings[i].meaning);
+	}
+	(void)fputs(
+		"| `pan.listen` | list of { address, security } | must be given | where PNEs "
+		"connect "
+		"to: `\"unix:/PATH\"` or `\"tcp:ADDRESS:PORT\"`, and how far that stream can be "
+		"trusted: none, encrypted or authenticated |\n",
+		out);
+}

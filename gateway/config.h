@@ -1,0 +1,46 @@
+#ifndef PNGW_GATEWAY_CONFIG_H
+#define PNGW_GATEWAY_CONFIG_H
+
+/* The settings of pngwd, made from settings.def, read with libconfig. */
+
+#include <stdio.h>
+
+#include "gateway/core.h"
+
+#define CONFIG_TEXT_MAX   256
+#define CONFIG_LISTEN_MAX 8
+
+struct config_listen {
+	char address[CONFIG_TEXT_MAX];
+	enum pan_security security;
+};
+
+struct config {
+#define TEXT(path, member, fallback, meaning)                   char member[CONFIG_TEXT_MAX];
+#define ENTITY_ID(path, member, meaning)                        struct name member;
+#define NUMBER(path, member, min, max, fallback, unit, meaning) unsigned member;
+#define FLAG(path, member, fallback, meaning)                   bool member;
+#define CHOICE(path, member, type, fallback, names, meaning)    enum type member;
+#include "gateway/settings.def"
+#undef TEXT
+#undef ENTITY_ID
+#undef NUMBER
+#undef FLAG
+#undef CHOICE
+	struct config_listen listen[CONFIG_LISTEN_MAX];
+	size_t listen_count;
+};
+
+/*
+ * Reads file. 0, or -EINVAL and why holds "FILE:LINE: what is wrong, and what is expected"; *out is
+ * then untouched.
+ */
+int gateway_config_load(const char *file, struct config *out, char *why, size_t why_size);
+
+/* What the core wants of it. path is borrowed from config. */
+void gateway_config_core_options(const struct config *config, struct core_options *out);
+
+/* The table of settings for doc/pngw.conf.md. */
+void gateway_config_write_markdown(FILE *out);
+
+#endif

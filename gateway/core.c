@@ -1,0 +1,1235 @@
+#include "gateway/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/report.h"
+#include "protocol/p1.h"
+
+/* Tokens of posts and batches tell whose they are. */
+#define TOKEN_RELAY     (UINT64_C(1) << 62)
+#define TOKEN_REPORT    (UINT64_C(1) << 63)
+#define REPORT_RETRY_MS 30000U
+
+struct core_link {
+	struct core *core;
+	struct core_link *next;
+	struct link *engine;
+	void *stream;
+	enum pan_security level;
+	char peer[64];
+	bool up;
+	bool dying; /* broken, replaced or silent: closed as soon as no callback of it is running */
+	bool queue_full;
+	uint64_t since; /* of the last byte, or of the stream */
+	bool pinged;
+};
+
+struct core {
+	struct core_options options;
+	char path[129];
+	struct core_ports ports;
+	void *arg;
+	struct vault *vault;
+	struct core_link *links;
+	struct procedure *procedures;
+	size_t procedure_count;
+	struct relay *relay;
+	struct report report;
+	uint64_t report_due;
+	uint64_t last_id;
+	struct stored_key own_key;
+	struct name owner;
+	struct core_wan wan;
+	char wan_why[160];
+	uint64_t wake_at;
+	unsigned batches; /* submitted, not yet told */
+	bool ending;
+	struct core_counters counters;
+};
+
+/* What a batch is for; freed when it is told. */
+struct pending {
+	struct core *core;
+	uint64_t token;
+};
+
+static void give(struct core *c, struct procedure *p, struct event *e);
+static void perform(struct core *c, struct procedure *p, struct actions *a);
+static void report_soon(struct core *c);
+static void sweep_links(struct core *c);
+
+static void say(struct core *c, enum log_level level, const char *text)
+{
+	c->ports.log(c->arg, level, text);
+}
+
+static void wake_by(struct core *c, uint64_t at)
+{
+	if (at == 0 || (c->wake_at != 0 && c->wake_at <= at))
+		return;
+	c->wake_at = at;
+	c->ports.wake(c->arg, at);
+}
+
+static struct core_link *link_of(struct core *c, const struct name *entity)
+{
+	for (struct core_link *l = c->links; l; l = l->next) {
+		if (l->up && !l->dying && name_equal(&link_peer(l->engine)->entity, entity))
+			return l;
+	}
+	return NULL;
+}
+
+static struct procedure *procedure_of(struct core *c, uint64_t id)
+{
+	for (struct procedure *p = c->procedures; p; p = p->next) {
+		if (p->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+static struct procedure *procedure_for(struct core *c, const struct name *entity)
+{
+	for (struct procedure *p = c->procedures; p; p = p->next) {
+		if (p->entity.text[0] && name_equal(&p->entity, entity))
+			return p;
+	}
+	return NULL;
+}
+
+/* Our own identity as it stands in the vault. */
+static int load_identity(struct core *c)
+{
+	struct stored_key key = {0};
+	struct name owner = {{0}};
+	int r = records_highest_key(c->vault, &c->options.self, &key);
+
+	if (r < 0)
+		return r;
+	if (r == VAULT_DAMAGED)
+		say(c, LOG_LEVEL_ERROR,
+		    "the PN GW's own EUKey in the vault is damaged: run Figure 8");
+	r = records_get_identity(c->vault, &owner);
+	if (r < 0) {
+		secret_unref(key.key);
+		return r;
+	}
+	secret_unref(c->own_key.key);
+	c->own_key = key;
+	c->owner = owner;
+	return 0;
+}
+
+static void stored(void *arg, int result)
+{
+	struct pending pending = *(struct pending *)arg;
+	struct core *c = pending.core;
+	struct procedure *p;
+
+	free(arg);
+	c->batches--;
+	if (c->ending || pending.token == 0)
+		return;
+	if (pending.token & TOKEN_RELAY) {
+		struct actions a;
+
+		gateway_actions_begin(&a);
+		gateway_relay_stored(c->relay, pending.token & ~TOKEN_RELAY, result, &a);
+		perform(c, NULL, &a);
+		report_soon(c);
+		return;
+	}
+	if (pending.token & TOKEN_REPORT) {
+		if (result == 0)
+			report_soon(c);
+		return;
+	}
+	p = procedure_of(c, pending.token);
+	if (p) {
+		struct event e = {.kind = EVENT_STORED, .result = result};
+
+		if (p->type->figure == FIGURE_8 && result == 0)
+			(void)load_identity(c);
+		give(c, p, &e);
+	}
+}
+
+/* Takes b over. token 0: nobody waits for it. */
+static int submit(struct core *c, struct vault_batch *b, uint64_t token)
+{
+	struct pending *pending = malloc(sizeof(*pending));
+	int r;
+
+	if (!pending) {
+		vault_batch_free(b);
+		return -ENOMEM;
+	}
+	pending->core = c;
+	pending->token = token;
+	r = vault_submit(c->vault, b, stored, pending);
+	if (r != 0) {
+		free(pending);
+		return r;
+	}
+	c->batches++;
+	return 0;
+}
+
+static void journal(struct core *c, const struct procedure *p, bool begins)
+{
+	struct vault_batch *b = vault_batch_new();
+	char text[96];
+	int r;
+
+	if (!b)
+		return;
+	if (begins)
+		records_put_procedure(b, p->id, p->type->figure, &p->user, &p->entity);
+	else
+		records_erase_procedure(b, p->id);
+	r = submit(c, b, 0);
+	if (r != 0) {
+		(void)snprintf(text, sizeof(text), "journal of procedures: %s", strerror(-r));
+		say(c, LOG_LEVEL_ERROR, text);
+	}
+}
+
+static void remove_procedure(struct core *c, struct procedure *p)
+{
+	struct procedure **at = &c->procedures;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	c->procedure_count--;
+	if (p->request)
+		c->ports.cancel(c->arg, p->request);
+	if (!p->silent)
+		journal(c, p, false);
+	gateway_procedure_free(p);
+}
+
+static void tell_verdict(struct core *c, uint64_t run, const struct verdict *v)
+{
+	if (v->id == VERDICT_DONE)
+		c->counters.done++;
+	else
+		c->counters.failed++;
+	c->ports.verdict(c->arg, run, v);
+}
+
+/* The subscription of a Figure 6 run has ended: those that waited for it go on, or end. */
+static void tell_followers(struct core *c, struct procedure *leader, const struct verdict *v)
+{
+	if (v->id == VERDICT_DONE && !c->owner.text[0]) {
+		struct vault_batch *b = vault_batch_new();
+
+		c->owner = leader->user;
+		if (b) {
+			records_put_identity(b, &leader->user);
+			(void)submit(c, b, 0);
+		}
+	}
+	for (;;) {
+		struct procedure *p = c->procedures;
+		struct event e = {.kind = EVENT_SUBSCRIBED, .verdict = v, .subscription = leader};
+
+		while (p && p->leader != leader->id)
+			p = p->next;
+		if (!p)
+			return;
+		p->leader = 0;
+		give(c, p, &e);
+	}
+}
+
+/* A relay's verdict is that of the Figure 6 procedure that waits for it, if there is one. */
+static void relay_verdict(struct core *c, const struct verdict *v)
+{
+	struct procedure *p = procedure_for(c, &v->entity);
+	struct event e = {.kind = EVENT_RELAY_ENDED, .verdict = v};
+
+	if (v->figure == FIGURE_6 && p && p->type == &gateway_figure6_assignment) {
+		give(c, p, &e);
+		return;
+	}
+	tell_verdict(c, 0, v);
+}
+
+static void relayed(struct core *c, const struct action *a)
+{
+	struct procedure *p = procedure_for(c, &a->entity);
+	struct event e = {.kind = EVENT_RELAYED, .in_response_to = a->in_response_to};
+
+	if (a->figure == FIGURE_6 && a->step == 9 && p)
+		give(c, p, &e);
+}
+
+static bool send_to(struct core *c, const struct action *a)
+{
+	struct core_link *l = link_of(c, &a->entity);
+
+	if (!l)
+		return false;
+	if (a->kind == ACTION_SEND)
+		return link_send_message(l->engine, bytes_of(a->xml, a->size)) == 0 && !l->dying;
+	return link_send_receipt(l->engine, &a->receipt) == 0 && !l->dying;
+}
+
+/*
+ * Carries the actions of p out, those of the relay where p is NULL. p may be gone afterwards. What
+ * could not be done is told after the last action, as the event it amounts to.
+ */
+static void perform(struct core *c, struct procedure *p, struct actions *a)
+{
+	struct event failed = {.kind = EVENT_KINDS};
+	uint64_t failed_relay = 0;
+	uint64_t run = p ? p->run : 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		struct action *x = &a->list[i];
+		int r;
+
+		switch (x->kind) {
+		case ACTION_POST: {
+			void *request = NULL;
+
+			r = c->ports.post(c->arg, bytes_of(x->xml, x->size), x->deadline_ms, x->pin,
+					  p ? p->id : x->token | TOKEN_RELAY, &request);
+			if (p)
+				p->request = request;
+			if (r == 0)
+				break;
+			if (p) {
+				failed.kind = EVENT_WAN_FAILED;
+				failed.failure =
+					r == -ENOTCONN ? WAN_FAILURE_LOST : WAN_FAILURE_DOWN;
+			} else {
+				failed_relay = x->token;
+			}
+			break;
+		}
+		case ACTION_SEND:
+			if (!send_to(c, x) && p)
+				failed.kind = EVENT_LINK_DOWN;
+			break;
+		case ACTION_RECEIPT:
+			c->counters.refused++;
+			(void)send_to(c, x);
+			break;
+		case ACTION_DERIVE:
+			if (c->ports.derive(c->arg, p ? p->id : 0, x->password, x->salt,
+					    x->iterations) != 0)
+				failed.kind = EVENT_HASHED;
+			break;
+		case ACTION_STORE:
+			r = submit(c, x->batch,
+				   p ? (p->state == STATE_ENDED ? 0 : p->id)
+				     : x->token | TOKEN_RELAY);
+			x->batch = NULL;
+			if (r == 0)
+				break;
+			failed.kind = EVENT_STORED;
+			failed.result = r;
+			failed_relay = x->token;
+			break;
+		case ACTION_STEP:
+			c->ports.step(c->arg, run, x->figure, x->step, &x->user, &x->entity);
+			if (!p)
+				relayed(c, x);
+			break;
+		case ACTION_VERDICT:
+			if (!p) {
+				relay_verdict(c, &x->verdict);
+			} else {
+				if (p->silent)
+					tell_followers(c, p, &x->verdict);
+				else
+					tell_verdict(c, run, &x->verdict);
+				remove_procedure(c, p);
+				p = NULL;
+				gateway_actions_end(a);
+				report_soon(c);
+				return;
+			}
+			break;
+		}
+	}
+	gateway_actions_end(a);
+	if (p && failed.kind != EVENT_KINDS) {
+		give(c, p, &failed);
+	} else if (!p && failed.kind == EVENT_STORED) {
+		gateway_relay_stored(c->relay, failed_relay, failed.result, a);
+		perform(c, NULL, a);
+	} else if (!p && failed_relay != 0) {
+		gateway_relay_wan_failed(c->relay, failed_relay, WAN_FAILURE_DOWN, a);
+		perform(c, NULL, a);
+	}
+}
+
+/* Gives e to p with what is known now. p may be gone afterwards. */
+static void give(struct core *c, struct procedure *p, struct event *e)
+{
+	struct surroundings s = {
+		.now = c->ports.now(c->arg),
+		.limits = &c->options.procedures,
+		.self = &c->options.self,
+		.server = &c->options.server,
+		.path = c->path,
+		.wan_up = c->wan.up,
+		.wan_mutual = c->wan.mutual,
+		.wan_tls_refused = c->wan.tls_refused,
+		.wan_why = c->wan_why,
+		.exporter = c->wan.exporter,
+		.generation = c->wan.generation,
+		.own_key = &c->own_key,
+		.owner = &c->owner,
+	};
+	struct core_link *l = p->entity.text[0] ? link_of(c, &p->entity) : NULL;
+	struct stored_key unspent = {0};
+	struct secret *temporary_key = NULL;
+	struct name pne_owner = {{0}}, user;
+	struct actions a;
+	uint64_t id = p->id;
+
+	s.unspent = &unspent;
+	s.pne_owner = &pne_owner;
+	if (l) {
+		s.link_up = true;
+		s.level = l->level;
+		s.link_secret = link_secret(l->engine);
+		s.link_binding = link_binding(l->engine);
+	}
+	if (p->type->figure == FIGURE_6 && p->entity.text[0])
+		(void)records_get_pne_owner(c->vault, &p->entity, &pne_owner);
+	if (p->type->figure == FIGURE_7 && e->kind == EVENT_TIMEOUT &&
+	    records_unspent_key(c->vault, &p->entity, &unspent) == 0 &&
+	    records_get_temporary_key(c->vault, &p->entity, &user, &temporary_key) == 0)
+		s.temporary_key = temporary_key;
+	e->s = &s;
+	if (e->kind == EVENT_ANSWER || e->kind == EVENT_WAN_FAILED)
+		p->request = NULL;
+	gateway_actions_begin(&a);
+	gateway_procedure_handle(p, e, &a);
+	perform(c, p, &a);
+	secret_unref(unspent.key);
+	secret_unref(temporary_key);
+	p = procedure_of(c, id);
+	if (p)
+		wake_by(c, p->due);
+}
+
+static void give_entity(struct core *c, const struct name *entity, struct event *e)
+{
+	struct procedure *p = procedure_for(c, entity);
+
+	if (p)
+		give(c, p, e);
+}
+
+/* Links. */
+
+static void link_send(void *arg, struct bytes frame)
+{
+	struct core_link *l = arg;
+	int r;
+
+	if (l->dying)
+		return;
+	r = l->core->ports.write(l->core->arg, l->stream, frame);
+	if (r != 0) {
+		l->dying = true;
+		l->queue_full = r == -EDQUOT;
+		wake_by(l->core, l->core->ports.now(l->core->arg) + 1);
+	}
+}
+
+static void link_up(void *arg, const struct hello *peer)
+{
+	struct core_link *l = arg;
+	struct core *c = l->core;
+	struct core_link *older = link_of(c, &peer->entity);
+	char text[240];
+
+	if (older)
+		older->dying = true;
+	l->up = true;
+	c->counters.links++;
+	(void)snprintf(text, sizeof(text), "PNE %s is connected from %s, PAN security: %s%s",
+		       peer->entity.text, l->peer, pan_security_name(l->level),
+		       older ? "; its older link is closed" : "");
+	say(c, LOG_LEVEL_INFO, text);
+}
+
+static void link_malformed(struct core_link *l, const struct malformation *why)
+{
+	struct core *c = l->core;
+	struct receipt r = {.status = STATUS_MALFORMED};
+	struct event e = {.kind = EVENT_MALFORMED};
+	char line[128], text[256];
+
+	(void)snprintf(text, sizeof(text), "PNE %s sent what is no message: %s",
+		       link_peer(l->engine)->entity.text,
+		       malformation_describe(why, line, sizeof(line)));
+	say(c, LOG_LEVEL_WARNING, text);
+	c->counters.refused++;
+	(void)link_send_receipt(l->engine, &r);
+	give_entity(c, &link_peer(l->engine)->entity, &e);
+}
+
+static struct relay_link relay_view(struct core_link *l)
+{
+	struct relay_link view = {
+		.now = l->core->ports.now(l->core->arg),
+		.wan_up = l->core->wan.up,
+		.server = &l->core->options.server,
+		.entity = &link_peer(l->engine)->entity,
+		.level = l->level,
+	};
+
+	return view;
+}
+
+static void link_message(void *arg, struct bytes xml)
+{
+	struct core_link *l = arg;
+	struct core *c = l->core;
+	struct relay_link view = relay_view(l);
+	struct malformation why;
+	struct message *m;
+	struct actions a;
+	int r;
+
+	if (l->dying)
+		return;
+	r = message_decode(xml, &m, &why);
+	if (r == MESSAGE_MALFORMED) {
+		link_malformed(l, &why);
+		return;
+	}
+	if (r != 0) {
+		say(c, LOG_LEVEL_ERROR, "out of memory: a message of a PNE was dropped");
+		return;
+	}
+	if (m->kind == MESSAGE_id_password_installation_response) {
+		struct event e = {.kind = EVENT_MESSAGE, .message = m};
+
+		give_entity(c, view.entity, &e);
+		message_free(m);
+		return;
+	}
+	c->counters.relayed++;
+	gateway_actions_begin(&a);
+	gateway_relay_request(c->relay, &view, m, xml, &a);
+	if (a.count == 0)
+		c->counters.coalesced++;
+	perform(c, NULL, &a);
+	message_free(m);
+}
+
+static void link_receipt(void *arg, const struct receipt *receipt)
+{
+	struct core_link *l = arg;
+	struct relay_link view = relay_view(l);
+	struct event e = {.kind = EVENT_RECEIPT, .receipt = receipt};
+	struct actions a;
+
+	if (l->dying)
+		return;
+	gateway_actions_begin(&a);
+	if (gateway_relay_receipt(l->core->relay, &view, receipt, &a))
+		perform(l->core, NULL, &a);
+	else
+		give_entity(l->core, view.entity, &e);
+}
+
+static void link_pong(void *arg, uint64_t token)
+{
+	(void)arg;
+	(void)token;
+}
+
+static void link_broken(void *arg, enum link_broken why)
+{
+	struct core_link *l = arg;
+	char text[192];
+
+	l->dying = true;
+	(void)snprintf(text, sizeof(text), "link from %s is closed: %s", l->peer,
+		       link_broken_text(why));
+	say(l->core, LOG_LEVEL_WARNING, text);
+}
+
+static const struct link_callbacks link_callbacks = {
+	.send = link_send,
+	.up = link_up,
+	.message = link_message,
+	.receipt = link_receipt,
+	.pong = link_pong,
+	.broken = link_broken,
+};
+
+int gateway_core_stream_up(struct core *c, void *stream, enum pan_security level, const char *peer,
+			   struct core_link **out)
+{
+	struct hello self = {.flags = HELLO_FLAG_GATEWAY};
+	struct core_link *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	self.entity = c->options.self;
+	self.server = c->options.server;
+	r = link_new(&self, &link_callbacks, l, &l->engine);
+	if (r != 0) {
+		free(l);
+		return r;
+	}
+	l->core = c;
+	l->stream = stream;
+	l->level = level;
+	l->since = c->ports.now(c->arg);
+	(void)snprintf(l->peer, sizeof(l->peer), "%s", peer);
+	l->next = c->links;
+	c->links = l;
+	*out = l;
+	link_start(l->engine);
+	wake_by(c, l->since + c->options.hello_ms);
+	return 0;
+}
+
+/* Takes l out and frees it, then tells the procedure that used it. */
+static void forget_link(struct core *c, struct core_link *l, const char *why)
+{
+	struct core_link **at = &c->links;
+	struct event e = {.kind = EVENT_LINK_DOWN, .queue_full = l->queue_full};
+	struct name entity = {{0}};
+	char text[240];
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	if (l->up) {
+		entity = link_peer(l->engine)->entity;
+		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);
+		say(c, LOG_LEVEL_INFO, text);
+	}
+	link_free(l->engine);
+	free(l);
+	if (entity.text[0] && !c->ending)
+		give_entity(c, &entity, &e);
+}
+
+static void sweep_links(struct core *c)
+{
+	struct core_link *l = c->links;
+
+	while (l) {
+		if (l->dying) {
+			c->ports.close(c->arg, l->stream);
+			forget_link(c, l,
+				    l->queue_full ? "it does not take what is sent to it"
+						  : "closed by the PN GW");
+			l = c->links;
+		} else {
+			l = l->next;
+		}
+	}
+}
+
+void gateway_core_stream_bytes(struct core *c, struct core_link *l, struct bytes input)
+{
+	if (!l->dying) {
+		l->since = c->ports.now(c->arg);
+		l->pinged = false;
+		(void)link_push(l->engine, input);
+	}
+	sweep_links(c);
+}
+
+void gateway_core_stream_security(struct core *c, struct core_link *l, enum pan_security level)
+{
+	(void)c;
+	l->level = level;
+}
+
+void gateway_core_stream_down(struct core *c, struct core_link *l, enum bearer_down why, int error)
+{
+	const char *text = "closed";
+
+	switch (why) {
+	case BEARER_DOWN_PEER:
+		text = "the peer closed, or is out of reach";
+		break;
+	case BEARER_DOWN_QUOTA:
+		text = "it does not take what is sent to it";
+		l->queue_full = true;
+		break;
+	case BEARER_DOWN_ERROR:
+		text = strerror(-error);
+		break;
+	case BEARER_DOWN_CLOSED:
+		break;
+	}
+	forget_link(c, l, text);
+}
+
+/* The WAN. */
+
+static void report_soon(struct core *c)
+{
+	char *xml;
+	size_t size;
+	void *request;
+	char text[96];
+	int r;
+
+	if (c->ending || !c->wan.up || c->report.under_way || c->report_due != 0)
+		return;
+	r = gateway_report_begin(&c->report, c->vault, &c->options.self, &c->options.server, &xml,
+				 &size);
+	if (r == REPORT_NOTHING)
+		return;
+	if (r == 0) {
+		r = c->ports.post(c->arg, bytes_of(xml, size), c->options.procedures.request_ms, 0,
+				  TOKEN_REPORT, &request);
+		free(xml);
+		if (r == 0)
+			return;
+		gateway_report_failed(&c->report);
+	}
+	(void)snprintf(text, sizeof(text), "delivery report: %s", strerror(-r));
+	say(c, LOG_LEVEL_WARNING, text);
+	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
+	wake_by(c, c->report_due);
+}
+
+static void report_later(struct core *c, const char *why)
+{
+	char text[128];
+
+	gateway_report_failed(&c->report);
+	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
+	wake_by(c, c->report_due);
+	(void)snprintf(text, sizeof(text), "the server has not taken the delivery report: %s", why);
+	say(c, LOG_LEVEL_WARNING, text);
+}
+
+static void report_taken(struct core *c, const struct message *m)
+{
+	struct vault_batch *b;
+	int r;
+
+	if (!m) {
+		report_later(c, "its answer is no message");
+		return;
+	}
+	r = gateway_report_answered(&c->report, c->vault, m, &b);
+	if (r == 0) {
+		c->counters.reports++;
+		r = submit(c, b, TOKEN_REPORT);
+		if (r == 0)
+			return;
+	}
+	report_later(c, r > 0 ? status_wire_name((enum status)r) : strerror(-r));
+}
+
+void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
+{
+	bool came_up = wan->up && !c->wan.up;
+
+	c->wan = *wan;
+	(void)snprintf(c->wan_why, sizeof(c->wan_why), "%s", wan->why ? wan->why : "");
+	c->wan.why = c->wan_why;
+	if (!came_up)
+		return;
+	c->report_due = 0;
+	for (struct procedure *p = c->procedures; p;) {
+		struct event e = {.kind = EVENT_WAN_UP};
+		uint64_t id = p->id;
+
+		give(c, p, &e);
+		/* Ids rise towards the head of the list: go on with the next lower one. */
+		for (p = c->procedures; p && p->id >= id; p = p->next)
+			;
+	}
+	report_soon(c);
+}
+
+void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
+{
+	struct malformation why;
+	struct message *m = NULL;
+	char line[128], text[256];
+	struct procedure *p;
+	struct actions a;
+	int r = message_decode(body, &m, &why);
+
+	if (r == MESSAGE_MALFORMED) {
+		(void)snprintf(text, sizeof(text), "the server's answer is no message: %s",
+			       malformation_describe(&why, line, sizeof(line)));
+		say(c, LOG_LEVEL_WARNING, text);
+	}
+	if (token & TOKEN_REPORT) {
+		report_taken(c, m);
+	} else if (token & TOKEN_RELAY) {
+		gateway_actions_begin(&a);
+		gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY, m,
+				       body, &a);
+		perform(c, NULL, &a);
+		wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
+	} else {
+		p = procedure_of(c, token);
+		if (p) {
+			struct event e = {.kind = EVENT_ANSWER, .message = m};
+
+			if (!m) {
+				e.kind = EVENT_WAN_FAILED;
+				e.failure = WAN_FAILURE_ANSWER;
+			}
+			give(c, p, &e);
+		}
+	}
+	message_free(m);
+	sweep_links(c);
+}
+
+void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure)
+{
+	struct event e = {.kind = EVENT_WAN_FAILED, .failure = failure};
+	struct procedure *p;
+	struct actions a;
+
+	if (token & TOKEN_REPORT) {
+		report_later(c, "no answer");
+	} else if (token & TOKEN_RELAY) {
+		gateway_actions_begin(&a);
+		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, failure, &a);
+		perform(c, NULL, &a);
+	} else {
+		p = procedure_of(c, token);
+		if (p)
+			give(c, p, &e);
+	}
+	sweep_links(c);
+}
+
+void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph)
+{
+	struct procedure *p = procedure_of(c, token);
+	struct event e = {.kind = EVENT_HASHED, .ph = ph};
+
+	if (p)
+		give(c, p, &e);
+	sweep_links(c);
+}
+
+/* Time. */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static uint64_t tick_links(struct core *c, uint64_t now)
+{
+	uint64_t next = 0;
+
+	for (struct core_link *l = c->links; l; l = l->next) {
+		uint64_t due;
+
+		if (!l->up) {
+			due = l->since + c->options.hello_ms;
+			if (due <= now)
+				l->dying = true;
+		} else {
+			if (c->options.ping_ms == 0)
+				continue;
+			due = l->since + (l->pinged ? 2 : 1) * (uint64_t)c->options.ping_ms;
+			if (due <= now && l->pinged) {
+				l->dying = true;
+			} else if (due <= now) {
+				l->pinged = true;
+				(void)link_send_ping(l->engine, now);
+				due += c->options.ping_ms;
+			}
+		}
+		if (!l->dying)
+			next = earlier(next, due);
+	}
+	sweep_links(c);
+	return next;
+}
+
+static uint64_t tick_procedures(struct core *c, uint64_t now)
+{
+	uint64_t next;
+	bool again;
+
+	do {
+		again = false;
+		next = 0;
+		for (struct procedure *p = c->procedures; p; p = p->next) {
+			struct event e = {.kind = EVENT_TIMEOUT};
+
+			if (p->due == 0)
+				continue;
+			if (p->due > now) {
+				next = earlier(next, p->due);
+				continue;
+			}
+			give(c, p, &e);
+			again = true;
+			break;
+		}
+	} while (again);
+	return next;
+}
+
+void gateway_core_tick(struct core *c)
+{
+	uint64_t now = c->ports.now(c->arg);
+	uint64_t next, relay_next;
+	struct actions a;
+	bool again;
+
+	c->wake_at = 0;
+	next = tick_procedures(c, now);
+	do {
+		gateway_actions_begin(&a);
+		again = gateway_relay_tick(c->relay, now, &relay_next, &a);
+		perform(c, NULL, &a);
+	} while (again);
+	next = earlier(next, relay_next);
+	next = earlier(next, tick_links(c, now));
+	if (c->report_due != 0 && c->report_due <= now) {
+		c->report_due = 0;
+		report_soon(c);
+	}
+	next = earlier(next, c->report_due);
+	wake_by(c, next);
+}
+
+/* Starting. */
+
+static struct procedure *add_procedure(struct core *c, const struct procedure_type *type,
+				       const struct core_start *s, const struct name *entity)
+{
+	struct procedure *p = gateway_procedure_new(type, &s->user, entity);
+
+	if (!p)
+		return NULL;
+	p->id = ++c->last_id;
+	p->run = s->run;
+	p->set_kind = s->set_kind;
+	p->set_count = s->set_count ? s->set_count : 1;
+	p->next = c->procedures;
+	c->procedures = p;
+	c->procedure_count++;
+	c->counters.procedures++;
+	return p;
+}
+
+static void refuse(struct core *c, const struct core_start *s, const struct name *entity,
+		   enum verdict_id id)
+{
+	struct verdict v = {.id = id, .figure = s->figure};
+
+	v.user = s->user;
+	v.entity = *entity;
+	tell_verdict(c, s->run, &v);
+}
+
+static const struct procedure_type *type_of(enum figure figure)
+{
+	switch (figure) {
+	case FIGURE_5:
+		return &gateway_figure5_registration;
+	case FIGURE_6:
+		return &gateway_figure6_assignment;
+	case FIGURE_7:
+		return &gateway_figure7_assignment;
+	case FIGURE_8:
+	case FIGURE_NONE:
+		break;
+	}
+	return &gateway_figure8_assignment;
+}
+
+/* One procedure, or its refusal. Not NULL: it is under way. */
+static struct procedure *start_one(struct core *c, const struct core_start *s,
+				   const struct name *entity, struct secret *password,
+				   uint64_t leader)
+{
+	struct event e = {.kind = EVENT_START};
+	struct procedure *p;
+	uint64_t id;
+
+	if (!password) {
+		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
+		return NULL;
+	}
+	if (entity->text[0] && procedure_for(c, entity)) {
+		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
+		return NULL;
+	}
+	if (c->procedure_count >= c->options.max_procedures) {
+		refuse(c, s, entity, VERDICT_GATEWAY_BUSY);
+		return NULL;
+	}
+	p = add_procedure(c, type_of(s->figure), s, entity);
+	if (!p) {
+		refuse(c, s, entity, VERDICT_GATEWAY_MEMORY);
+		return NULL;
+	}
+	p->leader = leader;
+	if (s->figure != FIGURE_6)
+		p->password = secret_ref(password);
+	journal(c, p, true);
+	id = p->id;
+	give(c, p, &e);
+	return procedure_of(c, id);
+}
+
+static void start_figure6(struct core *c, const struct core_start *s, struct secret *password)
+{
+	struct event e = {.kind = EVENT_START};
+	static const struct name none;
+	struct procedure *leader;
+	size_t under_way = 0;
+
+	leader = add_procedure(c, &gateway_figure6_subscription, s, &none);
+	if (!leader) {
+		for (size_t i = 0; i < s->count; i++)
+			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
+		return;
+	}
+	leader->silent = true;
+	leader->password = secret_ref(password);
+	/* It does the work of all: it takes no place of its own. */
+	c->procedure_count--;
+	for (size_t i = 0; i < s->count; i++) {
+		if (start_one(c, s, &s->entities[i], password, leader->id))
+			under_way++;
+	}
+	c->procedure_count++;
+	if (under_way == 0)
+		remove_procedure(c, leader);
+	else
+		give(c, leader, &e);
+}
+
+int gateway_core_start(struct core *c, const struct core_start *s)
+{
+	struct secret *password = NULL;
+	static const struct name none;
+	int verdicts = 1;
+
+	if (s->typed && p1_password(secret_bytes(s->typed), &password) == -ENOMEM)
+		return -ENOMEM;
+	switch (s->figure) {
+	case FIGURE_5:
+		(void)start_one(c, s, &none, password, 0);
+		break;
+	case FIGURE_8:
+		(void)start_one(c, s, &c->options.self, password, 0);
+		break;
+	case FIGURE_6:
+		start_figure6(c, s, password);
+		verdicts = (int)s->count;
+		break;
+	case FIGURE_7:
+		for (size_t i = 0; i < s->count; i++)
+			(void)start_one(c, s, &s->entities[i], password, 0);
+		verdicts = (int)s->count;
+		break;
+	case FIGURE_NONE:
+		verdicts = 0;
+		break;
+	}
+	secret_unref(password);
+	sweep_links(c);
+	return verdicts;
+}
+
+void gateway_core_cancel(struct core *c, uint64_t run)
+{
+	for (;;) {
+		struct event e = {.kind = EVENT_CANCEL};
+		struct procedure *p = c->procedures;
+
+		while (p && p->run != run)
+			p = p->next;
+		if (!p)
+			return;
+		give(c, p, &e);
+	}
+}
+
+/* What the last run of the daemon did not finish. */
+struct leftovers {
+	struct core *core;
+	struct vault_batch *batch;
+};
+
+static int leftover(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct leftovers *left = arg;
+	struct verdict v;
+	uint64_t id;
+
+	(void)owner;
+	if (records_parse_procedure(item, content, &id, &v) != 0)
+		return 0;
+	records_erase_procedure(left->batch, id);
+	if (id > left->core->last_id)
+		left->core->last_id = id;
+	tell_verdict(left->core, 0, &v);
+	return 0;
+}
+
+static int give_leftovers(struct core *c)
+{
+	struct leftovers left = {c, vault_batch_new()};
+	int r;
+
+	if (!left.batch)
+		return -ENOMEM;
+	r = vault_each(c->vault, VAULT_PROCEDURE, BYTES_NONE, leftover, &left, NULL);
+	if (r != 0) {
+		vault_batch_free(left.batch);
+		return r;
+	}
+	return submit(c, left.batch, 0);
+}
+
+int gateway_core_new(const struct core_options *options, struct vault *vault,
+		     const struct core_ports *ports, void *arg, struct core **out)
+{
+	struct core *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->ports = *ports;
+	c->arg = arg;
+	c->vault = vault;
+	gateway_core_set_options(c, options);
+	c->options.self = options->self;
+	c->options.server = options->server;
+	r = gateway_relay_new(&options->relay, &c->relay);
+	if (r == 0)
+		r = load_identity(c);
+	if (r == 0)
+		r = give_leftovers(c);
+	if (r != 0) {
+		gateway_core_free(c);
+		return r;
+	}
+	*out = c;
+	return 0;
+}
+
+void gateway_core_set_options(struct core *c, const struct core_options *options)
+{
+	struct name self = c->options.self, server = c->options.server;
+
+	c->options = *options;
+	c->options.self = self;
+	c->options.server = server;
+	(void)snprintf(c->path, sizeof(c->path), "%s", options->path);
+	c->options.path = c->path;
+	if (c->relay)
+		gateway_relay_set_limits(c->relay, &options->relay);
+}
+
+void gateway_core_free(struct core *c)
+{
+	if (!c)
+		return;
+	while (c->procedures) {
+		struct event e = {.kind = EVENT_CANCEL};
+
+		give(c, c->procedures, &e);
+	}
+	c->ending = true;
+	while (c->links) {
+		c->ports.close(c->arg, c->links->stream);
+		forget_link(c, c->links, "the PN GW stops");
+	}
+	(void)vault_flush(c->vault);
+	gateway_relay_free(c->relay);
+	secret_unref(c->own_key.key);
+	free(c);
+}
+
+void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg)
+{
+	for (struct core_link *l = c->links; l; l = l->next) {
+		struct name owner = {{0}};
+
+		if (!l->up)
+			continue;
+		(void)records_get_pne_owner(c->vault, &link_peer(l->engine)->entity, &owner);
+		each(arg, &link_peer(l->engine)->entity, l->level,
+		     link_peer(l->engine)->flags & HELLO_FLAG_UI, &owner, l->peer);
+	}
+}
+
+size_t gateway_core_procedures(const struct core *c)
+{
+	return c->procedure_count;
+}
+
+const struct core_counters *gateway_core_counters(const struct core *c)
+{
+	return &c->counters;
+}
+
+const struct name *gateway_core_owner(const struct core *c)
+{
+	return &c->owner;
+}
+
+uint32_t gateway_core_own_index(const struct core *c)
+{
+	return c->own_key.index;
+}
+
+int gateway_core_fingerprint(struct core *c, const struct name *entity, struct bytes challenge,
+			     uint8_t out[8], uint32_t *index, struct name *user)
+{
+	struct stored_key key;
+	int r = records_current_key(c->vault, entity, &key);
+
+	if (r != 0)
+		return r;
+	r = p1_fingerprint(key.key, challenge, name_bytes(&key.user), name_bytes(entity), key.index,
+			   out);
+	*index = key.index;
+	*user = key.user;
+	secret_unref(key.key);
+	return r;
+}
+
+int gateway_core_release(struct core *c, const struct name *entity)
+{
+	bool self = name_equal(entity, &c->options.self);
+	struct vault_batch *b = vault_batch_new();
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	records_release(b, entity, self);
+	r = submit(c, b, 0);
+	if (r == 0 && self) {
+		secret_clear(&c->own_key.key);
+		c->own_key.index = 0;
+		c->owner.text[0] = '\0';
+	}
+	return r;
+}

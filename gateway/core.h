@@ -1,0 +1,133 @@
+#ifndef PNGW_GATEWAY_CORE_H
+#define PNGW_GATEWAY_CORE_H
+
+/*
+ * The PN GW without I/O of its own: it owns the links by Entity ID, the procedures, the relay and
+ * the delivery reports, and carries their actions out through ports. The same core runs under the
+ * daemon's loop and in a test. One thread.
+ *
+ * The vault is the caller's, who also flushes it: once a turn, outside of any call of the core.
+ */
+
+#include "gateway/procedure.h"
+#include "gateway/relay.h"
+#include "pan/link.h"
+#include "storage/vault.h"
+
+struct core;
+struct core_link;
+
+/* Stable names of what is counted; core_counters. */
+struct core_counters {
+	uint64_t links, relayed, coalesced, refused, procedures, done, failed, reports;
+};
+
+struct core_options {
+	struct name self;
+	struct name server;
+	const char *path;
+	struct procedure_limits procedures;
+	struct relay_limits relay;
+	unsigned max_procedures;
+	unsigned ping_ms; /* a link that was silent that long is pinged, twice that long dropped; 0:
+			     never */
+	unsigned hello_ms; /* how long a new link may take for its hello */
+};
+
+enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
+
+/* What the core asks of its surroundings. None may call back into the core, except from the loop.
+ */
+struct core_ports {
+	/*
+	 * Posts to the server; pin 0: on any connection. 0 and *request, later
+	 * gateway_core_answered() or gateway_core_wan_failed() with token, or a negative errno.
+	 */
+	int (*post)(void *arg, struct bytes xml, unsigned deadline_ms, uint64_t pin, uint64_t token,
+		    void **request);
+	void (*cancel)(void *arg, void *request);
+	/* PBKDF2 off the loop; gateway_core_hashed() with token follows. */
+	int (*derive)(void *arg, uint64_t token, struct secret *password,
+		      const uint8_t salt[SALT_SIZE], uint32_t iterations);
+	/* Queues a copy on a stream; -EDQUOT: it is being dropped. */
+	int (*write)(void *arg, void *stream, struct bytes frame);
+	/* Closes a stream; the core has forgotten it. */
+	void (*close)(void *arg, void *stream);
+	uint64_t (*now)(void *arg);
+	/* gateway_core_tick() at that time; only the latest call counts. */
+	void (*wake)(void *arg, uint64_t at);
+	void (*log)(void *arg, enum log_level level, const char *text);
+	/* run: of whoever started it, 0 for nobody. */
+	void (*step)(void *arg, uint64_t run, enum figure figure, unsigned step,
+		     const struct name *user, const struct name *entity);
+	void (*verdict)(void *arg, uint64_t run, const struct verdict *v);
+};
+
+/* Everything is copied but the vault. Gives the verdicts of what a restart interrupted. */
+int gateway_core_new(const struct core_options *options, struct vault *vault,
+		     const struct core_ports *ports, void *arg, struct core **out);
+/* Ends everything: procedures with CANCELLED, streams closed. The vault must be flushed or closed
+ * after. */
+void gateway_core_free(struct core *c);
+/* New limits; identities stay. */
+void gateway_core_set_options(struct core *c, const struct core_options *options);
+
+/* A stream of a bearer is there; -ENOMEM: the caller closes it. */
+int gateway_core_stream_up(struct core *c, void *stream, enum pan_security level, const char *peer,
+			   struct core_link **out);
+void gateway_core_stream_bytes(struct core *c, struct core_link *l, struct bytes input);
+void gateway_core_stream_security(struct core *c, struct core_link *l, enum pan_security level);
+/* The stream has gone; not called after ports.close(). */
+void gateway_core_stream_down(struct core *c, struct core_link *l, enum bearer_down why, int error);
+
+/* What the WAN is. exporter is borrowed until the next call. */
+struct core_wan {
+	bool up, mutual, tls_refused;
+	const char *why; /* copied */
+	struct secret *exporter;
+	uint64_t generation;
+};
+void gateway_core_wan_state(struct core *c, const struct core_wan *wan);
+void gateway_core_answered(struct core *c, uint64_t token, struct bytes body);
+void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure);
+void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph);
+void gateway_core_tick(struct core *c);
+
+/*
+ * Starts what a user asked for: figure 5 is the registration. typed is the password as typed.
+ * Figure 6 takes any number of entities, Figure 7 one or more, the others none. Each entity (or the
+ * figure itself) gets exactly one verdict by the port, during the call when it is refused at once.
+ * Returns how many verdicts there are in all, or -ENOMEM and none.
+ */
+struct core_start {
+	enum figure figure;
+	struct name user;
+	const struct secret *typed;
+	const struct name *entities;
+	size_t count;
+	enum key_set_kind set_kind;
+	unsigned set_count;
+	uint64_t run;
+};
+int gateway_core_start(struct core *c, const struct core_start *s);
+/* Ends the procedures of a run with CANCELLED. */
+void gateway_core_cancel(struct core *c, uint64_t run);
+
+/* Who is there. */
+typedef void core_each_fn(void *arg, const struct name *entity, enum pan_security level,
+				  bool ui, const struct name *owner, const char *peer);
+void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg);
+size_t gateway_core_procedures(const struct core *c);
+const struct core_counters *gateway_core_counters(const struct core *c);
+/* Owner of the PN GW, "" when not known, and the index of its own EUKey or 0. */
+const struct name *gateway_core_owner(const struct core *c);
+uint32_t gateway_core_own_index(const struct core *c);
+
+/* Fingerprint of the newest EUKey of entity; 0, VAULT_ABSENT, VAULT_DAMAGED or a negative errno. */
+int gateway_core_fingerprint(struct core *c, const struct name *entity, struct bytes challenge,
+			     uint8_t out[8], uint32_t *index, struct name *user);
+
+/* Forgets whose entity is, and its keys. The server releases it separately. */
+int gateway_core_release(struct core *c, const struct name *entity);
+
+#endif
