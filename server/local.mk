@@ -1,5 +1,6 @@
 libpngw_la_SOURCES += \
 	server/assign.c \
+	server/config.c server/config.h \
 	server/core.c server/core.h \
 	server/credentials.c \
 	server/figure5.c \
@@ -10,3 +11,7 @@ libpngw_la_SOURCES += \
 	server/report.c \
 	server/store-sqlite.c \
 	server/store.c server/store.h
+
+bin_PROGRAMS += cpns-server-admin
+cpns_server_admin_SOURCES = server/admin.c
+EXTRA_DIST += server/cpns-serverd.conf.example doc/cpns-serverd.conf.md

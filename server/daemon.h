@@ -1,0 +1,17 @@
+#ifndef PNGW_SERVER_DAEMON_H
+#define PNGW_SERVER_DAEMON_H
+
+/* The core under libuv: listener, password hashes on worker threads, signals. */
+
+#include "server/config.h"
+
+/*
+ * Runs until SIGTERM or SIGINT. 0 after a clean stop; a negative errno when it could not start, and
+ * one sentence in why. SIGHUP makes TLS credentials anew from their files.
+ */
+int server_daemon_run(const struct server_config *config, char *why, size_t why_size);
+
+/* One line of the journal, in one write(2). */
+void server_daemon_line(const char *text);
+
+#endif

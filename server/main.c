@@ -1,0 +1,67 @@
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "protocol/secret.h"
+#include "server/daemon.h"
+#include <config.h>
+
+static void usage(FILE *out)
+{
+	(void)fputs("usage: cpns-serverd --config FILE [--check-config]\n"
+		    "The CPNS Server. Settings: see cpns-serverd.conf.md.\n",
+		    out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"check-config", no_argument, NULL, 'k'},
+						{"help", no_argument, NULL, 'h'},
+						{"version", no_argument, NULL, 'v'},
+						{NULL, 0, NULL, 0}};
+	struct server_config config;
+	const char *path = NULL;
+	bool check = false;
+	char why[512] = "";
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'k':
+			check = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		case 'v':
+			(void)puts(PACKAGE_STRING);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (!path || optind != argc) {
+		usage(stderr);
+		return 2;
+	}
+	if (server_config_read(path, &config, why, sizeof(why)) < 0) {
+		server_daemon_line(why);
+		return 2;
+	}
+	if (check)
+		return EXIT_SUCCESS;
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (secret_setup() < 0)
+		server_daemon_line("warning: memory cannot be locked: secrets may reach swap");
+	if (server_daemon_run(&config, why, sizeof(why)) < 0) {
+		server_daemon_line(why);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
