@@ -29,6 +29,24 @@ int p1_mac(const struct secret *secret, const struct p1_context *derive,
 	return p1_hmac(key, bytes_of(over->data, over->size), out);
 }
 
+int p1_wrap(const struct secret *secret, struct bytes salt, const struct p1_context *context,
+	    const struct secret *key, uint8_t *out)
+{
+	SCOPED_SECRET *kek = NULL;
+	int r = p1_hkdf(secret, salt, context, KEY_SIZE, &kek);
+
+	return r != 0 ? r : p1_key_wrap(kek, key, out);
+}
+
+int p1_unwrap(const struct secret *secret, struct bytes salt, const struct p1_context *context,
+	      struct bytes wrapped, struct secret **out)
+{
+	SCOPED_SECRET *kek = NULL;
+	int r = p1_hkdf(secret, salt, context, KEY_SIZE, &kek);
+
+	return r != 0 ? r : p1_key_unwrap(kek, wrapped, out);
+}
+
 static const char *label_of(enum p1_key_use use)
 {
 	switch (use) {

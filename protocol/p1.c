@@ -157,8 +157,8 @@ int p1_password(struct bytes typed, struct secret **out)
 	return r;
 }
 
-static int pbkdf2(const struct secret *password, struct bytes salt, uint32_t iterations,
-		  struct secret **out)
+int p1_pbkdf2(const struct secret *password, struct bytes salt, uint32_t iterations,
+	      struct secret **out)
 {
 	struct secret *key;
 	int r;
@@ -182,7 +182,7 @@ static int pbkdf2(const struct secret *password, struct bytes salt, uint32_t ite
 int p1_password_hash(const struct secret *password, const uint8_t salt[SALT_SIZE],
 		     uint32_t iterations, struct secret **out)
 {
-	return pbkdf2(password, bytes_of(salt, SALT_SIZE), iterations, out);
+	return p1_pbkdf2(password, bytes_of(salt, SALT_SIZE), iterations, out);
 }
 
 int p1_stretch_temporary_key(const struct secret *passphrase, struct bytes entity,
@@ -194,7 +194,7 @@ int p1_stretch_temporary_key(const struct secret *passphrase, struct bytes entit
 	p1_context_add(&salt, entity);
 	if (salt.overflow)
 		return -ENOBUFS;
-	return pbkdf2(passphrase, bytes_of(salt.data, salt.size), 100000, out);
+	return p1_pbkdf2(passphrase, bytes_of(salt.data, salt.size), 100000, out);
 }
 
 int p1_hkdf(const struct secret *secret, struct bytes salt, const struct p1_context *context,
@@ -249,20 +249,16 @@ int p1_hmac(const struct secret *key, struct bytes data, uint8_t out[P1_MAC_SIZE
 	return error_of(r);
 }
 
-int p1_wrap(const struct secret *secret, struct bytes salt, const struct p1_context *context,
-	    const struct secret *key, uint8_t *out)
+int p1_key_wrap(const struct secret *kek, const struct secret *key, uint8_t *out)
 {
-	SCOPED_SECRET *kek = NULL;
 	size_t size = secret_size(key);
 	uint8_t wrapped[80];
 	Aes aes;
 	int r;
 
-	if (size < 16 || size > sizeof(wrapped) - 8 || size % 8 != 0)
+	if (secret_size(kek) != KEY_SIZE || size < 16 || size > sizeof(wrapped) - 8 ||
+	    size % 8 != 0)
 		return -EINVAL;
-	r = p1_hkdf(secret, salt, context, KEY_SIZE, &kek);
-	if (r != 0)
-		return r;
 	r = wc_AesInit(&aes, NULL, INVALID_DEVID);
 	if (r != 0)
 		return error_of(r);
@@ -279,21 +275,18 @@ int p1_wrap(const struct secret *secret, struct bytes salt, const struct p1_cont
 	return 0;
 }
 
-int p1_unwrap(const struct secret *secret, struct bytes salt, const struct p1_context *context,
-	      struct bytes wrapped, struct secret **out)
+int p1_key_unwrap(const struct secret *kek, struct bytes wrapped, struct secret **out)
 {
-	SCOPED_SECRET *kek = NULL;
 	SCOPED_SECRET *key = NULL;
 	size_t size;
 	Aes aes;
 	int r;
 
+	if (secret_size(kek) != KEY_SIZE)
+		return -EINVAL;
 	if (wrapped.size < 24 || wrapped.size > 80 || wrapped.size % 8 != 0)
 		return P1_REFUSED;
 	size = wrapped.size - 8;
-	r = p1_hkdf(secret, salt, context, KEY_SIZE, &kek);
-	if (r != 0)
-		return r;
 	key = secret_new(size);
 	if (!key)
 		return -ENOMEM;

@@ -59,6 +59,10 @@ int p1_password(struct bytes typed, struct secret **out);
 int p1_password_hash(const struct secret *password, const uint8_t salt[SALT_SIZE],
 		     uint32_t iterations, struct secret **out);
 
+/* As p1_password_hash() for a salt of any size: what published vectors are tested with. */
+int p1_pbkdf2(const struct secret *password, struct bytes salt, uint32_t iterations,
+	      struct secret **out);
+
 /* The salt that a request for an unknown user gets: stable for that name. HMAC(key, user)[0..15]. */
 int p1_unknown_salt(const struct secret *key, struct bytes user, uint8_t out[SALT_SIZE]);
 
@@ -81,6 +85,10 @@ int p1_wrap(const struct secret *secret, struct bytes salt, const struct p1_cont
 /* The reverse. P1_REFUSED when the integrity check fails or the size cannot be right. */
 int p1_unwrap(const struct secret *secret, struct bytes salt, const struct p1_context *context,
 	      struct bytes wrapped, struct secret **out);
+
+/* The same under a KEK of KEY_SIZE bytes itself: what RFC 3394's vectors are tested with. */
+int p1_key_wrap(const struct secret *kek, const struct secret *key, uint8_t *out);
+int p1_key_unwrap(const struct secret *kek, struct bytes wrapped, struct secret **out);
 
 /* The contexts of the table in doc/protocol.md. */
 enum p1_key_use {

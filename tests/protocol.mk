@@ -5,3 +5,18 @@ tests_test_message_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_message_LDADD = $(TEST_LIBS)
 TESTS += tests/test-xsd.sh tests/test-symbols.sh
 EXTRA_DIST += tests/test-xsd.sh tests/test-symbols.sh
+
+check_PROGRAMS += tests/test-secret tests/test-p1 tests/test-digest
+tests_test_secret_SOURCES = tests/test-secret.c
+tests_test_secret_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_secret_LDADD = $(TEST_LIBS)
+tests_test_p1_SOURCES = tests/test-p1.c tests/vectors.c tests/vectors.h
+tests_test_p1_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_p1_LDADD = $(TEST_LIBS)
+tests_test_digest_SOURCES = tests/test-digest.c tests/vectors.c tests/vectors.h
+tests_test_digest_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_digest_LDADD = $(TEST_LIBS)
+TESTS += tests/test-vectors.sh
+EXTRA_DIST += tests/test-vectors.sh tests/vectors/make-p1-vectors.py tests/vectors/p1.txt \
+	tests/vectors/rfc3394.txt tests/vectors/rfc5869.txt tests/vectors/rfc7616.txt \
+	tests/vectors/rfc7748.txt tests/vectors/rfc7914.txt tests/vectors/rfc8439.txt
