@@ -3,6 +3,7 @@ libpngw_la_SOURCES += \
 	protocol/messages-ignore.h protocol/messages-undef.h protocol/messages.def \
 	protocol/message.h \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \
+	protocol/hidden.c protocol/hidden.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1.h \
 	protocol/secret.c protocol/secret.h \
 	protocol/status.c protocol/status.h protocol/statuses.def \

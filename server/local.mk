@@ -15,3 +15,6 @@ libpngw_la_SOURCES += \
 bin_PROGRAMS += cpns-server-admin
 cpns_server_admin_SOURCES = server/admin.c
 EXTRA_DIST += server/cpns-serverd.conf.example doc/cpns-serverd.conf.md
+libpngw_la_SOURCES += \
+	server/import.c server/import.h \
+	server/import-csv.c server/import-pskc.c server/import-internal.h

@@ -1,6 +1,5 @@
 # storage
 libpngw_la_SOURCES += \
-	storage/hidden.c storage/hidden.h \
 	storage/record.c storage/record.h \
 	storage/vault.c storage/vault.h \
 	storage/vault-batch.c \

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/hidden.h"
+#include "protocol/hidden.h"
 #include "storage/vault-internal.h"
 
 enum operation_type { OPERATION_PUT, OPERATION_ERASE, OPERATION_ERASE_OWNER, OPERATION_TRIM };

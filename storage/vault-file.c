@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "storage/hidden.h"
+#include "protocol/hidden.h"
 #include "storage/vault-internal.h"
 
 #define TEXT_OF(x)     TEXT_OF_ARG(x)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "storage/hidden.h"
+#include "protocol/hidden.h"
 #include "storage/vault-internal.h"
 
 int vault_errno(int sqlite_result)

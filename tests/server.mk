@@ -1,1 +1,6 @@
 # tests of server
+check_PROGRAMS += tests/test-import
+tests_test_import_SOURCES = tests/test-import.c
+tests_test_import_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_import_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/data/temporary-keys.csv tests/data/temporary-keys.pskc

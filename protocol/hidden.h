@@ -1,8 +1,8 @@
-#ifndef PNGW_STORAGE_HIDDEN_H
-#define PNGW_STORAGE_HIDDEN_H
+#ifndef PNGW_PROTOCOL_HIDDEN_H
+#define PNGW_PROTOCOL_HIDDEN_H
 
 /*
- * Buffers for plain record contents, which are larger than a struct secret may be: left out of
+ * Buffers for secret contents larger than a struct secret may be (records, key files): left out of
  * core dumps, locked as far as the memory limit allows, wiped when freed.
  */
 

@@ -1,4 +1,4 @@
-#include "storage/hidden.h"
+#include "protocol/hidden.h"
 
 #include <sys/mman.h>
 
