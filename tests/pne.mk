@@ -1,1 +1,4 @@
-# tests of pne
+check_PROGRAMS += tests/test-pne-figures
+tests_test_pne_figures_SOURCES = tests/test-pne-figures.c
+tests_test_pne_figures_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_pne_figures_LDADD = $(TEST_LIBS)
