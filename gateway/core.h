@@ -114,8 +114,8 @@ int gateway_core_start(struct core *c, const struct core_start *s);
 void gateway_core_cancel(struct core *c, uint64_t run);
 
 /* Who is there. */
-typedef void core_each_fn(void *arg, const struct name *entity, enum pan_security level,
-				  bool ui, const struct name *owner, const char *peer);
+typedef void core_each_fn(void *arg, const struct name *entity, enum pan_security level, bool ui,
+			  const struct name *owner, const char *peer);
 void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg);
 size_t gateway_core_procedures(const struct core *c);
 const struct core_counters *gateway_core_counters(const struct core *c);

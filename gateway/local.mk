@@ -1,9 +1,14 @@
 libpngw_la_SOURCES += \
 	gateway/config.c gateway/config.h gateway/settings.def \
+	gateway/control.c gateway/control.h \
 	gateway/core.c gateway/core.h \
 	gateway/credentials.c gateway/credentials.h \
+	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \
 	gateway/report.c gateway/report.h
+
+bin_PROGRAMS += pngw-start
+pngw_start_SOURCES = gateway/start.c

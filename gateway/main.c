@@ -1,0 +1,119 @@
+/* pngwd: the PN GW. */
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <config.h>
+#include "gateway/daemon.h"
+
+#define EXIT_USAGE  64
+#define EXIT_CONFIG 78
+
+static const char usage[] =
+	"usage: pngwd --config FILE [--check-config]\n"
+	"  --config FILE     settings, see doc/pngw.conf.md\n"
+	"  --check-config    read the settings and the TLS files, say what is wrong, and end\n"
+	"  --list-settings   every setting as a table, and end\n"
+	"  --version         and end\n"
+	"SIGHUP reads credentials and limits again; SIGTERM and SIGINT stop cleanly.\n";
+
+/* Keys are in memory: no core file, and nobody of the same user reads it. */
+static void harden(void)
+{
+	static const struct rlimit none;
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(const char *file, const struct config *config)
+{
+	struct gateway_daemon *d = NULL;
+	char why[512] = "";
+	uv_loop_t loop;
+	int r;
+
+	r = uv_loop_init(&loop);
+	if (r != 0) {
+		(void)fprintf(stderr, "pngwd: %s\n", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	r = gateway_daemon_new(&loop, file, config, &d, why, sizeof(why));
+	if (r != 0) {
+		(void)fprintf(stderr, "pngwd: %s\n", why);
+		if (d)
+			gateway_daemon_stop(d);
+	}
+	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	gateway_daemon_free(d);
+	if (uv_loop_close(&loop) != 0) {
+		(void)fputs("pngwd: not everything was closed\n", stderr);
+		return EXIT_FAILURE;
+	}
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
+		{"list-settings", no_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+	};
+	struct config config;
+	const char *file = NULL;
+	bool check = false;
+	char why[512];
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			file = optarg;
+			break;
+		case 'k':
+			check = true;
+			break;
+		case 'l':
+			gateway_config_write_markdown(stdout);
+			return EXIT_SUCCESS;
+		case 'V':
+			(void)puts(PACKAGE_STRING);
+			return EXIT_SUCCESS;
+		case 'h':
+			(void)fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		default:
+			(void)fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (!file || optind != argc) {
+		(void)fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (gateway_config_load(file, &config, why, sizeof(why)) != 0) {
+		(void)fprintf(stderr, "%s\n", why);
+		return EXIT_CONFIG;
+	}
+	if (check) {
+		if (gateway_daemon_check(&config, why, sizeof(why)) != 0) {
+			(void)fprintf(stderr, "%s: %s\n", file, why);
+			return EXIT_CONFIG;
+		}
+		(void)printf("%s: good\n", file);
+		return EXIT_SUCCESS;
+	}
+	harden();
+	if (secret_setup() != 0)
+		(void)fputs("pngwd: memory cannot be locked: keys may reach the swap space\n",
+			    stderr);
+	return run(file, &config);
+}
