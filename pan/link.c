@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define PING_SIZE    8
+#define SLICE_SIZE   4096
 #define SECRET_LABEL "CPNS P1 PAN"
 
 enum link_state {
@@ -229,30 +230,46 @@ static int broken(struct link *l, enum link_broken why)
 	return -EPROTO;
 }
 
-int link_push(struct link *l, struct bytes input)
+/* Takes every whole frame; -EPROTO with *why set when the peer broke the binding. */
+static int take_frames(struct link *l, enum link_broken *why)
 {
-	enum link_broken why;
 	struct bytes payload;
 	enum frame_kind kind;
 	int rc;
 
+	while ((rc = frame_reader_next(&l->reader, &kind, &payload)) == 0) {
+		rc = on_frame(l, kind, payload, why);
+		if (rc < 0)
+			return rc;
+	}
+	if (rc == -EAGAIN)
+		return 0;
+	*why = rc == FRAME_OVERSIZED ? LINK_BROKEN_OVERSIZED : LINK_BROKEN_FRAME;
+	return -EPROTO;
+}
+
+/*
+ * In slices, so that what the reader keeps is bound by the largest frame and not by how much
+ * arrived at once. What came before an oversized frame is still good, so it is next() that reports
+ * that.
+ */
+int link_push(struct link *l, struct bytes input)
+{
+	enum link_broken why;
+
 	if (l->state == LINK_BROKEN)
 		return -EPROTO;
 	link_start(l);
-	/* What came before an oversized frame is still good, so next() is the one that reports it.
-	 */
-	if (frame_reader_push(&l->reader, input) < 0)
-		return broken(l, LINK_BROKEN_MEMORY);
-	for (;;) {
-		rc = frame_reader_next(&l->reader, &kind, &payload);
-		if (rc == -EAGAIN)
-			return 0;
-		if (rc != 0)
-			return broken(l, rc == FRAME_OVERSIZED ? LINK_BROKEN_OVERSIZED
-							       : LINK_BROKEN_FRAME);
-		if (on_frame(l, kind, payload, &why) < 0)
+	while (input.size > 0) {
+		size_t size = input.size < SLICE_SIZE ? input.size : SLICE_SIZE;
+
+		if (frame_reader_push(&l->reader, bytes_of(input.data, size)) < 0)
+			return broken(l, LINK_BROKEN_MEMORY);
+		if (take_frames(l, &why) < 0)
 			return broken(l, why);
+		input = bytes_of(input.data + size, input.size - size);
 	}
+	return 0;
 }
 
 bool link_is_up(const struct link *l)
