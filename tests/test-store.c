@@ -1,0 +1,608 @@
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "server/store.h"
+
+/* What must never stand in a file of the store. */
+#define CANARY "canary canary canary canary 4711"
+
+static char folder[64], path[128], key_file[128];
+static struct store_sqlite_options options;
+static char why[200];
+
+static void setup(void)
+{
+	strcpy(folder, "/tmp/pngw-store.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/store", folder);
+	snprintf(key_file, sizeof(key_file), "%s/key", folder);
+	options = (struct store_sqlite_options){path, key_file, true};
+}
+
+static void teardown(void)
+{
+	static const char *const names[] = {"store", "store-wal", "store-shm", "key"};
+	char name[160];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(name, sizeof(name), "%s/%s", folder, names[i]);
+		unlink(name);
+	}
+	ck_assert_int_eq(rmdir(folder), 0);
+	ck_assert_uint_eq(secret_count(), 0);
+}
+
+static struct store *opened(void)
+{
+	struct store *s = NULL;
+	int r = store_open_sqlite(&options, &s, why, sizeof(why));
+
+	ck_assert_msg(r == 0, "%d: %s", r, why);
+	return s;
+}
+
+static int refused(void)
+{
+	struct store *s = NULL;
+	int r = store_open_sqlite(&options, &s, why, sizeof(why));
+
+	ck_assert_ptr_null(s);
+	ck_assert_int_ne(r, 0);
+	ck_assert_str_ne(why, "");
+	return r;
+}
+
+static int commit(struct store *s, struct store_batch *b)
+{
+	int r = store_commit(s, b);
+
+	store_batch_clear(b);
+	return r;
+}
+
+static struct name named(const char *text)
+{
+	struct name n;
+
+	ck_assert_int_eq(name_set(&n, bytes_text(text)), 0);
+	return n;
+}
+
+static void add_account(struct store_batch *b, const char *user, const char *ph)
+{
+	struct store_account a = {.user = named(user), .iterations = 600000};
+
+	memset(a.salt, 7, sizeof(a.salt));
+	a.ph = secret_copy(bytes_text(ph));
+	store_batch_account(b, &a);
+	store_account_clear(&a);
+}
+
+static void add_element(struct store_batch *b, const char *entity, const char *owner,
+			uint32_t last_index, uint32_t expected)
+{
+	struct store_element e = {
+		.entity = named(entity), .mode = ENTITY_PNE, .last_index = last_index};
+
+	if (owner[0] != '\0')
+		e.owner = named(owner);
+	store_batch_element(b, &e, expected);
+}
+
+static void add_eukey(struct store_batch *b, const char *user, const char *entity, uint32_t index,
+		      const char *key)
+{
+	SCOPED_SECRET *s = secret_copy(bytes_text(key));
+
+	store_batch_eukey(b, bytes_text(user), bytes_text(entity), index, s);
+}
+
+/* Whether the key of that index is there and is text. */
+static bool has_key(struct store *s, const char *user, const char *entity, uint32_t index,
+		    const char *text)
+{
+	SCOPED_SECRET *key = NULL;
+	int r = store_eukey(s, bytes_text(user), bytes_text(entity), index, &key);
+
+	ck_assert(r == 0 || r == STORE_ABSENT);
+	return r == 0 && constant_time_equal(secret_bytes(key), bytes_text(text));
+}
+
+START_TEST(empty)
+{
+	struct store *s = opened();
+	struct store_account account;
+	struct store_element element;
+	struct store_temporary_key tk;
+	struct store_answer answer;
+	struct message_id id = {{1}};
+	SCOPED_SECRET *secret = NULL;
+	struct stat st;
+
+	ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), STORE_ABSENT);
+	ck_assert_int_eq(store_element(s, bytes_text("pne-1"), &element), STORE_ABSENT);
+	ck_assert_int_eq(store_eukey(s, bytes_text("alice"), bytes_text("pne-1"), 1, &secret),
+			 STORE_ABSENT);
+	ck_assert_int_eq(store_temporary_key(s, bytes_text("pne-1"), &tk), STORE_ABSENT);
+	ck_assert_int_eq(store_answer(s, &id, &answer), STORE_ABSENT);
+	ck_assert_int_eq(store_secret(s, STORE_SECRET_UNKNOWN_USER, &secret), STORE_ABSENT);
+	ck_assert_ptr_null(secret);
+	store_close(s);
+	store_close(NULL);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_mode & 0777, 0600);
+	ck_assert_int_eq(stat(key_file, &st), 0);
+	ck_assert_int_eq(st.st_mode & 0777, 0600);
+	ck_assert_int_eq(st.st_size, 65);
+}
+END_TEST
+
+static void fill(struct store *s)
+{
+	SCOPED_SECRET *secret = secret_copy(bytes_text(CANARY));
+	struct store_batch b = {NULL, NULL, 0};
+	struct message_id id = {{1, 2, 3}};
+	uint8_t sha256[32] = {9};
+
+	add_account(&b, "alice", CANARY);
+	add_element(&b, "pne-1", "alice", 2, 0);
+	add_eukey(&b, "alice", "pne-1", 1, CANARY);
+	add_eukey(&b, "alice", "pne-1", 2, "second key");
+	store_batch_temporary_key(&b, bytes_text("pne-1"), secret, true);
+	store_batch_answer(&b, &id, sha256, 200, bytes_text("the answer"), 1000);
+	store_batch_subscription(&b, bytes_text("alice"), bytes_text("gw-1"), bytes_text("text"));
+	store_batch_secret(&b, STORE_SECRET_UNKNOWN_USER, secret);
+	ck_assert_int_eq(commit(s, &b), 0);
+}
+
+static void check_filled(struct store *s)
+{
+	struct store_account account;
+	struct store_element element;
+	struct store_temporary_key tk;
+	struct store_answer answer;
+	struct message_id id = {{1, 2, 3}};
+	SCOPED_SECRET *canary = secret_copy(bytes_text(CANARY));
+	SCOPED_SECRET *secret = NULL;
+
+	ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), 0);
+	ck_assert_uint_eq(account.iterations, 600000);
+	ck_assert_uint_eq(account.salt[15], 7);
+	ck_assert(secret_equal(account.ph, canary));
+	store_account_clear(&account);
+	ck_assert_int_eq(store_element(s, bytes_text("pne-1"), &element), 0);
+	ck_assert_str_eq(element.owner.text, "alice");
+	ck_assert_uint_eq(element.last_index, 2);
+	ck_assert_int_eq(element.mode, ENTITY_PNE);
+	ck_assert(has_key(s, "alice", "pne-1", 1, CANARY));
+	ck_assert(has_key(s, "alice", "pne-1", 2, "second key"));
+	ck_assert(!has_key(s, "bob", "pne-1", 2, "second key"));
+	ck_assert_int_eq(store_temporary_key(s, bytes_text("pne-1"), &tk), 0);
+	ck_assert(tk.passphrase);
+	ck_assert(secret_equal(tk.key, canary));
+	secret_unref(tk.key);
+	ck_assert_int_eq(store_answer(s, &id, &answer), 0);
+	ck_assert_int_eq(answer.http, 200);
+	ck_assert_uint_eq(answer.request_sha256[0], 9);
+	ck_assert(bytes_equal(bytes_of(answer.body, answer.body_size), bytes_text("the answer")));
+	free(answer.body);
+	ck_assert_int_eq(store_secret(s, STORE_SECRET_UNKNOWN_USER, &secret), 0);
+	ck_assert(secret_equal(secret, canary));
+}
+
+START_TEST(kept)
+{
+	struct store *s = opened();
+
+	fill(s);
+	check_filled(s);
+	store_close(s);
+	options.create = false;
+	s = opened();
+	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+/* What store_commit() returned 0 for survives a process that ends right after. */
+START_TEST(kept_without_close)
+{
+	struct store *s;
+	int status;
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		fill(opened());
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	s = opened();
+	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+static bool file_holds(const char *suffix, const char *text)
+{
+	char name[160], *content;
+	bool found;
+	FILE *f;
+	size_t size;
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	f = fopen(name, "r");
+	if (!f)
+		return false;
+	content = malloc(1 << 20);
+	ck_assert_ptr_nonnull(content);
+	size = fread(content, 1, 1 << 20, f);
+	found = memmem(content, size, text, strlen(text)) != NULL;
+	free(content);
+	fclose(f);
+	return found;
+}
+
+START_TEST(sealed)
+{
+	struct store *s = opened();
+
+	fill(s);
+	ck_assert(file_holds("-wal", "alice"));
+	ck_assert(!file_holds("", CANARY) && !file_holds("-wal", CANARY));
+	store_close(s);
+	ck_assert(file_holds("", "alice"));
+	ck_assert(!file_holds("", CANARY) && !file_holds("-wal", CANARY));
+}
+END_TEST
+
+static void conflict(struct store *s, struct store_batch *b)
+{
+	add_account(b, "never", "seen");
+	ck_assert_int_eq(commit(s, b), STORE_CONFLICT);
+}
+
+/* Of a batch that meets a conflict nothing remains, wherever the conflict stands in it. */
+START_TEST(all_or_nothing)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct message_id id = {{1, 2, 3}};
+	SCOPED_SECRET *secret = secret_random(32);
+	struct store_account account;
+	uint8_t sha256[32] = {8};
+
+	fill(s);
+	add_account(&b, "alice", "other");
+	conflict(s, &b);
+	add_eukey(&b, "alice", "pne-1", 2, "other");
+	conflict(s, &b);
+	add_eukey(&b, "bob", "pne-1", 2, "other");
+	conflict(s, &b);
+	add_element(&b, "pne-1", "alice", 3, 1);
+	conflict(s, &b);
+	add_element(&b, "pne-1", "bob", 3, 0);
+	conflict(s, &b);
+	add_element(&b, "pne-2", "bob", 4, 3);
+	conflict(s, &b);
+	store_batch_answer(&b, &id, sha256, 200, bytes_text("other"), 1001);
+	conflict(s, &b);
+	store_batch_secret(&b, STORE_SECRET_UNKNOWN_USER, secret);
+	conflict(s, &b);
+	add_account(&b, "never", "seen");
+	add_account(&b, "alice", "other");
+	ck_assert_int_eq(commit(s, &b), STORE_CONFLICT);
+	ck_assert_int_eq(store_account(s, bytes_text("never"), &account), STORE_ABSENT);
+	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+/* The index of a key is taken once, whoever takes it first. */
+START_TEST(two_processes)
+{
+	struct store *first = opened(), *second = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_element seen_first, seen_second;
+
+	fill(first);
+	ck_assert_int_eq(store_element(first, bytes_text("pne-1"), &seen_first), 0);
+	ck_assert_int_eq(store_element(second, bytes_text("pne-1"), &seen_second), 0);
+	add_element(&b, "pne-1", "alice", 3, seen_second.last_index);
+	add_eukey(&b, "alice", "pne-1", 3, "the second's");
+	ck_assert_int_eq(commit(second, &b), 0);
+	add_element(&b, "pne-1", "alice", 3, seen_first.last_index);
+	add_eukey(&b, "alice", "pne-1", 3, "the first's");
+	ck_assert_int_eq(commit(first, &b), STORE_CONFLICT);
+	ck_assert(has_key(first, "alice", "pne-1", 3, "the second's"));
+	store_close(first);
+	store_close(second);
+}
+END_TEST
+
+static int find_held(void *arg, const struct store_key_row *row)
+{
+	uint32_t *held = arg;
+
+	ck_assert_ptr_nonnull(row->key);
+	if (row->held) {
+		ck_assert_uint_eq(*held, 0);
+		*held = row->index;
+	}
+	return 0;
+}
+
+static uint32_t held_index(struct store *s)
+{
+	uint32_t held = 0;
+
+	ck_assert_int_eq(store_each_key(s, find_held, &held), 0);
+	return held;
+}
+
+START_TEST(held)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+
+	fill(s);
+	ck_assert_uint_eq(held_index(s), 0);
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 1);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_uint_eq(held_index(s), 1);
+	ck_assert(has_key(s, "alice", "pne-1", 2, "second key"));
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 2);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_uint_eq(held_index(s), 2);
+	ck_assert(!has_key(s, "alice", "pne-1", 1, CANARY));
+	/* An index that is gone or was never given out changes nothing. */
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 1);
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 9);
+	store_batch_held(&b, bytes_text("bob"), bytes_text("pne-1"), 2);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_uint_eq(held_index(s), 2);
+	store_close(s);
+}
+END_TEST
+
+/* Released, an element is nobody's and has no key, and goes on counting where it was. */
+START_TEST(released)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_element element;
+
+	fill(s);
+	store_batch_release(&b, bytes_text("pne-1"));
+	store_batch_release(&b, bytes_text("nobody-knows"));
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_element(s, bytes_text("pne-1"), &element), 0);
+	ck_assert_str_eq(element.owner.text, "");
+	ck_assert_uint_eq(element.last_index, 2);
+	ck_assert(!has_key(s, "alice", "pne-1", 2, "second key"));
+	add_element(&b, "pne-1", "bob", 3, 2);
+	add_eukey(&b, "bob", "pne-1", 3, "of bob");
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert(has_key(s, "bob", "pne-1", 3, "of bob"));
+	store_close(s);
+}
+END_TEST
+
+START_TEST(answers_trimmed)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct message_id old = {{1, 2, 3}}, recent = {{4}};
+	struct store_answer answer;
+	uint8_t sha256[32] = {0};
+
+	fill(s);
+	store_batch_answer(&b, &recent, sha256, 401, BYTES_NONE, 2000);
+	store_batch_trim_answers(&b, 2000);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_answer(s, &old, &answer), STORE_ABSENT);
+	ck_assert_int_eq(store_answer(s, &recent, &answer), 0);
+	ck_assert_int_eq(answer.http, 401);
+	ck_assert_uint_eq(answer.body_size, 0);
+	free(answer.body);
+	store_close(s);
+}
+END_TEST
+
+static char seen[200];
+
+static int note_account(void *arg, struct bytes user, uint32_t iterations)
+{
+	ck_assert_ptr_null(arg);
+	ck_assert_uint_eq(iterations, 600000);
+	snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%.*s ", (int)user.size,
+		 (const char *)user.data);
+	return user.size == 5 && memcmp(user.data, "carol", 5) == 0 ? 77 : 0;
+}
+
+static int note_element(void *arg, const struct store_element *element)
+{
+	ck_assert_ptr_null(arg);
+	snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s=%s ", element->entity.text,
+		 element->owner.text);
+	return 0;
+}
+
+START_TEST(walks)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+
+	fill(s);
+	add_account(&b, "bob", "x");
+	add_element(&b, "a-gw", "", 0, 0);
+	ck_assert_int_eq(commit(s, &b), 0);
+	seen[0] = '\0';
+	ck_assert_int_eq(store_each_account(s, note_account, NULL), 0);
+	ck_assert_str_eq(seen, "alice bob ");
+	seen[0] = '\0';
+	ck_assert_int_eq(store_each_element(s, note_element, NULL), 0);
+	ck_assert_str_eq(seen, "a-gw= pne-1=alice ");
+	add_account(&b, "carol", "x");
+	add_account(&b, "dave", "x");
+	ck_assert_int_eq(commit(s, &b), 0);
+	seen[0] = '\0';
+	ck_assert_int_eq(store_each_account(s, note_account, NULL), 77);
+	ck_assert_str_eq(seen, "alice bob carol ");
+	store_close(s);
+}
+END_TEST
+
+/* An intruder who can write the file but has no key: with SQL, while nobody has it open. */
+static void alter(const char *sql)
+{
+	sqlite3 *db;
+	char *error = NULL;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, &error) == SQLITE_OK, "%s", error);
+	ck_assert_int_gt(sqlite3_total_changes(db), 0);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+START_TEST(altered)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_account account = {.ph = NULL};
+	struct store_temporary_key tk;
+	SCOPED_SECRET *key = NULL;
+
+	fill(s);
+	add_account(&b, "bob", "x");
+	ck_assert_int_eq(commit(s, &b), 0);
+	store_close(s);
+	alter("UPDATE account SET ph = (SELECT ph FROM account WHERE user = 'bob') WHERE user = "
+	      "'alice'");
+	alter("UPDATE account SET iterations = 1 WHERE user = 'bob'");
+	alter("UPDATE eukey SET key = (SELECT key FROM eukey WHERE idx = 1) WHERE idx = 2");
+	alter("UPDATE eukey SET key = x'00' WHERE idx = 1");
+	alter("UPDATE temporary_key SET passphrase = 0");
+	s = opened();
+	ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), STORE_DAMAGED);
+	ck_assert_int_eq(store_account(s, bytes_text("bob"), &account), STORE_DAMAGED);
+	ck_assert_ptr_null(account.ph);
+	for (uint32_t i = 1; i <= 2; i++)
+		ck_assert_int_eq(store_eukey(s, bytes_text("alice"), bytes_text("pne-1"), i, &key),
+				 STORE_DAMAGED);
+	ck_assert_ptr_null(key);
+	ck_assert_int_eq(store_temporary_key(s, bytes_text("pne-1"), &tk), STORE_DAMAGED);
+	store_close(s);
+}
+END_TEST
+
+static void write_key_file(const char *content, mode_t mode)
+{
+	int fd = open(key_file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	size_t size = strlen(content);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, content, size), (ssize_t)size);
+	ck_assert_int_eq(close(fd), 0);
+	ck_assert_int_eq(chmod(key_file, mode), 0);
+}
+
+#define HEX_KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+START_TEST(key_files)
+{
+	struct store *s;
+
+	write_key_file(HEX_KEY "\n", 0600);
+	s = opened();
+	fill(s);
+	store_close(s);
+	ck_assert_int_eq(chmod(key_file, 0640), 0);
+	ck_assert_int_eq(refused(), STORE_KEY_FILE);
+	write_key_file(HEX_KEY, 0400);
+	s = opened();
+	check_filled(s);
+	store_close(s);
+	ck_assert_int_eq(unlink(key_file), 0);
+	ck_assert_int_eq(refused(), STORE_KEY_FILE);
+	write_key_file("0001", 0600);
+	ck_assert_int_eq(refused(), STORE_KEY_FILE);
+	write_key_file("g" HEX_KEY, 0600);
+	ck_assert_int_eq(refused(), STORE_KEY_FILE);
+	write_key_file("ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", 0600);
+	ck_assert_int_eq(refused(), STORE_DAMAGED);
+}
+END_TEST
+
+START_TEST(not_there)
+{
+	options.create = false;
+	ck_assert_int_eq(refused(), STORE_ABSENT);
+	ck_assert_int_ne(access(path, F_OK), 0);
+	ck_assert_int_ne(access(key_file, F_OK), 0);
+}
+END_TEST
+
+START_TEST(not_a_store)
+{
+	FILE *f = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(f);
+	for (int i = 0; i < 500; i++)
+		fputs("not a database ", f);
+	fclose(f);
+	write_key_file(HEX_KEY, 0600);
+	ck_assert_int_eq(refused(), STORE_DAMAGED);
+}
+END_TEST
+
+START_TEST(newer)
+{
+	struct store *s = opened();
+
+	fill(s);
+	store_close(s);
+	alter("PRAGMA user_version = 2; UPDATE account SET iterations = 5");
+	ck_assert_int_eq(refused(), STORE_NEWER);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("store");
+	TCase *t = tcase_create("store");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, empty);
+	tcase_add_test(t, kept);
+	tcase_add_test(t, kept_without_close);
+	tcase_add_test(t, sealed);
+	tcase_add_test(t, all_or_nothing);
+	tcase_add_test(t, two_processes);
+	tcase_add_test(t, held);
+	tcase_add_test(t, released);
+	tcase_add_test(t, answers_trimmed);
+	tcase_add_test(t, walks);
+	tcase_add_test(t, altered);
+	tcase_add_test(t, key_files);
+	tcase_add_test(t, not_there);
+	tcase_add_test(t, not_a_store);
+	tcase_add_test(t, newer);
+	suite_add_tcase(suite, t);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
