@@ -12,9 +12,9 @@
 
 struct bearer_local_options {
 	/*
-	 * "unix:/path" or "tcp:ADDRESS:PORT" (IPv6 as [::1]) to listen on, or NULL for a bearer that only
-	 * connects. A stale Unix socket that nobody listens on is replaced, a live one is -EADDRINUSE;
-	 * the socket file is mode 0660 and removed on stop.
+	 * "unix:/path" or "tcp:ADDRESS:PORT" (IPv6 as [::1]) to listen on, or NULL for a bearer
+	 * that only connects. A stale Unix socket that nobody listens on is replaced, a live one is
+	 * -EADDRINUSE; the socket file is mode 0660 and removed on stop.
 	 */
 	const char *listen;
 	enum pan_security security;
@@ -23,8 +23,8 @@ struct bearer_local_options {
 };
 
 /*
- * Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form, -ENOMEM.
- * SIGPIPE is ignored from here on unless the process has a handler for it.
+ * Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form,
+ * -ENOMEM. SIGPIPE is ignored from here on unless the process has a handler for it.
  */
 int bearer_local_new(uv_loop_t *loop, const struct bearer_local_options *options,
 		     const struct bearer_callbacks *callbacks, void *arg, struct bearer **out);

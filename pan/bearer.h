@@ -3,8 +3,8 @@
 
 /*
  * A bearer carries byte streams between a PN GW and PNEs. This is its vtable; bearer-local.h is the
- * one over Unix and TCP sockets. A bearer belongs to the loop it was made with and is used from that
- * loop's thread.
+ * one over Unix and TCP sockets. A bearer belongs to the loop it was made with and is used from
+ * that loop's thread.
  */
 
 #include "protocol/bytes.h"
@@ -29,10 +29,13 @@ enum bearer_down {
 
 struct bearer_callbacks {
 	/* A stream is there. peer is a printable address for a person, valid during the call. */
-	void (*link_up)(void *arg, struct bearer_link *l, enum pan_security level, const char *peer);
+	void (*link_up)(void *arg, struct bearer_link *l, enum pan_security level,
+			const char *peer);
 	void (*link_bytes)(void *arg, struct bearer_link *l, struct bytes input);
-	void (*security)(void *arg, struct bearer_link *l, enum pan_security level); /* it changed */
-	/* Exactly once for every link_up; the link is not to be used afterwards. error: negative errno or 0. */
+	void (*security)(void *arg, struct bearer_link *l,
+			 enum pan_security level); /* it changed */
+	/* Exactly once for every link_up; the link is not to be used afterwards. error: negative
+	 * errno or 0. */
 	void (*link_down)(void *arg, struct bearer_link *l, enum bearer_down why, int error);
 	/* A bearer_connect() came to nothing. error: negative errno. */
 	void (*connect_failed)(void *arg, int error);
@@ -63,7 +66,8 @@ static inline int bearer_start(struct bearer *b)
 	return b->ops->start(b);
 }
 
-/* Closes all links (link_down with BEARER_DOWN_CLOSED), then frees the bearer and calls stopped(). */
+/* Closes all links (link_down with BEARER_DOWN_CLOSED), then frees the bearer and calls stopped().
+ */
 static inline void bearer_stop(struct bearer *b)
 {
 	b->ops->stop(b);

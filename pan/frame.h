@@ -4,7 +4,8 @@
 /*
  * PAN binding 1: frames over any reliable byte stream. A byte transformer: no socket, no clock.
  *
- * A frame is: size of what follows (4 bytes, big-endian, 1..FRAME_MAX_SIZE), kind (1 byte), payload.
+ * A frame is: size of what follows (4 bytes, big-endian, 1..FRAME_MAX_SIZE), kind (1 byte),
+ * payload.
  */
 
 #include "protocol/bytes.h"
@@ -12,7 +13,7 @@
 #include "protocol/p1.h"
 
 #define FRAME_HEADER_SIZE 5
-#define FRAME_MAX_SIZE (1 + MESSAGE_MAX_SIZE)
+#define FRAME_MAX_SIZE    (1 + MESSAGE_MAX_SIZE)
 
 enum frame_kind {
 	FRAME_HELLO = 1,   /* first frame of either side, and nothing before it */
@@ -36,8 +37,8 @@ void frame_reader_clear(struct frame_reader *r);
 int frame_reader_push(struct frame_reader *r, struct bytes input);
 
 /*
- * Takes the next whole frame: 0 and *kind, *payload (a view valid until the next push), -EAGAIN when
- * more bytes are wanted, or a positive outcome.
+ * Takes the next whole frame: 0 and *kind, *payload (a view valid until the next push), -EAGAIN
+ * when more bytes are wanted, or a positive outcome.
  */
 int frame_reader_next(struct frame_reader *r, enum frame_kind *kind, struct bytes *payload);
 
@@ -49,10 +50,10 @@ size_t frame_write(enum frame_kind kind, struct bytes payload, uint8_t *out, siz
  * the Entity ID of the CPNS Server in the same form: that of a PN GW tells a PNE whom to address,
  * that of a PNE is empty.
  */
-#define HELLO_VERSION 1
+#define HELLO_VERSION      1
 #define HELLO_FLAG_GATEWAY 0x01 /* sender is the PN GW */
-#define HELLO_FLAG_UI 0x02      /* sender has a UI for User ID and password */
-#define HELLO_MAX_SIZE (34 + 2 * (1 + NAME_MAX_SIZE))
+#define HELLO_FLAG_UI      0x02 /* sender has a UI for User ID and password */
+#define HELLO_MAX_SIZE     (34 + 2 * (1 + NAME_MAX_SIZE))
 struct hello {
 	uint8_t flags;
 	uint8_t public_key[KEY_SIZE];

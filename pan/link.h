@@ -13,13 +13,13 @@
 struct link;
 
 enum link_broken {
-	LINK_BROKEN_OVERSIZED,  /* a frame larger than the binding allows */
-	LINK_BROKEN_FRAME,      /* unknown kind or bad payload */
-	LINK_BROKEN_NO_HELLO,   /* something else than a hello came first */
+	LINK_BROKEN_OVERSIZED, /* a frame larger than the binding allows */
+	LINK_BROKEN_FRAME,     /* unknown kind or bad payload */
+	LINK_BROKEN_NO_HELLO,  /* something else than a hello came first */
 	LINK_BROKEN_HELLO_AGAIN,
 	LINK_BROKEN_VERSION,
-	LINK_BROKEN_ROLE,       /* both ends say they are PN GW, or neither does */
-	LINK_BROKEN_KEY,        /* an X25519 public key that gives no secret */
+	LINK_BROKEN_ROLE, /* both ends say they are PN GW, or neither does */
+	LINK_BROKEN_KEY,  /* an X25519 public key that gives no secret */
 	LINK_BROKEN_MEMORY,
 };
 const char *link_broken_text(enum link_broken why);
@@ -29,8 +29,8 @@ const char *link_broken_text(enum link_broken why);
  * the call only. After broken() nothing more is called: the owner closes the stream.
  */
 struct link_callbacks {
-	void (*send)(void *arg, struct bytes frame);      /* queue these bytes on the stream */
-	void (*up)(void *arg, const struct hello *peer);  /* hellos were exchanged */
+	void (*send)(void *arg, struct bytes frame);     /* queue these bytes on the stream */
+	void (*up)(void *arg, const struct hello *peer); /* hellos were exchanged */
 	void (*message)(void *arg, struct bytes xml);
 	void (*receipt)(void *arg, const struct receipt *r);
 	void (*pong)(void *arg, uint64_t token);
@@ -61,8 +61,8 @@ int link_send_ping(struct link *l, uint64_t token);
 
 /*
  * The secret both ends share: HKDF(X25519 shared, "", ctx("CPNS P1 PAN")), and the binding that
- * goes into every context made with it: the gateway's hello payload, then the PNE's, as sent. Both are
- * borrowed and live as long as the link. NULL / BYTES_NONE before the link is up.
+ * goes into every context made with it: the gateway's hello payload, then the PNE's, as sent. Both
+ * are borrowed and live as long as the link. NULL / BYTES_NONE before the link is up.
  */
 struct secret *link_secret(const struct link *l);
 struct bytes link_binding(const struct link *l);

@@ -153,8 +153,8 @@ static const struct conversation {
 	{"ping is answered", true, S(PNE_HELLO "\0\0\0\11\4tokentok"), "up:pne", 13},
 	{"pong", true, S(PNE_HELLO "\0\0\0\11\5\1\2\3\4\5\6\7\10"), "up:pne pong:102030405060708",
 	 0},
-	{"half a frame follows the hello", true, S("\0\0\0\50\1\1\0" X32 "\3pne\0\0\0"),
-	 "up:pne", 0},
+	{"half a frame follows the hello", true, S("\0\0\0\50\1\1\0" X32 "\3pne\0\0\0"), "up:pne",
+	 0},
 
 	{"oversized before hello", true, S("\0\0\100\2\1"), "broken:oversized", 0},
 	{"oversized after a good message", true, S(PNE_HELLO "\0\0\0\2\2a\377\0\0\0"),
