@@ -8,6 +8,7 @@
 
 #include "protocol/p1.h"
 #include "server/config.h"
+#include "server/import.h"
 #include "server/store.h"
 
 /* The operator's tool. It works on the store, also while the daemon runs. */
@@ -203,6 +204,39 @@ static int fingerprint(struct admin *a)
 	return r == 0 ? EXIT_SUCCESS : fail("fingerprint", r);
 }
 
+struct import_run {
+	struct store_batch batch;
+	size_t count;
+};
+
+static int take_key(void *arg, struct bytes entity, struct secret *key, bool passphrase)
+{
+	struct import_run *run = arg;
+
+	store_batch_temporary_key(&run->batch, entity, key, passphrase);
+	run->count++;
+	return 0;
+}
+
+/* One batch: of a file, all keys are taken or none. */
+static int import_temporary_keys(struct admin *a)
+{
+	struct import_run run = {.count = 0};
+	char why[512] = "";
+	int r = import_file(a->argv[0], take_key, &run, why, sizeof(why));
+
+	if (r != 0) {
+		(void)fprintf(stderr, "cpns-server-admin: %s\n", why);
+		return EXIT_FAILURE;
+	}
+	r = store_commit(a->store, &run.batch);
+	store_batch_clear(&run.batch);
+	if (r != 0)
+		return fail("import-temporary-keys", r);
+	(void)printf("%zu Temporary Keys imported\n", run.count);
+	return EXIT_SUCCESS;
+}
+
 static const struct command {
 	const char *name;
 	int arguments;
@@ -212,6 +246,9 @@ static const struct command {
 	{"add-user", 1,
 	 "add-user USER                register; the password is read from standard input",
 	 add_user},
+	{"import-temporary-keys", 1,
+	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
+	 import_temporary_keys},
 	{"list", 1, "list users|elements|keys     what is known; keys are named, never shown",
 	 list},
 	{"release", 1, "release ENTITY               take a device from its owner, with its EUKeys",
