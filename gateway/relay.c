@@ -298,7 +298,6 @@ static void forward(const struct entry *e, struct bytes xml, struct actions *out
 	a->xml = copy;
 	a->size = xml.size;
 	a->entity = e->entity;
-	add_step(e, out, step_of(e, 12, 13));
 }
 
 void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
@@ -328,6 +327,7 @@ void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const
 		e->response_id = message_id_of(m);
 		e->key_index = a->key.key_index;
 		e->due = now + r->limits.receipt_ms;
+		add_step(e, out, step_of(e, 12, 13));
 		return;
 	}
 	again = a->status == STATUS_UNAUTHORIZED && a->has_challenge &&

@@ -20,3 +20,10 @@ TESTS += tests/test-vectors.sh
 EXTRA_DIST += tests/test-vectors.sh tests/vectors/make-p1-vectors.py tests/vectors/p1.txt \
 	tests/vectors/rfc3394.txt tests/vectors/rfc5869.txt tests/vectors/rfc7616.txt \
 	tests/vectors/rfc7748.txt tests/vectors/rfc7914.txt tests/vectors/rfc8439.txt
+
+# All roles in one process: the four figures, and faults at every message.
+check_PROGRAMS += tests/test-figures
+tests_test_figures_SOURCES = tests/test-figures.c tests/figures.h tests/figures-gateway.c \
+	tests/figures-pne.c tests/figures-server.c
+tests_test_figures_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_figures_LDADD = $(TEST_LIBS)

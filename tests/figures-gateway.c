@@ -1,0 +1,290 @@
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/core.h"
+#include "tests/figures.h"
+
+#define DERIVATIONS_MAX 16
+
+struct derivation {
+	uint64_t token;
+	struct secret *password;
+	uint8_t salt[SALT_SIZE];
+	uint32_t iterations;
+};
+
+struct sim_gateway {
+	struct sim *sim;
+	struct vault *vault;
+	struct core *core;
+	struct core_link *link;
+	bool closing;
+	int stream; /* its address names the stream */
+	uint64_t due;
+	struct derivation derivations[DERIVATIONS_MAX];
+	size_t count;
+	uint64_t run;
+};
+
+static int port_post(void *arg, struct bytes xml, unsigned deadline_ms, uint64_t pin,
+		     uint64_t token, void **request)
+{
+	struct sim_gateway *g = arg;
+
+	/* The token is handle enough: it is what cancel is given back. */
+	*request = (void *)(uintptr_t)token;
+	return sim_post(g->sim, token, xml, deadline_ms, pin);
+}
+
+static void port_cancel(void *arg, void *request)
+{
+	struct sim_gateway *g = arg;
+
+	sim_cancel(g->sim, (uint64_t)(uintptr_t)request);
+}
+
+static int port_derive(void *arg, uint64_t token, struct secret *password,
+		       const uint8_t salt[SALT_SIZE], uint32_t iterations)
+{
+	struct sim_gateway *g = arg;
+	struct derivation *d;
+
+	ck_assert_uint_lt(g->count, DERIVATIONS_MAX);
+	d = &g->derivations[g->count++];
+	d->token = token;
+	d->password = secret_ref(password);
+	memcpy(d->salt, salt, SALT_SIZE);
+	d->iterations = iterations;
+	return 0;
+}
+
+static int port_write(void *arg, void *stream, struct bytes frame)
+{
+	struct sim_gateway *g = arg;
+
+	ck_assert_ptr_eq(stream, &g->stream);
+	sim_write(g->sim, ROLE_PNGW, frame);
+	return 0;
+}
+
+static void port_close(void *arg, void *stream)
+{
+	struct sim_gateway *g = arg;
+
+	ck_assert_ptr_eq(stream, &g->stream);
+	g->link = NULL;
+	if (!g->closing)
+		sim_close(g->sim);
+}
+
+static uint64_t port_now(void *arg)
+{
+	struct sim_gateway *g = arg;
+
+	return sim_now(g->sim);
+}
+
+static void port_wake(void *arg, uint64_t at)
+{
+	struct sim_gateway *g = arg;
+
+	g->due = at == 0 ? SIM_NEVER : at;
+}
+
+static void port_log(void *arg, enum log_level level, const char *text)
+{
+	struct sim_gateway *g = arg;
+
+	(void)level;
+	sim_line(g->sim, text);
+}
+
+static void port_step(void *arg, uint64_t run, enum figure figure, unsigned step,
+		      const struct name *user, const struct name *entity)
+{
+	struct sim_gateway *g = arg;
+
+	(void)run;
+	(void)user;
+	(void)entity;
+	sim_step(g->sim, figure, step);
+}
+
+static void port_verdict(void *arg, uint64_t run, const struct verdict *v)
+{
+	struct sim_gateway *g = arg;
+
+	/* Those of nobody's run are of the relay, or of what a restart interrupted. */
+	if (!g->closing && run != 0 && run == g->run)
+		sim_verdict(g->sim, ROLE_PNGW, v);
+}
+
+struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
+{
+	static const struct core_ports ports = {.post = port_post,
+						.cancel = port_cancel,
+						.derive = port_derive,
+						.write = port_write,
+						.close = port_close,
+						.now = port_now,
+						.wake = port_wake,
+						.log = port_log,
+						.step = port_step,
+						.verdict = port_verdict};
+	struct core_options options = {
+		.path = "/cpns",
+		.procedures = {.wan_wait_ms = 5000,
+			       .request_ms = 10000,
+			       .pne_ms = 10000,
+			       .iterations_floor = SIM_ITERATIONS,
+			       .secure_level = PAN_SECURITY_AUTHENTICATED},
+		.relay = {.capacity = 16,
+			  .quota = 4,
+			  .wan_wait_ms = 5000,
+			  .request_ms = 10000,
+			  .receipt_ms = 10000,
+			  .secure_level = PAN_SECURITY_AUTHENTICATED},
+		.max_procedures = 8,
+		.hello_ms = 5000,
+	};
+	static uint64_t run;
+	struct sim_gateway *g = calloc(1, sizeof(*g));
+	char path[512];
+	char key[512];
+	char why[256] = "";
+	struct vault_options vault = {.path = path, .key_file = key, .create = true};
+
+	ck_assert_ptr_nonnull(g);
+	g->sim = s;
+	g->due = SIM_NEVER;
+	run += 100;
+	g->run = run;
+	(void)snprintf(path, sizeof(path), "%s/gateway.vault", directory);
+	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
+	ck_assert_msg(vault_open(&vault, &g->vault, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_int_eq(name_set(&options.self, bytes_text(SIM_GATEWAY)), 0);
+	ck_assert_int_eq(name_set(&options.server, bytes_text(SIM_SERVER)), 0);
+	ck_assert_int_eq(gateway_core_new(&options, g->vault, &ports, g, &g->core), 0);
+	return g;
+}
+
+void sim_gateway_free(struct sim_gateway *g)
+{
+	g->closing = true;
+	gateway_core_free(g->core);
+	vault_close(g->vault);
+	for (size_t i = 0; i < g->count; i++)
+		secret_unref(g->derivations[i].password);
+	free(g);
+}
+
+bool sim_gateway_work(struct sim_gateway *g)
+{
+	struct derivation d;
+	struct secret *ph = NULL;
+
+	if (vault_pending(g->vault)) {
+		(void)vault_flush(g->vault);
+		return true;
+	}
+	if (g->count == 0)
+		return false;
+	d = g->derivations[0];
+	g->count--;
+	memmove(g->derivations, g->derivations + 1, g->count * sizeof(d));
+	ck_assert_int_eq(p1_password_hash(d.password, d.salt, d.iterations, &ph), 0);
+	secret_unref(d.password);
+	gateway_core_hashed(g->core, d.token, ph);
+	secret_unref(ph);
+	return true;
+}
+
+void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, uint64_t generation)
+{
+	struct core_wan wan = {.up = up,
+			       .mutual = up,
+			       .why = up ? "" : "down",
+			       .exporter = up ? exporter : NULL,
+			       .generation = generation};
+
+	gateway_core_wan_state(g->core, &wan);
+}
+
+void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body)
+{
+	gateway_core_answered(g->core, token, body);
+}
+
+void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost)
+{
+	gateway_core_wan_failed(g->core, token, lost ? WAN_FAILURE_LOST : WAN_FAILURE_SILENT);
+}
+
+void sim_gateway_stream_up(struct sim_gateway *g, bool secure)
+{
+	ck_assert_int_eq(
+		gateway_core_stream_up(g->core, &g->stream,
+				       secure ? PAN_SECURITY_AUTHENTICATED : PAN_SECURITY_NONE,
+				       "memory", &g->link),
+		0);
+}
+
+void sim_gateway_stream_bytes(struct sim_gateway *g, struct bytes b)
+{
+	if (g->link)
+		gateway_core_stream_bytes(g->core, g->link, b);
+}
+
+void sim_gateway_stream_down(struct sim_gateway *g)
+{
+	struct core_link *l = g->link;
+
+	g->link = NULL;
+	if (l)
+		gateway_core_stream_down(g->core, l, BEARER_DOWN_PEER, 0);
+}
+
+int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
+		      const char *password, unsigned set_count)
+{
+	SCOPED_SECRET *typed = secret_copy(bytes_text(password));
+	struct name entity;
+	struct core_start start = {.figure = figure,
+				   .typed = typed,
+				   .entities = &entity,
+				   .set_kind = KEY_SET_RANDOM,
+				   .set_count = set_count};
+
+	ck_assert_ptr_nonnull(typed);
+	g->run++;
+	start.run = g->run;
+	start.count = figure == FIGURE_6 || figure == FIGURE_7 ? 1 : 0;
+	ck_assert_int_eq(name_set(&start.user, bytes_text(user)), 0);
+	ck_assert_int_eq(name_set(&entity, bytes_text(SIM_PNE)), 0);
+	return gateway_core_start(g->core, &start);
+}
+
+uint64_t sim_gateway_due(const struct sim_gateway *g)
+{
+	return g->due;
+}
+
+void sim_gateway_tick(struct sim_gateway *g)
+{
+	if (g->due > sim_now(g->sim))
+		return;
+	g->due = SIM_NEVER;
+	gateway_core_tick(g->core);
+}
+
+bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,
+			     uint32_t *index, uint8_t out[P1_FINGERPRINT_SIZE])
+{
+	struct name id;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
+	return gateway_core_fingerprint(g->core, &id, sim_challenge(), out, index, user) == 0;
+}

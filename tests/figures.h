@@ -1,0 +1,86 @@
+#ifndef PNGW_TESTS_FIGURES_H
+#define PNGW_TESTS_FIGURES_H
+
+/*
+ * A PN GW, a CPNS Server and a PNE in one process: the roles' own cores with real stores, joined by
+ * queues in memory under a virtual clock. Each role has a file of its own, for the cores do not know
+ * each other.
+ */
+
+#include "protocol/p1.h"
+#include "protocol/verdict.h"
+
+#define SIM_SERVER "cpns-server"
+#define SIM_GATEWAY "gateway-1"
+#define SIM_PNE "headset-1"
+#define SIM_ITERATIONS 1000
+#define SIM_NEVER UINT64_MAX
+
+struct sim;
+
+/* What roles ask of the wires. Nothing is called back from inside. */
+uint64_t sim_now(const struct sim *s);
+void sim_step(struct sim *s, enum figure figure, unsigned step);
+/* A line of the journal, in which a step may be told: "... Fig. 6 step 11: ...". */
+void sim_line(struct sim *s, const char *line);
+void sim_verdict(struct sim *s, enum role role, const struct verdict *v);
+int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin);
+void sim_cancel(struct sim *s, uint64_t token);
+void sim_answer(struct sim *s, uint64_t request, struct bytes body);
+void sim_write(struct sim *s, enum role from, struct bytes frame);
+void sim_close(struct sim *s);
+
+/*
+ * The roles. new() opens the store in directory, or makes it; free() stops dead: nothing is flushed.
+ * work() does what a loop does between events and tells whether there was something to do.
+ */
+struct sim_server;
+struct sim_server *sim_server_new(struct sim *s, const char *directory);
+void sim_server_free(struct sim_server *v);
+bool sim_server_work(struct sim_server *v);
+void sim_server_request(struct sim_server *v, uint64_t request, struct bytes xml,
+			struct secret *exporter);
+void sim_server_temporary_key(struct sim_server *v, struct secret *key);
+/* Makes the element somebody else's. */
+void sim_server_give_away(struct sim_server *v, const char *entity, const char *owner);
+bool sim_server_fingerprint(struct sim_server *v, const struct name *user, const char *entity,
+			    uint32_t index, uint8_t out[P1_FINGERPRINT_SIZE]);
+
+struct sim_pne;
+struct sim_pne *sim_pne_new(struct sim *s, const char *directory);
+void sim_pne_free(struct sim_pne *p);
+bool sim_pne_work(struct sim_pne *p);
+void sim_pne_burn_in(struct sim_pne *p, struct secret *key);
+void sim_pne_stream_up(struct sim_pne *p, bool secure);
+void sim_pne_stream_bytes(struct sim_pne *p, struct bytes b);
+void sim_pne_stream_down(struct sim_pne *p);
+void sim_pne_enter(struct sim_pne *p, const char *user, const char *password);
+uint64_t sim_pne_due(const struct sim_pne *p);
+void sim_pne_tick(struct sim_pne *p);
+/* False when it holds no key. */
+bool sim_pne_fingerprint(struct sim_pne *p, struct name *user, uint32_t *index,
+			 uint8_t out[P1_FINGERPRINT_SIZE]);
+
+struct sim_gateway;
+struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
+void sim_gateway_free(struct sim_gateway *g);
+bool sim_gateway_work(struct sim_gateway *g);
+void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, uint64_t generation);
+void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body);
+/* lost: the connection went away; otherwise the answer did not come in time. */
+void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost);
+void sim_gateway_stream_up(struct sim_gateway *g, bool secure);
+void sim_gateway_stream_bytes(struct sim_gateway *g, struct bytes b);
+void sim_gateway_stream_down(struct sim_gateway *g);
+/* set_count: 0 but for Figure 7. Gives how many verdicts will come. */
+int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
+		      const char *password, unsigned set_count);
+uint64_t sim_gateway_due(const struct sim_gateway *g);
+void sim_gateway_tick(struct sim_gateway *g);
+bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,
+			     uint32_t *index, uint8_t out[P1_FINGERPRINT_SIZE]);
+
+/* What every fingerprint is made over. */
+struct bytes sim_challenge(void);
+
+#endif

@@ -1,0 +1,861 @@
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pan/frame.h"
+#include "tests/figures.h"
+
+#define USER         "alice"
+#define PASSWORD     "correct horse"
+#define QUEUE_MAX    256
+#define POSTS_MAX    32
+#define STEPS_MAX    256
+#define RECONNECT_MS 500U
+#define LIMIT_MS     600000U
+
+enum hop { HOP_POST, HOP_ANSWER, HOP_TO_PNE, HOP_FROM_PNE };
+
+struct item {
+	enum hop hop;
+	uint64_t id;    /* of the post, or of its answer */
+	uint64_t epoch; /* of the stream or the connection it travels on */
+	uint8_t *data;
+	size_t size;
+};
+
+struct post {
+	bool there;
+	uint64_t id;
+	uint64_t token;
+	uint64_t due;
+	uint64_t pin;
+	uint8_t *data;
+	size_t size;
+};
+
+enum fault {
+	FAULT_NONE,
+	FAULT_LOSE,
+	FAULT_DUPLICATE,
+	FAULT_PAN_DOWN,
+	FAULT_WAN_DOWN,
+	FAULT_RESTART_PNE,
+	FAULT_RESTART_GATEWAY,
+	FAULT_RESTART_SERVER,
+	FAULTS
+};
+static const char *const fault_names[FAULTS] = {
+	"none",     "a message lost",    "a message twice",     "PAN down",
+	"WAN down", "the PNE restarted", "the PN GW restarted", "the server restarted",
+};
+
+struct sim {
+	char directory[64];
+	uint64_t now;
+	struct sim_server *server;
+	struct sim_gateway *gateway;
+	struct sim_pne *pne;
+	struct item queue[QUEUE_MAX];
+	size_t queued;
+	struct post posts[POSTS_MAX];
+	uint64_t next_id;
+	uint64_t pan_epoch, wan_epoch;
+	bool pan_up, wan_up, close_wanted;
+	uint64_t pan_due, wan_due;
+	bool secure;
+	struct secret *exporter;
+	enum fault fault;
+	unsigned fault_at, delivered;
+	struct {
+		enum figure figure;
+		unsigned step;
+	} steps[STEPS_MAX];
+	size_t steps_count;
+	unsigned verdicts[ROLE_SERVER];
+	struct verdict last[ROLE_SERVER];
+};
+
+struct bytes sim_challenge(void)
+{
+	return bytes_text("which key is it?");
+}
+
+uint64_t sim_now(const struct sim *s)
+{
+	return s->now;
+}
+
+void sim_step(struct sim *s, enum figure figure, unsigned step)
+{
+	ck_assert_uint_lt(s->steps_count, STEPS_MAX);
+	ck_assert_ptr_nonnull(step_text(figure, step));
+	s->steps[s->steps_count].figure = figure;
+	s->steps[s->steps_count++].step = step;
+}
+
+void sim_line(struct sim *s, const char *line)
+{
+	const char *at = strstr(line, ": Fig. ");
+	unsigned figure;
+	unsigned step;
+
+	if (getenv("FIGURES_VERBOSE"))
+		(void)fprintf(stderr, "%6lu %s\n", (unsigned long)s->now, line);
+	if (at && sscanf(at, ": Fig. %u step %u:", &figure, &step) == 2)
+		sim_step(s, (enum figure)figure, step);
+}
+
+void sim_verdict(struct sim *s, enum role role, const struct verdict *v)
+{
+	char text[VERDICT_TEXT_SIZE];
+
+	if (getenv("FIGURES_VERBOSE"))
+		(void)fprintf(stderr, "%6lu %s verdict: %s\n", (unsigned long)s->now,
+			      role_name(role), verdict_describe(v, text, sizeof(text)));
+	s->verdicts[role]++;
+	s->last[role] = *v;
+}
+
+static uint8_t *copy_of(struct bytes b)
+{
+	uint8_t *copy = malloc(b.size + 1);
+
+	ck_assert_ptr_nonnull(copy);
+	if (b.size > 0)
+		memcpy(copy, b.data, b.size);
+	return copy;
+}
+
+static void enqueue(struct sim *s, enum hop hop, uint64_t id, uint64_t epoch, struct bytes b)
+{
+	ck_assert_uint_lt(s->queued, QUEUE_MAX);
+	s->queue[s->queued++] = (struct item){hop, id, epoch, copy_of(b), b.size};
+}
+
+int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin)
+{
+	size_t i = 0;
+
+	if (pin != 0 && (!s->wan_up || pin != s->wan_epoch))
+		return -ENOTCONN;
+	while (i < POSTS_MAX && s->posts[i].there)
+		i++;
+	ck_assert_uint_lt(i, POSTS_MAX);
+	s->posts[i] = (struct post){.there = true,
+				    .id = ++s->next_id,
+				    .token = token,
+				    .due = s->now + deadline_ms,
+				    .pin = pin,
+				    .data = copy_of(xml),
+				    .size = xml.size};
+	if (s->wan_up)
+		enqueue(s, HOP_POST, s->posts[i].id, s->wan_epoch, xml);
+	return 0;
+}
+
+static void post_end(struct post *p)
+{
+	free(p->data);
+	memset(p, 0, sizeof(*p));
+}
+
+void sim_cancel(struct sim *s, uint64_t token)
+{
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		if (s->posts[i].there && s->posts[i].token == token)
+			post_end(&s->posts[i]);
+	}
+}
+
+void sim_answer(struct sim *s, uint64_t request, struct bytes body)
+{
+	enqueue(s, HOP_ANSWER, request, s->wan_epoch, body);
+}
+
+void sim_write(struct sim *s, enum role from, struct bytes frame)
+{
+	if (s->pan_up)
+		enqueue(s, from == ROLE_PNE ? HOP_FROM_PNE : HOP_TO_PNE, 0, s->pan_epoch, frame);
+}
+
+void sim_close(struct sim *s)
+{
+	s->close_wanted = true;
+}
+
+static void pan_up(struct sim *s)
+{
+	s->pan_due = SIM_NEVER;
+	s->pan_up = true;
+	s->close_wanted = false;
+	s->pan_epoch++;
+	sim_gateway_stream_up(s->gateway, s->secure);
+	sim_pne_stream_up(s->pne, s->secure);
+}
+
+static void pan_down(struct sim *s)
+{
+	s->pan_up = false;
+	s->close_wanted = false;
+	s->pan_epoch++;
+	s->pan_due = s->now + RECONNECT_MS;
+	if (s->gateway)
+		sim_gateway_stream_down(s->gateway);
+	if (s->pne)
+		sim_pne_stream_down(s->pne);
+}
+
+static void wan_up(struct sim *s)
+{
+	s->wan_due = SIM_NEVER;
+	s->wan_up = true;
+	s->wan_epoch++;
+	secret_unref(s->exporter);
+	s->exporter = secret_random(KEY_SIZE);
+	ck_assert_ptr_nonnull(s->exporter);
+	sim_gateway_wan(s->gateway, true, s->exporter, s->wan_epoch);
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		if (s->posts[i].there)
+			enqueue(s, HOP_POST, s->posts[i].id, s->wan_epoch,
+				bytes_of(s->posts[i].data, s->posts[i].size));
+	}
+}
+
+/* Requests that belong to the connection end with it; the others wait for the next. */
+static void wan_down(struct sim *s)
+{
+	s->wan_up = false;
+	s->wan_epoch++;
+	s->wan_due = s->now + RECONNECT_MS;
+	if (!s->gateway)
+		return;
+	sim_gateway_wan(s->gateway, false, NULL, 0);
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		uint64_t token = s->posts[i].token;
+
+		if (!s->posts[i].there || s->posts[i].pin == 0)
+			continue;
+		post_end(&s->posts[i]);
+		sim_gateway_failed(s->gateway, token, true);
+	}
+}
+
+static void restart_pne(struct sim *s)
+{
+	sim_pne_free(s->pne);
+	s->pne = NULL;
+	pan_down(s);
+	s->pne = sim_pne_new(s, s->directory);
+}
+
+static void restart_gateway(struct sim *s)
+{
+	sim_gateway_free(s->gateway);
+	s->gateway = NULL;
+	for (size_t i = 0; i < POSTS_MAX; i++)
+		post_end(&s->posts[i]);
+	pan_down(s);
+	wan_down(s);
+	s->gateway = sim_gateway_new(s, s->directory);
+}
+
+static void restart_server(struct sim *s)
+{
+	sim_server_free(s->server);
+	wan_down(s);
+	s->server = sim_server_new(s, s->directory);
+}
+
+/* The invariant of the whole system: the key a PNE holds is always one the server has. */
+static void check_held_key(struct sim *s)
+{
+	uint8_t held[P1_FINGERPRINT_SIZE];
+	uint8_t kept[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	if (!sim_pne_fingerprint(s->pne, &user, &index, held))
+		return;
+	ck_assert_msg(sim_server_fingerprint(s->server, &user, SIM_PNE, index, kept),
+		      "the server has no key %u of the PNE", index);
+	ck_assert_mem_eq(held, kept, sizeof(held));
+}
+
+static struct post *post_of(struct sim *s, uint64_t id)
+{
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		if (s->posts[i].there && s->posts[i].id == id)
+			return &s->posts[i];
+	}
+	return NULL;
+}
+
+static bool is_stale(const struct sim *s, const struct item *i)
+{
+	if (i->hop == HOP_POST || i->hop == HOP_ANSWER)
+		return i->epoch != s->wan_epoch;
+	return i->epoch != s->pan_epoch;
+}
+
+static void hand_over(struct sim *s, const struct item *i)
+{
+	struct bytes b = bytes_of(i->data, i->size);
+	struct post *p;
+	uint64_t token;
+
+	switch (i->hop) {
+	case HOP_POST:
+		sim_server_request(s->server, i->id, b, s->exporter);
+		return;
+	case HOP_ANSWER:
+		p = post_of(s, i->id);
+		if (!p)
+			return;
+		token = p->token;
+		post_end(p);
+		sim_gateway_answered(s->gateway, token, b);
+		return;
+	case HOP_TO_PNE:
+		sim_pne_stream_bytes(s->pne, b);
+		return;
+	case HOP_FROM_PNE:
+		sim_gateway_stream_bytes(s->gateway, b);
+		return;
+	}
+}
+
+/* Whether the message still gets through. */
+static bool suffer(struct sim *s, const struct item *i)
+{
+	switch (s->fault) {
+	case FAULT_NONE:
+	case FAULTS:
+		break;
+	case FAULT_LOSE:
+		return false;
+	case FAULT_DUPLICATE:
+		hand_over(s, i);
+		break;
+	case FAULT_PAN_DOWN:
+		pan_down(s);
+		break;
+	case FAULT_WAN_DOWN:
+		wan_down(s);
+		break;
+	case FAULT_RESTART_PNE:
+		restart_pne(s);
+		break;
+	case FAULT_RESTART_GATEWAY:
+		restart_gateway(s);
+		break;
+	case FAULT_RESTART_SERVER:
+		restart_server(s);
+		break;
+	}
+	return !is_stale(s, i);
+}
+
+/* Hellos belong to the link and are not counted. */
+static bool is_counted(const struct item *i)
+{
+	return i->hop == HOP_POST || i->hop == HOP_ANSWER ||
+	       (i->size >= FRAME_HEADER_SIZE && i->data[4] != FRAME_HELLO);
+}
+
+static void deliver(struct sim *s)
+{
+	struct item i = s->queue[0];
+
+	s->queued--;
+	memmove(s->queue, s->queue + 1, s->queued * sizeof(i));
+	if (!is_stale(s, &i)) {
+		bool through = true;
+
+		if (is_counted(&i) && s->delivered++ == s->fault_at)
+			through = suffer(s, &i);
+		if (through)
+			hand_over(s, &i);
+	}
+	free(i.data);
+	check_held_key(s);
+}
+
+static bool work(struct sim *s)
+{
+	if (s->close_wanted) {
+		pan_down(s);
+		return true;
+	}
+	return sim_pne_work(s->pne) || sim_gateway_work(s->gateway) || sim_server_work(s->server);
+}
+
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Goes to the next time at which something is due; false when nothing is before limit. */
+static bool pass_time(struct sim *s, uint64_t limit)
+{
+	uint64_t due = earliest(earliest(s->pan_due, s->wan_due),
+				earliest(sim_gateway_due(s->gateway), sim_pne_due(s->pne)));
+
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		if (s->posts[i].there)
+			due = earliest(due, s->posts[i].due);
+	}
+	if (due > limit)
+		return false;
+	if (due > s->now)
+		s->now = due;
+	if (s->pan_due <= s->now)
+		pan_up(s);
+	if (s->wan_due <= s->now)
+		wan_up(s);
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		uint64_t token = s->posts[i].token;
+
+		if (!s->posts[i].there || s->posts[i].due > s->now)
+			continue;
+		post_end(&s->posts[i]);
+		sim_gateway_failed(s->gateway, token, false);
+	}
+	sim_gateway_tick(s->gateway);
+	sim_pne_tick(s->pne);
+	return true;
+}
+
+/* Delivers until nothing is under way; then time passes until role has its verdict. */
+static bool run_until_verdict(struct sim *s, enum role role)
+{
+	uint64_t limit = s->now + LIMIT_MS;
+	unsigned restarts = 0;
+	const struct sim_gateway *gateway = s->gateway;
+	const struct sim_pne *pne = s->pne;
+
+	for (;;) {
+		if (work(s))
+			continue;
+		if (s->queued > 0) {
+			deliver(s);
+			/* Whoever was started anew does not know what it was asked. */
+			if ((role == ROLE_PNGW && s->gateway != gateway) ||
+			    (role == ROLE_PNE && s->pne != pne))
+				restarts++;
+			gateway = s->gateway;
+			pne = s->pne;
+			continue;
+		}
+		if (s->verdicts[role] > 0)
+			return true;
+		if (restarts > 0 && s->pan_up && s->wan_up)
+			return false;
+		if (!pass_time(s, limit))
+			return false;
+	}
+}
+
+/* Lets everything come up and settle. */
+static void settle(struct sim *s)
+{
+	uint64_t until = s->now + 2 * RECONNECT_MS;
+
+	for (;;) {
+		if (work(s))
+			continue;
+		if (s->queued > 0)
+			deliver(s);
+		else if (!pass_time(s, until))
+			break;
+	}
+	s->now = until;
+	check_held_key(s);
+}
+
+static struct sim *sim_new(bool secure)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+	const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+
+	ck_assert_ptr_nonnull(s);
+	(void)snprintf(s->directory, sizeof(s->directory), "%s/pngw-figures-XXXXXX", root);
+	ck_assert_ptr_nonnull(mkdtemp(s->directory));
+	s->now = 1000;
+	s->secure = secure;
+	s->fault_at = 0;
+	s->fault = FAULT_NONE;
+	s->pan_due = s->now;
+	s->wan_due = s->now;
+	s->server = sim_server_new(s, s->directory);
+	s->gateway = sim_gateway_new(s, s->directory);
+	s->pne = sim_pne_new(s, s->directory);
+	settle(s);
+	ck_assert(s->pan_up && s->wan_up);
+	return s;
+}
+
+static void sim_free(struct sim *s)
+{
+	static const char *const files[] = {
+		"server.db",     "server.db-wal",     "server.db-shm",     "server.key",
+		"gateway.vault", "gateway.vault-wal", "gateway.vault-shm", "gateway.key",
+		"pne.vault",     "pne.vault-wal",     "pne.vault-shm",     "pne.key"};
+	char path[128];
+
+	sim_gateway_free(s->gateway);
+	sim_pne_free(s->pne);
+	sim_server_free(s->server);
+	for (size_t i = 0; i < s->queued; i++)
+		free(s->queue[i].data);
+	for (size_t i = 0; i < POSTS_MAX; i++)
+		post_end(&s->posts[i]);
+	secret_unref(s->exporter);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", s->directory, files[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(s->directory);
+	free(s);
+	ck_assert_uint_eq(secret_count(), 0);
+}
+
+/* What a user asks for: of the PN GW a figure, of the PNE (Figure 5) that ID and password are
+ * taken. */
+struct wish {
+	enum role role;
+	enum figure figure;
+	const char *user;
+	const char *password;
+	unsigned set_count;
+};
+
+static const struct wish registration = {ROLE_PNGW, FIGURE_5, USER, PASSWORD, 0};
+static const struct wish entry = {ROLE_PNE, FIGURE_5, USER, PASSWORD, 0};
+static const struct wish figure6 = {ROLE_PNGW, FIGURE_6, USER, PASSWORD, 0};
+static const struct wish figure7 = {ROLE_PNGW, FIGURE_7, USER, PASSWORD, 3};
+static const struct wish figure8 = {ROLE_PNGW, FIGURE_8, USER, PASSWORD, 0};
+
+/* False when whoever was asked has forgotten it in a restart. */
+static bool ask(struct sim *s, const struct wish *w)
+{
+	memset(s->verdicts, 0, sizeof(s->verdicts));
+	if (w->role == ROLE_PNE)
+		sim_pne_enter(s->pne, w->user, w->password);
+	else
+		ck_assert_int_eq(sim_gateway_start(s->gateway, w->figure, w->user, w->password,
+						   w->set_count),
+				 1);
+	return run_until_verdict(s, w->role);
+}
+
+static enum verdict_id verdict_of(struct sim *s, const struct wish *w)
+{
+	char text[VERDICT_TEXT_SIZE];
+
+	ck_assert_msg(ask(s, w), "Figure %d: no verdict", (int)w->figure);
+	ck_assert_uint_eq(s->verdicts[w->role], 1);
+	(void)verdict_describe(&s->last[w->role], text, sizeof(text));
+	settle(s);
+	return s->last[w->role].id;
+}
+
+static void ask_and_get(struct sim *s, const struct wish *w)
+{
+	char text[VERDICT_TEXT_SIZE];
+
+	ck_assert_msg(verdict_of(s, w) == VERDICT_DONE, "%s",
+		      verdict_describe(&s->last[w->role], text, sizeof(text)));
+}
+
+/*
+ * The steps told are the figure's, each once, in the seed's order. Figure 5 has steps 7 and 8
+ * twice: the first request is answered with the challenge that the second needs.
+ */
+static void check_steps(const struct sim *s, enum figure figure)
+{
+	size_t n = 0;
+	bool challenged = false;
+
+	for (unsigned step = 0; step < 20; step++) {
+		if (!step_text(figure, step))
+			continue;
+		ck_assert_msg(n < s->steps_count, "Figure %d ends before step %u", (int)figure,
+			      step);
+		ck_assert_int_eq((int)s->steps[n].figure, (int)figure);
+		ck_assert_msg(s->steps[n].step == step, "Figure %d: step %u where %u belongs",
+			      (int)figure, s->steps[n].step, step);
+		n++;
+		if (figure == FIGURE_5 && step == 8 && !challenged) {
+			challenged = true;
+			step = 6;
+		}
+	}
+	ck_assert_uint_eq(n, s->steps_count);
+}
+
+static void check_pne_has_key(struct sim *s, const char *of)
+{
+	uint8_t held[P1_FINGERPRINT_SIZE];
+	uint8_t kept[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	ck_assert(sim_pne_fingerprint(s->pne, &user, &index, held));
+	ck_assert_str_eq(user.text, of);
+	ck_assert(sim_server_fingerprint(s->server, &user, SIM_PNE, index, kept));
+	ck_assert_mem_eq(held, kept, sizeof(held));
+}
+
+static void check_gateway_has_key(struct sim *s)
+{
+	uint8_t held[P1_FINGERPRINT_SIZE];
+	uint8_t kept[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	ck_assert(sim_gateway_fingerprint(s->gateway, SIM_GATEWAY, &user, &index, held));
+	ck_assert(sim_server_fingerprint(s->server, &user, SIM_GATEWAY, index, kept));
+	ck_assert_mem_eq(held, kept, sizeof(held));
+}
+
+static void give_temporary_key(struct sim *s)
+{
+	SCOPED_SECRET *key = secret_random(KEY_SIZE);
+
+	ck_assert_ptr_nonnull(key);
+	sim_server_temporary_key(s->server, key);
+	sim_pne_burn_in(s->pne, key);
+	/* It reads what is burnt in when it starts. */
+	restart_pne(s);
+	settle(s);
+}
+
+START_TEST(figure_5_assigns_a_key)
+{
+	struct sim *s = sim_new(true);
+
+	ask_and_get(s, &registration);
+	ask_and_get(s, &entry);
+	check_steps(s, FIGURE_5);
+	check_pne_has_key(s, USER);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(figure_6_assigns_a_key)
+{
+	struct sim *s = sim_new(true);
+
+	ask_and_get(s, &figure6);
+	check_steps(s, FIGURE_6);
+	check_pne_has_key(s, USER);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(figure_7_assigns_a_key)
+{
+	struct sim *s = sim_new(false);
+
+	give_temporary_key(s);
+	ask_and_get(s, &registration);
+	s->steps_count = 0;
+	ask_and_get(s, &figure7);
+	check_steps(s, FIGURE_7);
+	check_pne_has_key(s, USER);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(figure_8_assigns_a_key)
+{
+	struct sim *s = sim_new(true);
+
+	ask_and_get(s, &registration);
+	s->steps_count = 0;
+	ask_and_get(s, &figure8);
+	check_steps(s, FIGURE_8);
+	check_gateway_has_key(s);
+	sim_free(s);
+}
+END_TEST
+
+/* One after the other, as a household would: every later key has a higher index. */
+START_TEST(figures_follow_each_other)
+{
+	struct sim *s = sim_new(true);
+	uint8_t fingerprint[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+	uint32_t before = 0;
+	const struct wish *wishes[] = {&registration, &figure8, &figure6, &figure6, &entry,
+				       &figure7,      &figure8, &figure7, &figure6};
+
+	give_temporary_key(s);
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+		ask_and_get(s, wishes[i]);
+		if (!sim_pne_fingerprint(s->pne, &user, &index, fingerprint))
+			continue;
+		if (wishes[i]->figure == FIGURE_6 || wishes[i]->figure == FIGURE_7)
+			ck_assert_uint_gt(index, before);
+		before = index;
+	}
+	check_pne_has_key(s, USER);
+	check_gateway_has_key(s);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(a_wrong_password_is_refused)
+{
+	struct sim *s = sim_new(true);
+	struct wish wrong8 = figure8;
+	struct wish wrong7 = figure7;
+	struct wish wrong6 = figure6;
+	struct wish wrong5 = entry;
+	uint8_t fingerprint[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	wrong8.password = wrong7.password = wrong6.password = wrong5.password = "battery staple";
+	give_temporary_key(s);
+	ask_and_get(s, &registration);
+	ck_assert_uint_eq(verdict_of(s, &wrong8), VERDICT_WRONG_PASSWORD);
+	ck_assert_uint_eq(verdict_of(s, &wrong7), VERDICT_WRONG_PASSWORD);
+	ck_assert_uint_eq(verdict_of(s, &wrong5), VERDICT_WRONG_PASSWORD);
+	ck_assert_uint_ne(verdict_of(s, &wrong6), VERDICT_DONE);
+	ck_assert(!sim_pne_fingerprint(s->pne, &user, &index, fingerprint));
+	sim_free(s);
+}
+END_TEST
+
+/* Comment C255. */
+START_TEST(figure_6_needs_a_secure_pan)
+{
+	struct sim *s = sim_new(false);
+
+	ck_assert_uint_eq(verdict_of(s, &figure6), VERDICT_PAN_INSECURE);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(figure_7_needs_a_temporary_key)
+{
+	struct sim *s = sim_new(false);
+
+	ask_and_get(s, &registration);
+	ck_assert_uint_eq(verdict_of(s, &figure7), VERDICT_SERVER_NO_TEMPORARY_KEY);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(somebody_elses_pne_gets_no_key)
+{
+	struct sim *s = sim_new(true);
+	const struct wish *wishes[] = {&entry, &figure6, &figure7};
+	uint8_t fingerprint[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	give_temporary_key(s);
+	ask_and_get(s, &registration);
+	sim_server_give_away(s->server, SIM_PNE, "bob");
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++)
+		ck_assert_uint_eq(verdict_of(s, wishes[i]), VERDICT_NOT_OWNER);
+	ck_assert(!sim_pne_fingerprint(s->pne, &user, &index, fingerprint));
+	sim_free(s);
+}
+END_TEST
+
+static const struct trial {
+	const char *name;
+	bool secure;
+	const struct wish *before[2]; /* without faults */
+	const struct wish *wishes[2];
+} trials[] = {
+	{"Figure 5", true, {NULL}, {&registration, &entry}},
+	{"Figure 6", true, {NULL}, {&figure6}},
+	{"Figure 6 with the PN GW's EUKey", true, {&registration, &figure8}, {&figure6}},
+	{"Figure 7", false, {&registration}, {&figure7}},
+	{"Figure 7 again", false, {&registration, &figure7}, {&figure7}},
+	{"Figure 8", true, {&registration}, {&figure8}},
+};
+
+/* Returns how many messages were delivered. */
+static unsigned try(const struct trial *t, enum fault fault, unsigned at)
+{
+	struct sim *s = sim_new(t->secure);
+	unsigned delivered;
+
+	give_temporary_key(s);
+	for (size_t i = 0; i < 2 && t->before[i]; i++)
+		ask_and_get(s, t->before[i]);
+	s->delivered = 0;
+	s->fault_at = at;
+	s->fault = fault;
+	for (size_t i = 0; i < 2 && t->wishes[i]; i++) {
+		const struct wish *w = t->wishes[i];
+		enum verdict_id id = VERDICT_CANCELLED;
+		unsigned attempts = 0;
+
+		while (id != VERDICT_DONE && attempts++ < 4) {
+			if (ask(s, w)) {
+				ck_assert_uint_eq(s->verdicts[w->role], 1);
+				id = s->last[w->role].id;
+			}
+			settle(s);
+		}
+		ck_assert_msg(id == VERDICT_DONE, "%s, %s at message %u: %s", t->name,
+			      fault_names[fault], at, verdict_name(id));
+	}
+	delivered = s->delivered;
+	if (t->wishes[0]->figure == FIGURE_8)
+		check_gateway_has_key(s);
+	else
+		check_pne_has_key(s, USER);
+	sim_free(s);
+	return delivered;
+}
+
+START_TEST(a_fault_at_any_message_is_survived)
+{
+	const struct trial *t = &trials[(size_t)_i / FAULTS];
+	enum fault fault = (enum fault)((size_t)_i % FAULTS);
+	unsigned count = try(t, FAULT_NONE, 0);
+
+	ck_assert_uint_gt(count, 3);
+	for (unsigned at = 0; fault != FAULT_NONE && at < count; at++)
+		(void)try(t, fault, at);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("figures");
+	TCase *c = tcase_create("figures");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(c, 600);
+	tcase_add_test(c, figure_5_assigns_a_key);
+	tcase_add_test(c, figure_6_assigns_a_key);
+	tcase_add_test(c, figure_7_assigns_a_key);
+	tcase_add_test(c, figure_8_assigns_a_key);
+	tcase_add_test(c, figures_follow_each_other);
+	tcase_add_test(c, a_wrong_password_is_refused);
+	tcase_add_test(c, figure_6_needs_a_secure_pan);
+	tcase_add_test(c, figure_7_needs_a_temporary_key);
+	tcase_add_test(c, somebody_elses_pne_gets_no_key);
+	tcase_add_loop_test(c, a_fault_at_any_message_is_survived, 0,
+			    (int)(sizeof(trials) / sizeof(trials[0]) * FAULTS));
+	suite_add_tcase(suite, c);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
