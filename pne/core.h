@@ -12,7 +12,7 @@
 
 struct pne_core;
 
-#define PNE_DEADLINE_MS 30000U
+#define PNE_DEADLINE_MS  30000U
 #define PNE_ANSWERS_KEPT 64U
 
 struct pne_core_options {

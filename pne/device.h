@@ -15,7 +15,7 @@ struct pne_device;
 
 struct pne_device_options {
 	struct pne_core_options core;
-	const char *connect;           /* as for bearer_connect() of a local bearer */
+	const char *connect; /* as for bearer_connect() of a local bearer */
 	struct vault_options vault;
 	enum pan_security security;    /* this PNE's own view of the PAN */
 	enum pan_security secure_from; /* the least level that counts as secure */
@@ -27,7 +27,8 @@ struct pne_device_options {
 struct pne_device_callbacks {
 	void (*line)(void *arg, const char *text); /* one line of progress, without a line end */
 	void (*verdict)(void *arg, struct pne_device *d, const struct verdict *v);
-	/* After pne_device_settle(): the PN GW has everything that was sent, or the link is down. */
+	/* After pne_device_settle(): the PN GW has everything that was sent, or the link is down.
+	 */
 	void (*settled)(void *arg, struct pne_device *d);
 	void (*stopped)(void *arg, struct pne_device *d); /* last; d is freed when it returns */
 };
@@ -38,8 +39,8 @@ struct pne_device_callbacks {
  * negative errno; why then holds one sentence for a person.
  */
 int pne_device_new(uv_loop_t *loop, const struct pne_device_options *options,
-		   const struct pne_device_callbacks *callbacks, void *arg,
-		   struct pne_device **out, char *why, size_t why_size);
+		   const struct pne_device_callbacks *callbacks, void *arg, struct pne_device **out,
+		   char *why, size_t why_size);
 
 void pne_device_start(struct pne_device *d);
 

@@ -19,7 +19,7 @@
 /* Path of the server's one URL, which the digest covers. */
 #define PNE_DIGEST_URI "/cpns"
 /* Pause before a request that came back with a retryable status is sent again. */
-#define PNE_RETRY_MS 1000U
+#define PNE_RETRY_MS   1000U
 
 /* The installed User ID and hash of user-password. ph is NULL where none is. */
 struct pne_user {

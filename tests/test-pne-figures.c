@@ -965,8 +965,10 @@ static const struct conversation figure7[] = {
 	  {"again", "receipt:OK"},
 	  {"restart", ""},
 	  {"up-insecure", ""},
-	  {"again", "receipt:OK"}}},
-	{"the wrong Temporary Key, or none",
+	  {"again", "receipt:OK"},
+	  {"install", "response:InsecurePAN figure6:PAN_INSECURE"},
+	  {"trigger", "receipt:InsecurePAN figure6:PAN_INSECURE"}}},
+	{"the wrong Temporary Key",
 	 true,
 	 {{"up-insecure", ""},
 	  {"notify-other-key", "receipt:DoesNotUnwrap figure7:PNE_CANNOT_UNWRAP"}}},
@@ -1044,6 +1046,55 @@ END_TEST
 START_TEST(test_figure7)
 {
 	converse(&figure7[_i]);
+}
+END_TEST
+
+static void converse_named(const struct conversation *all, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strstr(all[i].name, name)) {
+			converse(&all[i]);
+			return;
+		}
+	}
+	ck_abort_msg("no conversation is named after %s", name);
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+START_TEST(test_c255_figure6_on_a_secure_pan_only)
+{
+	converse_named(figure6, COUNT(figure6), "C255");
+}
+END_TEST
+
+START_TEST(test_c256_security_material_is_rand_pne)
+{
+	converse_named(figure6, COUNT(figure6), "C256");
+}
+END_TEST
+
+START_TEST(test_c263_c264_a_wrong_kek_does_not_unwrap)
+{
+	converse_named(figure6, COUNT(figure6), "C263, C264");
+}
+END_TEST
+
+START_TEST(test_c274_no_secure_session_no_installation)
+{
+	converse_named(figure7, COUNT(figure7), "C274");
+}
+END_TEST
+
+START_TEST(test_c275_a_key_is_renewed)
+{
+	converse_named(figure5, COUNT(figure5), "C275");
+}
+END_TEST
+
+START_TEST(test_c277_a_notification_is_not_asked_for)
+{
+	converse_named(figure7, COUNT(figure7), "C277");
 }
 END_TEST
 
@@ -1150,9 +1201,15 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, test_figure5, 0, sizeof(figure5) / sizeof(figure5[0]));
-	tcase_add_loop_test(tc, test_figure6, 0, sizeof(figure6) / sizeof(figure6[0]));
-	tcase_add_loop_test(tc, test_figure7, 0, sizeof(figure7) / sizeof(figure7[0]));
+	tcase_add_loop_test(tc, test_figure5, 0, COUNT(figure5));
+	tcase_add_loop_test(tc, test_figure6, 0, COUNT(figure6));
+	tcase_add_loop_test(tc, test_figure7, 0, COUNT(figure7));
+	tcase_add_test(tc, test_c255_figure6_on_a_secure_pan_only);
+	tcase_add_test(tc, test_c256_security_material_is_rand_pne);
+	tcase_add_test(tc, test_c263_c264_a_wrong_kek_does_not_unwrap);
+	tcase_add_test(tc, test_c274_no_secure_session_no_installation);
+	tcase_add_test(tc, test_c275_a_key_is_renewed);
+	tcase_add_test(tc, test_c277_a_notification_is_not_asked_for);
 	tcase_add_test(tc, test_every_cell_exists);
 	tcase_add_test(tc, test_any_event_in_any_state);
 	tcase_add_test(tc, test_malformed_and_misdirected);
