@@ -6,3 +6,4 @@ libpngw_la_SOURCES += \
 	storage/vault-file.c \
 	storage/vault-internal.h \
 	storage/vault-key.c
+EXTRA_DIST += doc/storage.md

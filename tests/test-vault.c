@@ -815,6 +815,80 @@ START_TEST(test_killed)
 }
 END_TEST
 
+/* Writes two records a batch and says so after each flush, until it is killed. */
+static void write_until_killed(int out)
+{
+	struct vault_options options = {path, key_file, true};
+	struct told told = {0, 1};
+	struct vault *v = NULL;
+
+	if (vault_open(&options, &v, why, sizeof(why)) != 0)
+		_exit(1);
+	for (uint32_t i = 0;; i++) {
+		struct vault_batch *b = vault_batch_new();
+		struct vault_id id = {VAULT_EUKEY, bytes_text("left"), bytes_of(&i, sizeof(i))};
+
+		vault_batch_put(b, &id, BYTES_NONE);
+		id.owner = bytes_text("right");
+		vault_batch_put(b, &id, BYTES_NONE);
+		vault_batch_trim(b, VAULT_EUKEY, bytes_text("left"), 50);
+		if (vault_submit(v, b, on_done, &told) != 0)
+			_exit(1);
+		vault_flush(v);
+		if (told.result != 0 || write(out, &i, sizeof(i)) != sizeof(i))
+			_exit(1);
+	}
+}
+
+static int last_item(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	uint32_t *count = arg;
+
+	(void)owner;
+	(void)content;
+	ck_assert_uint_eq(item.size, sizeof(*count));
+	count[0]++;
+	memcpy(&count[1], item.data, sizeof(count[1]));
+	return 0;
+}
+
+/* What was told as durable is there after a kill at any moment, and no batch is there by half. */
+START_TEST(test_killed_while_writing)
+{
+	uint32_t told = 0, left[2] = {0, 0}, right[2] = {0, 0}, i;
+	struct vault *v;
+	int pipes[2];
+	pid_t child;
+	int status;
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	child = fork();
+	if (child == 0)
+		write_until_killed(pipes[1]);
+	close(pipes[1]);
+	ck_assert_int_eq(read(pipes[0], &told, sizeof(told)), sizeof(told));
+	usleep((useconds_t)(_i * 7919 % 40000));
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status));
+	while (read(pipes[0], &i, sizeof(i)) == sizeof(i))
+		told = i;
+	close(pipes[0]);
+
+	v = open_vault();
+	ck_assert_int_eq(vault_each(v, VAULT_EUKEY, bytes_text("left"), last_item, left, NULL), 0);
+	ck_assert_int_eq(vault_each(v, VAULT_EUKEY, bytes_text("right"), last_item, right, NULL),
+			 0);
+	ck_assert_uint_ge(right[1], told);
+	ck_assert_uint_le(right[1], told + 1);
+	ck_assert_uint_eq(right[0], right[1] + 1);
+	ck_assert_uint_eq(left[1], right[1]);
+	ck_assert_uint_eq(left[0], right[0] < 50 ? right[0] : 50);
+	put_now(v, VAULT_EUKEY, "left", "", "goes on");
+	vault_close(v);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault");
@@ -843,6 +917,7 @@ int main(void)
 	tcase_add_test(t, test_creation_cut_short);
 	tcase_add_test(t, test_canaries);
 	tcase_add_test(t, test_killed);
+	tcase_add_loop_test(t, test_killed_while_writing, 0, 10);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
