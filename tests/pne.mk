@@ -2,3 +2,8 @@ check_PROGRAMS += tests/test-pne-figures
 tests_test_pne_figures_SOURCES = tests/test-pne-figures.c
 tests_test_pne_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_pne_figures_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-pne-device
+tests_test_pne_device_SOURCES = tests/test-pne-device.c
+tests_test_pne_device_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_pne_device_LDADD = $(TEST_LIBS)
