@@ -1,4 +1,3 @@
-# tests of server
 check_PROGRAMS += tests/test-import
 tests_test_import_SOURCES = tests/test-import.c
 tests_test_import_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -8,3 +7,14 @@ check_PROGRAMS += tests/test-store
 tests_test_store_SOURCES = tests/test-store.c
 tests_test_store_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_store_LDADD = $(TEST_LIBS)
+
+
+check_PROGRAMS += tests/test-server-figures
+tests_test_server_figures_SOURCES = tests/test-server-figures.c
+tests_test_server_figures_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_server_figures_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-server-config
+tests_test_server_config_SOURCES = tests/test-server-config.c
+tests_test_server_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_server_config_LDADD = $(TEST_LIBS)

@@ -1,0 +1,1131 @@
+/* Conversations with the server's core: no socket, no loop; the store is SQLite in memory. */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/core.h"
+
+#define ITERATIONS      1000
+#define SERVER_NAME     "cpns.example"
+#define PATH            "/cpns"
+#define ANSWERS_MAX     8
+#define DERIVATIONS_MAX 8
+
+static struct store *store;
+static struct core *core;
+static uint64_t clock_ms;
+static int64_t clock_s;
+static char key_file[64];
+static char journal[65536];
+
+/* What came back, in order. */
+static struct answer {
+	int http;
+	size_t reply;
+	char body[MESSAGE_MAX_SIZE + 1];
+	size_t size;
+	char challenge[512];
+} answers[ANSWERS_MAX];
+static size_t answers_count;
+
+static struct derivation {
+	struct core_job *job;
+	struct secret *password;
+	uint8_t salt[SALT_SIZE];
+	uint32_t iterations;
+} derivations[DERIVATIONS_MAX];
+static size_t derivations_count;
+
+static int derive(void *arg, struct core_job *job, struct secret *password,
+		  const uint8_t salt[SALT_SIZE], uint32_t iterations)
+{
+	struct derivation *d = &derivations[derivations_count++];
+
+	(void)arg;
+	d->job = job;
+	d->password = secret_ref(password);
+	memcpy(d->salt, salt, SALT_SIZE);
+	d->iterations = iterations;
+	return 0;
+}
+
+static void pump(void)
+{
+	for (size_t i = 0; i < derivations_count; i++) {
+		struct derivation *d = &derivations[i];
+		struct secret *ph = NULL;
+
+		ck_assert_int_eq(p1_password_hash(d->password, d->salt, d->iterations, &ph), 0);
+		core_derived(d->job, ph);
+		secret_unref(ph);
+		secret_unref(d->password);
+	}
+	derivations_count = 0;
+}
+
+static void answer(void *arg, void *reply, int http, struct bytes body, const char *challenge)
+{
+	struct answer *a = &answers[answers_count++ % ANSWERS_MAX];
+
+	(void)arg;
+	a->http = http;
+	a->reply = (size_t)reply;
+	ck_assert_uint_le(body.size, MESSAGE_MAX_SIZE);
+	memcpy(a->body, body.data, body.size);
+	a->body[body.size] = '\0';
+	a->size = body.size;
+	(void)snprintf(a->challenge, sizeof(a->challenge), "%s", challenge ? challenge : "");
+}
+
+static void line(void *arg, const char *text)
+{
+	const size_t used = strlen(journal);
+
+	(void)arg;
+	(void)snprintf(journal + used, sizeof(journal) - used, "%s\n", text);
+}
+
+static uint64_t now_ms(void *arg)
+{
+	(void)arg;
+	return clock_ms;
+}
+
+static int64_t wall(void *arg)
+{
+	(void)arg;
+	return clock_s;
+}
+
+static void start_core(void)
+{
+	static const struct core_ports ports = {derive, answer, line, now_ms, wall};
+	struct core_options options = {.uri = PATH,
+				       .iterations = ITERATIONS,
+				       .key_set_max = 8,
+				       .answer_days = 2,
+				       .nonce_seconds = 60,
+				       .max_derivations = 2,
+				       .store = store};
+	char why[128];
+
+	ck_assert_int_eq(name_set(&options.self, bytes_text(SERVER_NAME)), 0);
+	ck_assert_int_eq(core_new(&options, &ports, NULL, &core, why, sizeof(why)), 0);
+}
+
+static void setup(void)
+{
+	struct store_sqlite_options where = {
+		.path = ":memory:", .key_file = key_file, .create = true};
+	char why[256];
+	int fd;
+
+	(void)snprintf(key_file, sizeof(key_file), "/tmp/test-server-XXXXXX");
+	fd = mkstemp(key_file);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(close(fd), 0);
+	ck_assert_int_eq(unlink(key_file), 0);
+	ck_assert_msg(store_open_sqlite(&where, &store, why, sizeof(why)) == 0, "%s", why);
+	answers_count = derivations_count = 0;
+	journal[0] = '\0';
+	clock_ms = 1000000;
+	clock_s = 1700000000;
+	start_core();
+}
+
+static void teardown(void)
+{
+	core_free(core);
+	store_close(store);
+	(void)unlink(key_file);
+	ck_assert_uint_eq(secret_count(), 0);
+}
+
+/* The client's side. */
+
+struct client {
+	struct server_peer peer;
+	struct name self;
+};
+
+static struct client gateway(const char *entity, bool mutual)
+{
+	struct client c = {.peer = {.mutual = mutual}};
+
+	(void)name_set(&c.self, bytes_text(entity));
+	if (mutual) {
+		c.peer.entity = c.self;
+		c.peer.exporter = secret_random(KEY_SIZE);
+	}
+	return c;
+}
+
+static void client_free(struct client *c)
+{
+	secret_clear(&c->peer.exporter);
+}
+
+static struct message_id last_id;
+
+static void envelope(struct message *m, const struct message_id *id, const char *source,
+		     const char *target)
+{
+	m->envelope = (struct m_envelope){.version = MESSAGE_VERSION,
+					  .profile = bytes_text(MESSAGE_PROFILE),
+					  .message_id = bytes_of(id->b, sizeof(id->b)),
+					  .source = bytes_text(source),
+					  .target = bytes_text(target)};
+}
+
+static struct answer *post_bytes(const struct client *c, struct bytes body, const char *header)
+{
+	const size_t before = answers_count;
+
+	core_request(core, body, bytes_text(header), &c->peer, NULL);
+	pump();
+	ck_assert_uint_eq(answers_count, before + 1);
+	return &answers[before % ANSWERS_MAX];
+}
+
+static char last_request[MESSAGE_MAX_SIZE];
+static size_t last_request_size;
+
+static void encode(const struct message *m)
+{
+	char *xml = NULL;
+	size_t size = 0;
+
+	ck_assert_int_eq(message_encode(m, &xml, &size), 0);
+	memcpy(last_request, xml, size);
+	last_request_size = size;
+	free(xml);
+}
+
+/* The decoded answer is the caller's to free. */
+static struct message *post(const struct client *c, const struct message *m, struct answer **raw)
+{
+	struct malformation why;
+	struct message *out = NULL;
+	struct answer *a;
+
+	encode(m);
+	a = post_bytes(c, bytes_of(last_request, last_request_size), NULL);
+	ck_assert_msg(message_decode(bytes_of(a->body, a->size), &out, &why) == 0, "%s", a->body);
+	ck_assert_int_eq(a->http, status_http(message_status(out)));
+	if (raw)
+		*raw = a;
+	return out;
+}
+
+static void fresh_id(void)
+{
+	ck_assert_int_eq(p1_random(last_id.b, sizeof(last_id.b)), 0);
+}
+
+static enum status status_of(struct message *m)
+{
+	enum status s = message_status(m);
+
+	message_free(m);
+	return s;
+}
+
+static struct secret *password(const char *text)
+{
+	struct secret *s = NULL;
+
+	ck_assert_int_eq(p1_password(bytes_text(text), &s), 0);
+	return s;
+}
+
+enum via { REGISTER, SUBSCRIBE };
+
+/* Seals and sends; secret NULL means the exporter. */
+static struct message *registers(const struct client *c, enum via via, const char *user,
+				 const char *pass, const struct m_gateway_key *key,
+				 struct secret *secret)
+{
+	struct message m = {.kind = via == REGISTER ? MESSAGE_id_pwd_registration_request
+						    : MESSAGE_subscription_registration_request};
+	struct m_gateway_key exporter = {.kind = GATEWAY_KEY_EXPORTER, .key_index = 0};
+	struct secret *p = password(pass);
+	struct secret *fallback =
+		c->peer.exporter ? secret_ref(c->peer.exporter) : secret_random(KEY_SIZE);
+	uint8_t rand[RAND_SIZE], sealed[P1_SEALED_PASSWORD_SIZE];
+	struct m_encrypted_password e = {bytes_of(rand, sizeof(rand)),
+					 bytes_of(sealed, sizeof(sealed))};
+
+	fresh_id();
+	envelope(&m, &last_id, c->self.text, SERVER_NAME);
+	ck_assert_int_eq(p1_random(rand, sizeof(rand)), 0);
+	ck_assert_int_eq(p1_seal_password(secret ? secret : fallback, e.rand, bytes_text(user),
+					  BYTES_NONE, p, sealed),
+			 0);
+	secret_unref(p);
+	secret_unref(fallback);
+	if (via == REGISTER) {
+		m.id_pwd_registration_request.user_id = bytes_text(user);
+		m.id_pwd_registration_request.has_gateway_key = true;
+		m.id_pwd_registration_request.gateway_key = key ? *key : exporter;
+		m.id_pwd_registration_request.has_password = true;
+		m.id_pwd_registration_request.password = e;
+	} else {
+		m.subscription_registration_request.user_id = bytes_text(user);
+		m.subscription_registration_request.has_gateway_key = true;
+		m.subscription_registration_request.gateway_key = key ? *key : exporter;
+		m.subscription_registration_request.has_password = true;
+		m.subscription_registration_request.password = e;
+		m.subscription_registration_request.subscription = bytes_text("basic");
+	}
+	return post(c, &m, NULL);
+}
+
+static enum status registered(const struct client *c, enum via via, const char *user,
+			      const char *pass)
+{
+	return status_of(registers(c, via, user, pass, NULL, NULL));
+}
+
+static struct secret *ph_of(const char *user, const char *pass)
+{
+	struct store_account a;
+	struct secret *p = password(pass);
+	struct secret *ph = NULL;
+
+	ck_assert_int_eq(store_account(store, bytes_text(user), &a), 0);
+	ck_assert_int_eq(p1_password_hash(p, a.salt, a.iterations, &ph), 0);
+	store_account_clear(&a);
+	secret_unref(p);
+	return ph;
+}
+
+/* An EUKeyAssignmentRequest in the making, and what its answer is opened with. */
+struct asking {
+	struct message m;
+	struct message_id id;
+	struct name user, entity;
+	char nonce[129], client_nonce[33];
+	uint8_t response[32];
+	uint8_t rand_pne[RAND_SIZE], auth_data[P1_MAC_SIZE], proof[P1_MAC_SIZE];
+	struct secret *ph;
+};
+
+static void ask(struct asking *q, const char *source, const char *user, const char *entity,
+		enum entity_mode mode)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+
+	*q = (struct asking){.m = {.kind = MESSAGE_eukey_assignment_request}};
+	(void)name_set(&q->user, bytes_text(user));
+	(void)name_set(&q->entity, bytes_text(entity));
+	ck_assert_int_eq(p1_random(q->id.b, sizeof(q->id.b)), 0);
+	envelope(&q->m, &q->id, source, SERVER_NAME);
+	r->user_id = name_bytes(&q->user);
+	r->entity_id = name_bytes(&q->entity);
+	r->mode = mode;
+}
+
+static void ask_set(struct asking *q, enum key_set_kind kind, uint32_t count,
+		    enum gateway_key_kind by, uint32_t index)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+
+	r->has_key_set = true;
+	r->key_set.kind = kind;
+	r->key_set.count = count;
+	r->key_set.has_gateway_key = true;
+	r->key_set.gateway_key.kind = by;
+	r->key_set.gateway_key.key_index = index;
+}
+
+static void ask_held(struct asking *q, const struct secret *eukey, uint32_t index)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+
+	ck_assert_int_eq(p1_held_proof(eukey, r->user_id, r->entity_id, index, &q->id, q->proof),
+			 0);
+	r->has_held_key = true;
+	r->held_key.key_index = index;
+	r->held_key.proof = bytes_of(q->proof, sizeof(q->proof));
+}
+
+/* First request without credentials; takes nonce and parameters from the challenge. */
+static void challenged(const struct client *c, struct asking *q, const char *pass)
+{
+	struct m_digest_challenge *d;
+	struct secret *p = password(pass);
+	struct message *m = post(c, &q->m, NULL);
+
+	ck_assert_int_eq((int)message_status(m), STATUS_UNAUTHORIZED);
+	ck_assert(m->eukey_assignment_response.has_challenge);
+	d = &m->eukey_assignment_response.challenge;
+	ck_assert_uint_eq(d->stale, 0);
+	ck_assert_int_eq(bytes_to_text(d->nonce, q->nonce, sizeof(q->nonce)), 0);
+	ck_assert_int_eq(
+		p1_password_hash(p, d->parameters.salt.data, d->parameters.iterations, &q->ph), 0);
+	secret_unref(p);
+	message_free(m);
+}
+
+static void credentials(struct asking *q, uint32_t count)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+	struct digest_input in = {.user = name_bytes(&q->user),
+				  .realm = bytes_text(SERVER_NAME),
+				  .nonce = bytes_text(q->nonce),
+				  .uri = bytes_text(PATH),
+				  .nonce_count = count};
+
+	ck_assert_int_eq(p1_random(q->id.b, sizeof(q->id.b)), 0);
+	ck_assert_int_eq(digest_client_nonce(q->client_nonce), 0);
+	in.client_nonce = bytes_text(q->client_nonce);
+	ck_assert_int_eq(digest_response(q->ph, &in, q->response), 0);
+	r->has_digest = true;
+	r->digest = (struct m_digest_credentials){.realm = in.realm,
+						  .nonce = in.nonce,
+						  .uri = in.uri,
+						  .nonce_count = count,
+						  .client_nonce = in.client_nonce,
+						  .response = bytes_of(q->response, 32)};
+}
+
+/* Both requests of Figures 5, 7 and 8. */
+static struct message *asked(const struct client *c, struct asking *q, const char *pass)
+{
+	challenged(c, q, pass);
+	credentials(q, 1);
+	return post(c, &q->m, NULL);
+}
+
+static void asking_end(struct asking *q)
+{
+	secret_clear(&q->ph);
+}
+
+static struct secret *open_digest(const struct asking *q, struct message *m)
+{
+	const struct m_assigned_key *k = &m->eukey_assignment_response.key;
+	struct p1_context context;
+	struct secret *key = NULL;
+	uint8_t salt[DIGEST_SALT_MAX];
+
+	ck_assert_int_eq((int)message_status(m), STATUS_OK);
+	ck_assert(m->eukey_assignment_response.has_key);
+	p1_key_context(&context, P1_EUKEY, name_bytes(&q->user), name_bytes(&q->entity),
+		       k->key_index);
+	ck_assert_int_eq(
+		p1_unwrap(q->ph,
+			  digest_salt(bytes_text(q->nonce), bytes_text(q->client_nonce), salt),
+			  &context, k->wrapped, &key),
+		0);
+	return key;
+}
+
+static bool server_has(const char *user, const char *entity, uint32_t index)
+{
+	struct secret *key = NULL;
+	int r = store_eukey(store, bytes_text(user), bytes_text(entity), index, &key);
+
+	secret_unref(key);
+	return r == 0;
+}
+
+/* A key by Figure 5; held_index 0: HeldKey is not sent. */
+static enum status figure5(const struct client *c, const char *user, const char *pass,
+			   const char *entity, const struct secret *held, uint32_t held_index,
+			   struct secret **key)
+{
+	struct asking q;
+	struct message *m;
+
+	ask(&q, entity, user, entity, ENTITY_PNE);
+	challenged(c, &q, pass);
+	credentials(&q, 1);
+	if (held_index > 0)
+		ask_held(&q, held, held_index);
+	m = post(c, &q.m, NULL);
+	if (key && message_status(m) == STATUS_OK)
+		*key = open_digest(&q, m);
+	asking_end(&q);
+	return status_of(m);
+}
+
+START_TEST(test_registration)
+{
+	struct client gw = gateway("gw-1", true);
+	struct message *first = registers(&gw, REGISTER, "alice", "secret 1", NULL, NULL);
+	struct message *again = registers(&gw, REGISTER, "alice", "secret 1", NULL, NULL);
+
+	ck_assert_int_eq((int)message_status(first), STATUS_OK);
+	ck_assert_int_eq((int)message_status(again), STATUS_OK);
+	ck_assert(bytes_equal(first->id_pwd_registration_response.parameters.salt,
+			      again->id_pwd_registration_response.parameters.salt));
+	ck_assert_uint_eq(again->id_pwd_registration_response.parameters.iterations, ITERATIONS);
+	message_free(first);
+	message_free(again);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "secret 2"),
+			 STATUS_ALREADY_INSTALLED);
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "secret 2"),
+			 STATUS_ALREADY_INSTALLED);
+	ck_assert_ptr_nonnull(strstr(journal, "Fig. 5 step 3: server registers"));
+	ck_assert_ptr_nonnull(strstr(journal, "USER_TAKEN"));
+	ck_assert_ptr_null(strstr(journal, "secret 1"));
+	client_free(&gw);
+}
+END_TEST
+
+/* Comment C249, and Figure 6 step 0. */
+START_TEST(test_not_mutual)
+{
+	struct client gw = gateway("gw-1", false);
+	struct asking q;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_NOT_MUTUAL);
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_NOT_MUTUAL);
+	ck_assert_ptr_null(strstr(journal, "step"));
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_NOT_MUTUAL);
+}
+END_TEST
+
+START_TEST(test_dispatch)
+{
+	struct client gw = gateway("gw-1", true);
+	struct client other = gateway("gw-2", true);
+	struct asking q;
+	struct message m = {.kind = MESSAGE_eukey_delivery_report_response};
+	struct answer *a;
+
+	/* the TLS identity is not the Source */
+	other.self = gw.self;
+	ck_assert_int_eq((int)registered(&other, REGISTER, "alice", "pw"), STATUS_NOT_OWNER);
+	/* somebody else is meant */
+	ask(&q, "pne-1", "alice", "pne-1", ENTITY_PNE);
+	q.m.envelope.target = bytes_text("other.example");
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_WRONG_TARGET);
+	/* a PNE asks for another's key */
+	ask(&q, "pne-1", "alice", "pne-2", ENTITY_PNE);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_NOT_EXPECTED);
+	/* no request at all */
+	fresh_id();
+	envelope(&m, &last_id, "gw-1", SERVER_NAME);
+	m.eukey_delivery_report_response.status = STATUS_OK;
+	encode(&m);
+	a = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
+	ck_assert_int_eq(a->http, 409);
+	/* malformed: says where */
+	a = post_bytes(&gw, bytes_text("<a>\n<b></a>"), NULL);
+	ck_assert_int_eq(a->http, 400);
+	ck_assert_ptr_nonnull(strstr(a->body, "line"));
+	client_free(&gw);
+	client_free(&other);
+}
+END_TEST
+
+START_TEST(test_figure5)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *key = NULL, *stored = NULL;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &key), STATUS_OK);
+	ck_assert_int_eq(store_eukey(store, bytes_text("alice"), bytes_text("tablet"), 1, &stored),
+			 0);
+	ck_assert(secret_equal(key, stored));
+	ck_assert_ptr_nonnull(strstr(journal, "Fig. 5 step 11"));
+	secret_unref(key);
+	secret_unref(stored);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "wrong", "tablet", NULL, 0, NULL),
+			 STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	ck_assert(server_has("alice", "tablet", 1));
+	ck_assert(server_has("alice", "tablet", 2));
+	client_free(&gw);
+}
+END_TEST
+
+/* Challenge, then refusal: the same shape, and a salt that stays. */
+START_TEST(test_unknown_user)
+{
+	struct client gw = gateway("gw-1", false);
+	uint8_t salts[2][SALT_SIZE];
+	struct asking q;
+	struct message *m;
+
+	for (int i = 0; i < 2; i++) {
+		ask(&q, "tablet", "nobody", "tablet", ENTITY_PNE);
+		m = post(&gw, &q.m, NULL);
+		ck_assert_uint_eq(m->eukey_assignment_response.challenge.parameters.iterations,
+				  ITERATIONS);
+		memcpy(salts[i], m->eukey_assignment_response.challenge.parameters.salt.data,
+		       SALT_SIZE);
+		message_free(m);
+		/* also after a restart */
+		core_free(core);
+		start_core();
+	}
+	ck_assert_mem_eq(salts[0], salts[1], SALT_SIZE);
+	ask(&q, "tablet", "nobody", "tablet", ENTITY_PNE);
+	m = asked(&gw, &q, "pw");
+	ck_assert_int_eq((int)message_status(m), STATUS_UNAUTHORIZED);
+	ck_assert(m->eukey_assignment_response.has_challenge);
+	ck_assert_uint_eq(m->eukey_assignment_response.challenge.stale, 0);
+	ck_assert_ptr_nonnull(
+		strstr(answers[(answers_count - 1) % ANSWERS_MAX].challenge, "Digest"));
+	message_free(m);
+	asking_end(&q);
+}
+END_TEST
+
+START_TEST(test_stale_nonce)
+{
+	struct client gw = gateway("gw-1", true);
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	challenged(&gw, &q, "pw");
+	clock_ms += 61000;
+	credentials(&q, 1);
+	m = post(&gw, &q.m, NULL);
+	ck_assert_uint_eq(m->eukey_assignment_response.challenge.stale, 1);
+	ck_assert_int_eq(bytes_to_text(m->eukey_assignment_response.challenge.nonce, q.nonce,
+				       sizeof(q.nonce)),
+			 0);
+	message_free(m);
+	credentials(&q, 1);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_OK);
+	/* the count was used */
+	credentials(&q, 1);
+	m = post(&gw, &q.m, NULL);
+	ck_assert_int_eq((int)message_status(m), STATUS_UNAUTHORIZED);
+	ck_assert_uint_eq(m->eukey_assignment_response.challenge.stale, 1);
+	message_free(m);
+	credentials(&q, 2);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_OK);
+	asking_end(&q);
+	client_free(&gw);
+}
+END_TEST
+
+START_TEST(test_repeated)
+{
+	struct client gw = gateway("gw-1", true);
+	struct asking q;
+	struct answer *first, *second;
+	char body[MESSAGE_MAX_SIZE + 1];
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	challenged(&gw, &q, "pw");
+	credentials(&q, 1);
+	message_free(post(&gw, &q.m, &first));
+	ck_assert_int_eq(first->http, 200);
+	memcpy(body, first->body, sizeof(body));
+	core_free(core);
+	start_core();
+	message_free(post(&gw, &q.m, &second));
+	ck_assert_int_eq(second->http, 200);
+	ck_assert_str_eq(second->body, body);
+	ck_assert(!server_has("alice", "tablet", 2));
+	/* the same id with other bytes */
+	q.m.eukey_assignment_request.digest.nonce_count = 2;
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_ID_REUSED);
+	/* answers are kept for a time only, then the nonce decides */
+	q.m.eukey_assignment_request.digest.nonce_count = 1;
+	clock_s += 3 * 86400;
+	clock_ms += 3 * 86400 * 1000ULL;
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_UNAUTHORIZED);
+	asking_end(&q);
+	client_free(&gw);
+}
+END_TEST
+
+/* A repeat while the first is being computed joins it. */
+START_TEST(test_joined)
+{
+	struct client gw = gateway("gw-1", true);
+	const size_t before = answers_count + 2;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
+	/* bob's request once more under a new user and id */
+	for (size_t i = 0; i + 3 < last_request_size; i++) {
+		if (memcmp(last_request + i, "bob", 3) == 0)
+			memcpy(last_request + i, "bab", 3);
+	}
+	ck_assert_uint_eq(answers_count, before);
+	core_request(core, bytes_of(last_request, last_request_size), BYTES_NONE, &gw.peer, NULL);
+	/* the id was answered for another request */
+	ck_assert_uint_eq(answers_count, before + 1);
+	ck_assert_int_eq(answers[before].http, 409);
+	client_free(&gw);
+}
+END_TEST
+
+START_TEST(test_busy_and_joined)
+{
+	struct client gw = gateway("gw-1", true);
+	char copy[MESSAGE_MAX_SIZE];
+	size_t size;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	/* forget the answer, keep the bytes */
+	clock_s += 3 * 86400;
+	clock_ms += 3 * 86400 * 1000ULL;
+	memcpy(copy, last_request, last_request_size);
+	size = last_request_size;
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
+	answers_count = 0;
+	for (size_t i = 1; i <= 2; i++)
+		core_request(core, bytes_of(copy, size), BYTES_NONE, &gw.peer, (void *)i);
+	ck_assert_uint_eq(answers_count, 0);
+	ck_assert_uint_eq(derivations_count, 1);
+	ck_assert(core_busy(core));
+	pump();
+	ck_assert(!core_busy(core));
+	ck_assert_uint_eq(answers_count, 2);
+	ck_assert_uint_eq(answers[0].reply + answers[1].reply, 3);
+	ck_assert_str_eq(answers[0].body, answers[1].body);
+	client_free(&gw);
+}
+END_TEST
+
+START_TEST(test_wrong_owner)
+{
+	struct client gw = gateway("gw-1", true);
+	struct store_batch batch = {0};
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "bob", "pw", "tablet", NULL, 0, NULL), STATUS_NOT_OWNER);
+	store_batch_release(&batch, bytes_text("tablet"));
+	ck_assert_int_eq(store_commit(store, &batch), 0);
+	store_batch_clear(&batch);
+	ck_assert(!server_has("alice", "tablet", 1));
+	ck_assert_int_eq((int)figure5(&gw, "bob", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	/* the index goes on */
+	ck_assert(server_has("bob", "tablet", 2));
+	client_free(&gw);
+}
+END_TEST
+
+START_TEST(test_held_key)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *first = NULL, *second = NULL;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &first), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &second), STATUS_OK);
+	/* a wrong proof forgets nothing, and is no reason to refuse */
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", first, 2, NULL), STATUS_OK);
+	ck_assert(server_has("alice", "tablet", 1));
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", second, 2, NULL), STATUS_OK);
+	ck_assert(!server_has("alice", "tablet", 1));
+	for (uint32_t i = 2; i <= 4; i++)
+		ck_assert(server_has("alice", "tablet", i));
+	secret_unref(first);
+	secret_unref(second);
+	client_free(&gw);
+}
+END_TEST
+
+static void ask_figure6(struct asking *q, const char *entity, const char *user,
+			const struct secret *ph)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+
+	ask(q, entity, user, entity, ENTITY_PNE);
+	ck_assert_int_eq(p1_random(q->rand_pne, sizeof(q->rand_pne)), 0);
+	ck_assert_int_eq(p1_auth_data(ph, "EUKeyAssignmentRequest", r->user_id, bytes_text(entity),
+				      bytes_text(SERVER_NAME), bytes_of(q->rand_pne, RAND_SIZE),
+				      &q->id, q->auth_data),
+			 0);
+	r->has_security_material = true;
+	r->security_material.rand_pne = bytes_of(q->rand_pne, RAND_SIZE);
+	r->security_material.auth_data = bytes_of(q->auth_data, P1_MAC_SIZE);
+}
+
+START_TEST(test_figure6)
+{
+	struct client gw = gateway("gw-1", true), bobs = gateway("gw-2", true);
+	struct client open = gateway("gw-1", false);
+	struct secret *ph, *key = NULL, *stored = NULL;
+	struct p1_context context;
+	struct m_assigned_key *k;
+	uint8_t salt[2 * RAND_SIZE];
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&bobs, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	/* the first subscription bound the PN GW */
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "bob", "pw"), STATUS_NOT_OWNER);
+	ph = ph_of("alice", "pw");
+	ask_figure6(&q, "headset", "alice", ph);
+	ck_assert_int_eq((int)status_of(post(&open, &q.m, NULL)), STATUS_NOT_MUTUAL);
+	m = post(&gw, &q.m, NULL);
+	ck_assert_int_eq((int)message_status(m), STATUS_OK);
+	k = &m->eukey_assignment_response.key;
+	memcpy(salt, q.rand_pne, RAND_SIZE);
+	memcpy(salt + RAND_SIZE, k->rand_server.data, RAND_SIZE);
+	p1_key_context(&context, P1_KEK, bytes_text("alice"), bytes_text("headset"), k->key_index);
+	ck_assert_int_eq(p1_unwrap(ph, bytes_of(salt, sizeof(salt)), &context, k->wrapped, &key),
+			 0);
+	ck_assert_int_eq(store_eukey(store, bytes_text("alice"), bytes_text("headset"),
+				     k->key_index, &stored),
+			 0);
+	ck_assert(secret_equal(key, stored));
+	message_free(m);
+	/* through the PN GW of somebody else: comment C255 */
+	ask_figure6(&q, "headset", "alice", ph);
+	ck_assert_int_eq((int)status_of(post(&bobs, &q.m, NULL)), STATUS_NOT_OWNER);
+	ck_assert_ptr_nonnull(strstr(journal, "GATEWAY_NOT_OWNER"));
+	/* AuthData of another key, and of a user there is not: the same answer */
+	for (int i = 0; i < 2; i++) {
+		ask_figure6(&q, "headset", i == 0 ? "alice" : "nobody", stored);
+		m = post(&gw, &q.m, NULL);
+		ck_assert_int_eq((int)message_status(m), STATUS_UNAUTHORIZED);
+		ck_assert(!m->eukey_assignment_response.has_challenge);
+		message_free(m);
+	}
+	secret_unref(ph);
+	secret_unref(key);
+	secret_unref(stored);
+	client_free(&gw);
+	client_free(&bobs);
+}
+END_TEST
+
+static void give_temporary_key(const char *entity, struct secret *key)
+{
+	struct store_batch batch = {0};
+
+	store_batch_temporary_key(&batch, bytes_text(entity), key, false);
+	ck_assert_int_eq(store_commit(store, &batch), 0);
+	store_batch_clear(&batch);
+}
+
+/* What is in a set opens with shared, and is what the server has. */
+static void check_set(struct message *m, const char *entity, const struct secret *shared,
+		      const struct secret *temporary_key, uint32_t first, uint32_t count)
+{
+	const struct m_key_set *set = &m->eukey_assignment_response.key_set;
+	struct secret *key = NULL, *below = NULL, *stored = NULL;
+	struct p1_context context;
+
+	ck_assert_int_eq((int)message_status(m), STATUS_OK);
+	ck_assert(m->eukey_assignment_response.has_key_set);
+	ck_assert_uint_eq(set->count, count);
+	ck_assert_int_eq(p1_unwrap_temporary_key(shared, set->rand_server, bytes_text("alice"),
+						 bytes_text(entity), set->wrapped_temporary_key,
+						 &key),
+			 0);
+	ck_assert(secret_equal(key, temporary_key));
+	secret_clear(&key);
+	ck_assert_uint_eq(set->keys_count, set->kind == KEY_SET_CHAIN ? 1 : count);
+	for (uint32_t i = count; i > 0; i--) {
+		const uint32_t index = first + i - 1;
+
+		if (set->kind == KEY_SET_RANDOM || i == count) {
+			const struct m_set_key *k =
+				&set->keys[set->kind == KEY_SET_CHAIN ? 0 : i - 1];
+
+			ck_assert_uint_eq(k->key_index, index);
+			p1_key_context(&context, P1_SET, bytes_text("alice"), bytes_text(entity),
+				       index);
+			ck_assert_int_eq(
+				p1_unwrap(shared, set->rand_server, &context, k->wrapped, &key), 0);
+		}
+		ck_assert_int_eq(
+			store_eukey(store, bytes_text("alice"), bytes_text(entity), index, &stored),
+			0);
+		ck_assert(secret_equal(key, stored));
+		secret_clear(&stored);
+		if (set->kind == KEY_SET_CHAIN && i > 1) {
+			ck_assert_int_eq(p1_chain_below(key, &below), 0);
+			secret_unref(key);
+			key = below;
+			below = NULL;
+		} else {
+			secret_clear(&key);
+		}
+	}
+	secret_unref(key);
+	message_free(m);
+}
+
+START_TEST(test_figure7)
+{
+	struct client gw = gateway("gw-1", true), bobs = gateway("gw-2", true);
+	struct secret *tk = secret_random(20);
+	struct asking q;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&bobs, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	give_temporary_key("headset", tk);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 3, GATEWAY_KEY_EXPORTER, 0);
+	check_set(asked(&gw, &q, "pw"), "headset", gw.peer.exporter, tk, 1, 3);
+	asking_end(&q);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_CHAIN, 8, GATEWAY_KEY_EXPORTER, 0);
+	check_set(asked(&gw, &q, "pw"), "headset", gw.peer.exporter, tk, 4, 8);
+	asking_end(&q);
+	/* what is refused, and why */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 9, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(asked(&gw, &q, "pw")), STATUS_TOO_MANY_KEYS);
+	asking_end(&q);
+	ask(&q, "gw-1", "alice", "headset-9", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(asked(&gw, &q, "pw")), STATUS_NO_TEMPORARY_KEY);
+	asking_end(&q);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EUKEY, 1);
+	ck_assert_int_eq((int)status_of(asked(&gw, &q, "pw")), STATUS_DOES_NOT_UNWRAP);
+	asking_end(&q);
+	ask(&q, "gw-2", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(asked(&bobs, &q, "pw")), STATUS_NOT_OWNER);
+	asking_end(&q);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(asked(&gw, &q, "wrong")), STATUS_UNAUTHORIZED);
+	asking_end(&q);
+	ck_assert(!server_has("alice", "headset", 12));
+	secret_unref(tk);
+	client_free(&gw);
+	client_free(&bobs);
+}
+END_TEST
+
+/* Figure 8 on a connection of the PN GW that only the server is authenticated on; then Figure 7. */
+START_TEST(test_figure8)
+{
+	struct client gw = gateway("gw-1", true), open = gateway("gw-1", false);
+	struct m_gateway_key by = {.kind = GATEWAY_KEY_EUKEY, .key_index = 1};
+	struct secret *tk = secret_random(KEY_SIZE), *own;
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
+	ask(&q, "gw-1", "alice", "gw-1", ENTITY_PNGW);
+	m = asked(&open, &q, "pw");
+	own = open_digest(&q, m);
+	message_free(m);
+	asking_end(&q);
+	ck_assert_ptr_nonnull(strstr(journal, "Fig. 8 step 6"));
+	ask(&q, "gw-1", "bob", "gw-1", ENTITY_PNGW);
+	ck_assert_int_eq((int)status_of(asked(&open, &q, "pw")), STATUS_NOT_OWNER);
+	asking_end(&q);
+	give_temporary_key("headset", tk);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 2, GATEWAY_KEY_EUKEY, 1);
+	check_set(asked(&open, &q, "pw"), "headset", own, tk, 1, 2);
+	asking_end(&q);
+	/* registration under the PN GW's own EUKey */
+	m = registers(&gw, REGISTER, "carol", "pw", &by, own);
+	ck_assert_int_eq((int)status_of(m), STATUS_OK);
+	m = registers(&gw, REGISTER, "dave", "pw", &by, tk);
+	ck_assert_int_eq((int)status_of(m), STATUS_DOES_NOT_UNWRAP);
+	secret_unref(own);
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
+static enum status report(const struct client *gw, const struct secret *key, uint32_t index)
+{
+	struct message m = {.kind = MESSAGE_eukey_delivery_report};
+	struct m_delivery *d = &m.eukey_delivery_report.deliveries[0];
+	struct message_id notification = {{7}};
+	uint8_t proof[P1_MAC_SIZE];
+
+	fresh_id();
+	envelope(&m, &last_id, gw->self.text, SERVER_NAME);
+	m.eukey_delivery_report.deliveries_count = 1;
+	d->user_id = bytes_text("alice");
+	d->entity_id = bytes_text("tablet");
+	d->key_index = index;
+	d->state = DELIVERY_INSTALLED;
+	d->message_id = bytes_of(notification.b, sizeof(notification.b));
+	ck_assert_int_eq(p1_held_proof(key, d->user_id, d->entity_id, index, &notification, proof),
+			 0);
+	d->proof = bytes_of(proof, sizeof(proof));
+	return status_of(post(gw, &m, NULL));
+}
+
+START_TEST(test_delivery_report)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *first = NULL, *second = NULL;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &first), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &second), STATUS_OK);
+	ck_assert_int_eq((int)report(&gw, first, 2), STATUS_OK);
+	ck_assert(server_has("alice", "tablet", 1));
+	ck_assert_int_eq((int)report(&gw, second, 2), STATUS_OK);
+	ck_assert(!server_has("alice", "tablet", 1));
+	ck_assert(server_has("alice", "tablet", 2));
+	/* an old report, late: nothing */
+	ck_assert_int_eq((int)report(&gw, first, 1), STATUS_OK);
+	ck_assert(server_has("alice", "tablet", 2));
+	secret_unref(first);
+	secret_unref(second);
+	client_free(&gw);
+}
+END_TEST
+
+/* An ordinary HTTP client: digest in the header, the same body twice. */
+START_TEST(test_http_header)
+{
+	struct client gw = gateway("gw-1", true);
+	char header[1024], hex[65];
+	struct asking q;
+	struct answer *a, *again;
+	char body[MESSAGE_MAX_SIZE + 1];
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	challenged(&gw, &q, "pw");
+	for (uint32_t count = 1; count <= 2; count++) {
+		struct digest_input in = {.user = name_bytes(&q.user),
+					  .realm = bytes_text(SERVER_NAME),
+					  .nonce = bytes_text(q.nonce),
+					  .client_nonce = bytes_text("0123456789abcdef0123"),
+					  .uri = bytes_text(PATH),
+					  .nonce_count = count};
+
+		ck_assert_int_eq(digest_response(q.ph, &in, q.response), 0);
+		ck_assert_int_eq(hex_encode(bytes_of(q.response, 32), hex, sizeof(hex)), 0);
+		(void)snprintf(header, sizeof(header),
+			       "Digest username=\"alice\", realm=\"%s\", nonce=\"%s\", uri=\"%s\", "
+			       "cnonce=\"0123456789abcdef0123\", nc=%08x, qop=auth, "
+			       "response=\"%s\", algorithm=SHA-256",
+			       SERVER_NAME, q.nonce, PATH, count, hex);
+		a = post_bytes(&gw, bytes_of(last_request, last_request_size), header);
+		ck_assert_msg(a->http == 200, "%s", a->body);
+		if (count == 1)
+			memcpy(body, a->body, sizeof(body));
+		else
+			ck_assert_str_eq(a->body, body);
+	}
+	/* the id alone gives nothing */
+	again = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
+	ck_assert_int_eq(again->http, 401);
+	/* nor does the header a second time */
+	again = post_bytes(&gw, bytes_of(last_request, last_request_size), header);
+	ck_assert_int_eq(again->http, 401);
+	ck_assert_ptr_nonnull(strstr(again->challenge, "stale=true"));
+	ck_assert(!server_has("alice", "tablet", 2));
+	asking_end(&q);
+	client_free(&gw);
+}
+END_TEST
+
+/* The store fails, or another writer is first. */
+static const struct store_ops *real_ops;
+static int failures, failure;
+
+static int failing_commit(struct store *s, const struct store_batch *b)
+{
+	if (failures > 0) {
+		failures--;
+		return failure;
+	}
+	return real_ops->commit(s, b);
+}
+
+START_TEST(test_store_fails)
+{
+	struct client gw = gateway("gw-1", true);
+	struct store_ops broken;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	real_ops = store->ops;
+	broken = *real_ops;
+	broken.commit = failing_commit;
+	store->ops = &broken;
+	failure = -5;
+	failures = 1;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL),
+			 STATUS_STORAGE_FAILED);
+	ck_assert(!server_has("alice", "tablet", 1));
+	failure = STORE_CONFLICT;
+	failures = 2;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	ck_assert(server_has("alice", "tablet", 1));
+	failures = 100;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL),
+			 STATUS_STORAGE_FAILED);
+	failures = 2;
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	store->ops = real_ops;
+	client_free(&gw);
+}
+END_TEST
+
+/* Every cell of every table exists. */
+START_TEST(test_tables)
+{
+	const server_table *const tables[] = {&figure5_registration, &figure5_assignment,
+					      &figure6_subscription, &figure6_assignment,
+					      &figure7_assignment,   &figure8_assignment,
+					      &report_delivery};
+
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+		for (int s = 0; s < SERVER_STATES; s++) {
+			for (int e = 0; e < EVENT_KINDS; e++)
+				ck_assert((*tables[t])[s][e] != NULL);
+		}
+	}
+	for (int s = 0; s < SERVER_STATES; s++)
+		ck_assert_str_ne(server_state_name((enum server_state)s), "none");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("server figures");
+	TCase *t = tcase_create("conversations");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, test_registration);
+	tcase_add_test(t, test_not_mutual);
+	tcase_add_test(t, test_dispatch);
+	tcase_add_test(t, test_figure5);
+	tcase_add_test(t, test_unknown_user);
+	tcase_add_test(t, test_stale_nonce);
+	tcase_add_test(t, test_repeated);
+	tcase_add_test(t, test_joined);
+	tcase_add_test(t, test_busy_and_joined);
+	tcase_add_test(t, test_wrong_owner);
+	tcase_add_test(t, test_held_key);
+	tcase_add_test(t, test_figure6);
+	tcase_add_test(t, test_figure7);
+	tcase_add_test(t, test_figure8);
+	tcase_add_test(t, test_delivery_report);
+	tcase_add_test(t, test_http_header);
+	tcase_add_test(t, test_store_fails);
+	tcase_add_test(t, test_tables);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
