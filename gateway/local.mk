@@ -12,3 +12,4 @@ libpngw_la_SOURCES += \
 
 bin_PROGRAMS += pngw-start
 pngw_start_SOURCES = gateway/start.c
+EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md

@@ -1,0 +1,181 @@
+/* Every wrong setting is told with its file and line, and what is expected instead. */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/config.h"
+
+#define HEAD                                                                         \
+	"entity_id = \"gw-1\";\n"                                                    \
+	"server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n" \
+	"vault = { path = \"v\"; key_file = \"k\"; };\n"
+#define LISTEN "pan = { listen = ( { address = \"unix:/p\"; security = \"none\"; } ); };\n"
+
+static char file[] = "/tmp/pngw-config-XXXXXX";
+
+static void setup(void)
+{
+	int fd;
+
+	memcpy(file, "/tmp/pngw-config-XXXXXX", sizeof(file));
+	fd = mkstemp(file);
+	ck_assert_int_ge(fd, 0);
+	(void)close(fd);
+}
+
+static void teardown(void)
+{
+	(void)unlink(file);
+}
+
+static int load(const char *text, struct config *config, char *why, size_t why_size)
+{
+	FILE *out = fopen(file, "w");
+
+	ck_assert_ptr_nonnull(out);
+	(void)fputs(text, out);
+	(void)fclose(out);
+	return gateway_config_load(file, config, why, why_size);
+}
+
+static const struct wrong {
+	const char *text;
+	unsigned line;
+	const char *expected;
+} wrong[] = {
+	{HEAD LISTEN "nonsense = 1;\n", 5, "nonsense: no such setting"},
+	{HEAD LISTEN "server2 = { host = \"x\"; };\n", 5, "server2: no such setting"},
+	{HEAD LISTEN "card = 1;\n", 5, "card: expected true or false"},
+	{HEAD LISTEN "iterations_floor = 0;\n", 5, "expected a number from 1 to 10000000"},
+	{HEAD LISTEN "max_procedures = \"many\";\n", 5, "max_procedures: expected a number"},
+	{HEAD LISTEN "\nkey_set = { kind = \"chains\"; };\n", 6, "expected one of random, chain"},
+	{HEAD LISTEN "key_set = {\n  count = 65; };\n", 6,
+	 "key_set.count: expected a number from 1 to 64"},
+	{HEAD LISTEN "limits = 5;\n", 5, "limits: expected a group"},
+	{HEAD LISTEN "control = 5;\n", 5, "control: expected text"},
+	{HEAD "pan = { };\n", 0, "pan.listen: must be given"},
+	{HEAD "pan = { listen = ( ); };\n", 4, "pan.listen: expected ("},
+	{HEAD "pan = { listen = ( { address = \"x\"; security = \"none\"; } ); };\n", 4,
+	 "\"unix:/PATH\""},
+	{HEAD "pan = { listen = (\n{ address = \"unix:/p\"; } ); };\n", 5, "pan.listen.security"},
+	{HEAD "pan = { listen = ( { address = \"unix:/p\"; security = \"none\";\n x = 1; } ); };\n",
+	 5, "pan.listen.x: no such setting"},
+	{HEAD LISTEN "pan2 = \n", 6, "syntax error"},
+	{"entity_id = \"a b\";\n", 1, "entity_id: expected an Entity ID"},
+	{"entity_id = \"gw-1\";\n" LISTEN, 0, "server.host: must be given"},
+	{"entity_id = \"gw-1\";\nserver = { entity_id = \"srv\"; host = \"h\"; };\n"
+	 "vault = { path = \"v\"; key_file = \"k\"; };\n" LISTEN,
+	 0, "server.tls.ca: must be given unless"},
+	{"entity_id = \"srv\";\nserver = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"c\"; "
+	 "}; };\n"
+	 "vault = { path = \"v\"; key_file = \"k\"; };\n" LISTEN,
+	 0, "expected another one than entity_id"},
+	{HEAD LISTEN "entity_id = \"gw-2\";\n", 5, "duplicate setting name"},
+};
+
+START_TEST(test_wrong)
+{
+	const struct wrong *w = &wrong[_i];
+	struct config config;
+	char why[512] = "", place[64];
+
+	memset(&config, 0x5a, sizeof(config));
+	ck_assert_int_ne(load(w->text, &config, why, sizeof(why)), 0);
+	ck_assert_msg(strstr(why, w->expected) != NULL, "said: %s, not: %s", why, w->expected);
+	if (w->line) {
+		(void)snprintf(place, sizeof(place), "%s:%u: ", file, w->line);
+		ck_assert_msg(strncmp(why, place, strlen(place)) == 0, "said: %s, not at %s", why,
+			      place);
+	}
+	ck_assert_int_eq(config.entity_id.text[0], 0x5a);
+}
+END_TEST
+
+START_TEST(test_defaults)
+{
+	struct config config;
+	struct core_options options;
+	char why[512] = "";
+
+	ck_assert_msg(load(HEAD LISTEN, &config, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_str_eq(config.entity_id.text, "gw-1");
+	ck_assert_str_eq(config.path, "/cpns");
+	ck_assert_uint_eq(config.port, 443);
+	ck_assert_uint_eq(config.iterations_floor, 100000);
+	ck_assert(!config.card);
+	ck_assert_int_eq(config.secure_level, PAN_SECURITY_AUTHENTICATED);
+	ck_assert_int_eq(config.key_set_kind, KEY_SET_RANDOM);
+	ck_assert_uint_eq(config.listen_count, 1);
+	gateway_config_core_options(&config, &options);
+	ck_assert_str_eq(options.server.text, "srv");
+	ck_assert_uint_eq(options.relay.quota, 4);
+}
+END_TEST
+
+START_TEST(test_missing_file)
+{
+	struct config config;
+	char why[512] = "";
+
+	ck_assert_int_ne(gateway_config_load("/nonexistent/pngw.conf", &config, why, sizeof(why)),
+			 0);
+	ck_assert_ptr_nonnull(strstr(why, "/nonexistent/pngw.conf:0: cannot be read"));
+}
+END_TEST
+
+START_TEST(test_example)
+{
+	struct config config;
+	char why[512] = "", path[1024];
+
+	(void)snprintf(path, sizeof(path), "%s/gateway/pngw.conf.example", getenv("PNGW_SRCDIR"));
+	ck_assert_msg(gateway_config_load(path, &config, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_uint_eq(config.listen_count, 2);
+}
+END_TEST
+
+/* The table in the manual is the one the program has. */
+START_TEST(test_manual)
+{
+	char path[1024], *table = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&table, &size), *in;
+	char *manual = calloc(1, 65536);
+
+	gateway_config_write_markdown(out);
+	(void)fclose(out);
+	(void)snprintf(path, sizeof(path), "%s/doc/pngw.conf.md", getenv("PNGW_SRCDIR"));
+	in = fopen(path, "r");
+	ck_assert_ptr_nonnull(in);
+	ck_assert_uint_gt(fread(manual, 1, 65535, in), 0);
+	(void)fclose(in);
+	ck_assert_msg(strstr(manual, table) != NULL, "doc/pngw.conf.md: replace its table by what "
+						     "pngwd --list-settings prints");
+	free(manual);
+	free(table);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("gateway configuration");
+	TCase *tests = tcase_create("config");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_loop_test(tests, test_wrong, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
+	tcase_add_test(tests, test_defaults);
+	tcase_add_test(tests, test_missing_file);
+	tcase_add_test(tests, test_example);
+	tcase_add_test(tests, test_manual);
+	suite_add_tcase(suite, tests);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
