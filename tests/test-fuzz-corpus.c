@@ -14,8 +14,11 @@
 #include "protocol/secret.h"
 #include "tests/fuzz/fuzz.h"
 
-#define INPUT_MAX   65536
-#define CHANGES_MAX 4096 /* changed copies of one file, spread evenly */
+#define INPUT_MAX 65536
+
+/* Changed copies of one file, spread evenly. */
+#define CHANGES_MAX      4096
+#define CHANGES_VALGRIND 32
 
 static const struct {
 	const char *name;
@@ -60,7 +63,7 @@ static void run_file(bool (*run)(struct bytes input), const char *folder, const 
 	if (strncmp(name, "bad-", 4) == 0)
 		ck_assert_msg(!taken, "%s was taken", path);
 
-	step = 1 + size / CHANGES_MAX;
+	step = 1 + size / (getenv("PNGW_VALGRIND") ? CHANGES_VALGRIND : CHANGES_MAX);
 	for (size_t i = 0; i < size; i += step) {
 		uint8_t kept = data[i];
 
