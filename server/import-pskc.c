@@ -49,8 +49,13 @@ static void first_line(void *context, xmlErrorPtr error)
 /* libpskc has no call to wipe what it decoded; the memory is its own and not constant. */
 static void wipe_value(const char *value, size_t size)
 {
+	const union {
+		const char *constant;
+		void *writable;
+	} u = {.constant = value};
+
 	if (value)
-		wipe((void *)(uintptr_t)value, size);
+		wipe(u.writable, size);
 }
 
 static int read_key(struct import *i, size_t number, pskc_key_t *key)

@@ -199,7 +199,7 @@ START_TEST(test_sizes)
 	ck_assert_int_eq(import_text(HEADER "a\0b", strlen(HEADER) + 3), IMPORT_BAD_FILE);
 	expect_bad("", "text");
 	memset(big, 'a', sizeof(big));
-	memcpy(big, HEADER, strlen(HEADER));
+	memcpy(big, HEADER, sizeof(HEADER) - 1);
 	ck_assert_int_eq(import_text(big, sizeof(big)), IMPORT_BAD_FILE);
 	expect_bad("line 2:", "too long");
 	ck_assert_int_eq(truncate(path, (off_t)IMPORT_FILE_MAX + 1), 0);
