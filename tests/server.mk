@@ -18,3 +18,4 @@ check_PROGRAMS += tests/test-server-config
 tests_test_server_config_SOURCES = tests/test-server-config.c
 tests_test_server_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_server_config_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/test-canary.sh tests/find-secrets.py

@@ -250,7 +250,7 @@ int main(void)
 	tcase_add_test(t, randomness_after_fork);
 	tcase_add_test(t, many);
 	tcase_add_test(t, threads);
-	if (SLABS && !getenv("PNGW_UNDER_VALGRIND")) {
+	if (SLABS && !getenv("PNGW_VALGRIND")) {
 		tcase_add_test(t, locked_and_not_dumped);
 		tcase_add_test(t, wiped);
 	}
