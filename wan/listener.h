@@ -36,6 +36,7 @@ struct listener_peer {
 struct listener_callbacks {
 	/*
 	 * body and authorization (the Authorization header's value, or BYTES_NONE) live during the call.
+	 * body may be empty: that is how an ordinary HTTP client asks for a digest challenge.
 	 * Each request is to be answered once by listener_answer(), now or later; the request stays
 	 * valid until then even when its connection goes away.
 	 */
