@@ -26,7 +26,9 @@ struct digest_input {
  */
 int digest_response(const struct secret *ph, const struct digest_input *in, uint8_t out[32]);
 
-/* As digest_response() for any password text and method: what RFC 7616's vectors are tested with. */
+/*
+ * As digest_response() for any password text and method: what RFC 7616's vectors are tested with.
+ */
 int digest_response_general(struct bytes password, const char *method,
 			    const struct digest_input *in, uint8_t out[32]);
 

@@ -13,18 +13,20 @@
 #include "protocol/message.h"
 #include "protocol/secret.h"
 
-#define P1_PASSWORD_MAX 128            /* bytes of NFC UTF-8 */
-#define P1_ITERATIONS_DEFAULT 600000U  /* the server's policy */
-#define P1_ITERATIONS_FLOOR 100000U    /* below this a client refuses, unless configured otherwise */
-#define P1_MAC_SIZE 32
-#define P1_WRAPPED_KEY_SIZE 40         /* RFC 3394 adds 8 bytes to a KEY_SIZE key */
-#define P1_TEMPORARY_KEY_MIN 16
-#define P1_TEMPORARY_KEY_MAX 64
+#define P1_PASSWORD_MAX              128     /* bytes of NFC UTF-8 */
+#define P1_ITERATIONS_DEFAULT        600000U /* the server's policy */
+#define P1_ITERATIONS_FLOOR          100000U /* a client's, unless configured otherwise */
+#define P1_MAC_SIZE                  32
+#define P1_WRAPPED_KEY_SIZE          40 /* RFC 3394 adds 8 bytes to a KEY_SIZE key */
+#define P1_TEMPORARY_KEY_MIN         16
+#define P1_TEMPORARY_KEY_MAX         64
 #define P1_WRAPPED_TEMPORARY_KEY_MAX 80
-#define P1_SEALED_PASSWORD_SIZE 145    /* 1 + P1_PASSWORD_MAX + 16 */
-#define P1_EXPORTER_LABEL "EXPORTER-CPNS-P1-gateway-key"
+#define P1_SEALED_PASSWORD_SIZE      145 /* 1 + P1_PASSWORD_MAX + 16 */
+#define P1_EXPORTER_LABEL            "EXPORTER-CPNS-P1-gateway-key"
 
-/* Positive outcome: the bytes do not unwrap or open with this key. Nothing else is said on purpose. */
+/*
+ * Positive outcome: the bytes do not unwrap or open with this key. Nothing else is said on purpose.
+ */
 #define P1_REFUSED 1
 
 /* size random bytes into out. */
@@ -45,7 +47,6 @@ void p1_context_add(struct p1_context *c, struct bytes b);
 /* An argument of 4 bytes, big-endian. */
 void p1_context_add_index(struct p1_context *c, uint32_t index);
 
-
 /*
  * A password as typed becomes the NFC UTF-8 that is hashed. -EINVAL: not UTF-8, empty, contains a
  * control character, or longer than P1_PASSWORD_MAX after normalisation.
@@ -63,7 +64,9 @@ int p1_password_hash(const struct secret *password, const uint8_t salt[SALT_SIZE
 int p1_pbkdf2(const struct secret *password, struct bytes salt, uint32_t iterations,
 	      struct secret **out);
 
-/* The salt that a request for an unknown user gets: stable for that name. HMAC(key, user)[0..15]. */
+/*
+ * The salt that a request for an unknown user gets: stable for that name. HMAC(key, user)[0..15].
+ */
 int p1_unknown_salt(const struct secret *key, struct bytes user, uint8_t out[SALT_SIZE]);
 
 /* HKDF(secret, salt, context) of out_size (<= 64) bytes. */
@@ -114,21 +117,24 @@ int p1_wrap_temporary_key(const struct secret *secret, struct bytes salt, struct
 int p1_unwrap_temporary_key(const struct secret *secret, struct bytes salt, struct bytes user,
 			    struct bytes entity, struct bytes wrapped, struct secret **out);
 
-/* A Temporary Key that is a printed passphrase: PBKDF2(passphrase, ctx("CPNS P1 TK", entity), 100 000). */
+/* A Temporary Key that is a printed passphrase: PBKDF2(passphrase, ctx("CPNS P1 TK", entity), 100
+ * 000). */
 int p1_stretch_temporary_key(const struct secret *passphrase, struct bytes entity,
 			     struct secret **out);
 
 /*
  * AuthData of a trigger or a request (Figure 6 steps 7 and 8):
- * HMAC(HKDF(PH, "", ctx("CPNS P1 auth", message name)), ctx(user, source, target, rand, message id)).
+ * HMAC(HKDF(PH, "", ctx("CPNS P1 auth", message name)), ctx(user, source, target, rand, message
+ * id)).
  */
 int p1_auth_data(const struct secret *ph, const char *message_name, struct bytes user,
 		 struct bytes source, struct bytes target, struct bytes rand,
 		 const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
 
 /*
- * Proof that the sender of message id holds the EUKey of that index; carried by HeldKey, by receipts
- * and by delivery reports: HMAC(HKDF(EUKey, "", ctx("CPNS P1 held")), ctx(user, entity, index, id)).
+ * Proof that the sender of message id holds the EUKey of that index; carried by HeldKey, by
+ * receipts and by delivery reports: HMAC(HKDF(EUKey, "", ctx("CPNS P1 held")), ctx(user, entity,
+ * index, id)).
  */
 int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
 		  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
@@ -136,7 +142,8 @@ int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes en
 /*
  * What two sides compare to see that they hold the same key without showing it; challenge is
  * chosen afresh by whoever compares.
- * First 8 bytes of HMAC(HKDF(EUKey, "", ctx("CPNS P1 fingerprint")), ctx(challenge, user, entity, index)).
+ * First 8 bytes of HMAC(HKDF(EUKey, "", ctx("CPNS P1 fingerprint")), ctx(challenge, user, entity,
+ * index)).
  */
 #define P1_FINGERPRINT_SIZE 8
 int p1_fingerprint(const struct secret *eukey, struct bytes challenge, struct bytes user,
@@ -160,7 +167,7 @@ int p1_chain_below(const struct secret *k, struct secret **out);
 
 /* ChaCha20-Poly1305 with a 12-byte nonce, for records at rest. sealed has plain.size + 16 bytes. */
 #define P1_SEAL_OVERHEAD 16
-#define P1_NONCE_SIZE 12
+#define P1_NONCE_SIZE    12
 int p1_seal(const struct secret *key, const uint8_t nonce[P1_NONCE_SIZE], struct bytes ad,
 	    struct bytes plain, uint8_t *sealed);
 /* plain has sealed.size - 16 bytes. P1_REFUSED when it does not open; plain is then wiped. */

@@ -25,7 +25,9 @@ struct secret;
  */
 int secret_setup(void);
 
-/* A zeroed secret with one reference, or NULL when size is 0 or above the limit or memory is out. */
+/*
+ * A zeroed secret with one reference, or NULL when size is 0 or above the limit or memory is out.
+ */
 struct secret *secret_new(size_t size);
 
 /* A secret that holds a copy of b; the caller still has to wipe b. NULL as for secret_new(). */
