@@ -1,1 +1,2 @@
-# tests of bench
+# Benches: programs that print figures; not part of make check.
+EXTRA_DIST += tests/bench/assign
