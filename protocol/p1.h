@@ -117,15 +117,16 @@ int p1_wrap_temporary_key(const struct secret *secret, struct bytes salt, struct
 int p1_unwrap_temporary_key(const struct secret *secret, struct bytes salt, struct bytes user,
 			    struct bytes entity, struct bytes wrapped, struct secret **out);
 
-/* A Temporary Key that is a printed passphrase: PBKDF2(passphrase, ctx("CPNS P1 TK", entity), 100
- * 000). */
+/*
+ * A Temporary Key that is a printed passphrase:
+ * PBKDF2(passphrase, ctx("CPNS P1 TK", entity), 100 000).
+ */
 int p1_stretch_temporary_key(const struct secret *passphrase, struct bytes entity,
 			     struct secret **out);
 
 /*
  * AuthData of a trigger or a request (Figure 6 steps 7 and 8):
- * HMAC(HKDF(PH, "", ctx("CPNS P1 auth", message name)), ctx(user, source, target, rand, message
- * id)).
+ * HMAC(HKDF(PH, "", ctx("CPNS P1 auth", message name)), ctx(user, source, target, rand, id)).
  */
 int p1_auth_data(const struct secret *ph, const char *message_name, struct bytes user,
 		 struct bytes source, struct bytes target, struct bytes rand,
@@ -133,8 +134,8 @@ int p1_auth_data(const struct secret *ph, const char *message_name, struct bytes
 
 /*
  * Proof that the sender of message id holds the EUKey of that index; carried by HeldKey, by
- * receipts and by delivery reports: HMAC(HKDF(EUKey, "", ctx("CPNS P1 held")), ctx(user, entity,
- * index, id)).
+ * receipts and by delivery reports:
+ * HMAC(HKDF(EUKey, "", ctx("CPNS P1 held")), ctx(user, entity, index, id)).
  */
 int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
 		  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
@@ -142,8 +143,8 @@ int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes en
 /*
  * What two sides compare to see that they hold the same key without showing it; challenge is
  * chosen afresh by whoever compares.
- * First 8 bytes of HMAC(HKDF(EUKey, "", ctx("CPNS P1 fingerprint")), ctx(challenge, user, entity,
- * index)).
+ * First 8 bytes of
+ * HMAC(HKDF(EUKey, "", ctx("CPNS P1 fingerprint")), ctx(challenge, user, entity, index)).
  */
 #define P1_FINGERPRINT_SIZE 8
 int p1_fingerprint(const struct secret *eukey, struct bytes challenge, struct bytes user,

@@ -2,8 +2,9 @@
 #define PNGW_TESTS_VECTORS_H
 
 /*
- * The files under tests/vectors: records that begin with [label], fields "key = hex", "key =
- * "text"" or "key = number", comments with #. A mistake in a file fails the running test.
+ * The files under tests/vectors: records that begin with [label], fields
+ * key = hex, key = "text" or key = number, comments with #.
+ * A mistake in a file fails the running test.
  */
 
 #include "protocol/bytes.h"
