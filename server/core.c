@@ -529,13 +529,38 @@ static struct message *decode(struct core *c, struct bytes body, void *reply)
 	return NULL;
 }
 
+/*
+ * A client that expects a challenge may send its body only with the second request (curl --digest
+ * does). There is no user yet: salt and iterations are those of a user whom nobody knows.
+ */
+static void challenge_empty(struct core *c, void *reply)
+{
+	const struct server_environment *env = &c->environment;
+	char nonce[129], challenge[512];
+	uint8_t salt[SALT_SIZE];
+
+	if (p1_unknown_salt(env->unknown_user, BYTES_NONE, salt) < 0 ||
+	    digest_nonce_make(env->nonces, c->ports.now_ms(c->arg), nonce) < 0 ||
+	    digest_header_challenge(challenge, sizeof(challenge), name_bytes(&env->self),
+				    bytes_text(nonce), false, salt, env->iterations) < 0) {
+		answer_text(c, reply, 500, "internal fault\n");
+		return;
+	}
+	c->ports.answer(c->arg, reply, 401, bytes_text("there is no message\n"), challenge);
+}
+
 void core_request(struct core *c, struct bytes body, struct bytes authorization,
 		  const struct server_peer *peer, void *reply)
 {
-	struct message *m = decode(c, body, reply);
+	struct message *m;
 	struct core_job *job;
 	enum status s;
 
+	if (body.size == 0) {
+		challenge_empty(c, reply);
+		return;
+	}
+	m = decode(c, body, reply);
 	if (!m)
 		return;
 	job = calloc(1, sizeof(*job));

@@ -3,6 +3,7 @@ libpngw_la_SOURCES += \
 	server/config.c server/config.h \
 	server/core.c server/core.h \
 	server/credentials.c \
+	server/daemon.c server/daemon.h \
 	server/figure5.c \
 	server/figure6.c \
 	server/figure7.c \
@@ -12,6 +13,8 @@ libpngw_la_SOURCES += \
 	server/store-sqlite.c \
 	server/store.c server/store.h
 
+sbin_PROGRAMS += cpns-serverd
+cpns_serverd_SOURCES = server/main.c
 bin_PROGRAMS += cpns-server-admin
 cpns_server_admin_SOURCES = server/admin.c
 EXTRA_DIST += server/cpns-serverd.conf.example doc/cpns-serverd.conf.md

@@ -8,7 +8,6 @@ tests_test_store_SOURCES = tests/test-store.c
 tests_test_store_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_store_LDADD = $(TEST_LIBS)
 
-
 check_PROGRAMS += tests/test-server-figures
 tests_test_server_figures_SOURCES = tests/test-server-figures.c
 tests_test_server_figures_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -19,3 +18,6 @@ tests_test_server_config_SOURCES = tests/test-server-config.c
 tests_test_server_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_server_config_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/test-canary.sh tests/find-secrets.py
+
+TESTS += tests/test-curl.sh
+EXTRA_DIST += tests/test-curl.sh

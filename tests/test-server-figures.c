@@ -517,6 +517,10 @@ START_TEST(test_dispatch)
 	encode(&m);
 	a = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
 	ck_assert_int_eq(a->http, 409);
+	/* nothing at all: what curl --digest begins with */
+	a = post_bytes(&gw, BYTES_NONE, NULL);
+	ck_assert_int_eq(a->http, 401);
+	ck_assert_ptr_nonnull(strstr(a->challenge, "nonce="));
 	/* malformed: says where */
 	a = post_bytes(&gw, bytes_text("<a>\n<b></a>"), NULL);
 	ck_assert_int_eq(a->http, 400);

@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# cpns-serverd with an ordinary HTTP client: curl knows digest (RFC 7616), and python and openssl
+# derive the key a second time, without any of our code.
+set -euo pipefail
+: "${PNGW_SRCDIR:?}" "${PNGW_BUILDDIR:?}"
+for tool in curl openssl python3; do
+	command -v "$tool" >/dev/null || { echo "$tool is missing"; exit 77; }
+done
+run=$(mktemp -d)
+pid=
+trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true; rm -rf "$run"' EXIT
+chmod 700 "$run"
+"$PNGW_SRCDIR/tests/make-certs" "$run/certs" localhost gw-1 >/dev/null 2>&1
+
+password="correct horse battery staple"
+cat >"$run/server.conf" <<CONF
+entity_id = "cpns.example";
+listen = { address = "127.0.0.1"; port = 0; path = "/cpns"; };
+tls = {
+	certificate = "$run/certs/server.pem";
+	key = "$run/certs/server.key";
+	client_ca = "$run/certs/ca.pem";
+};
+database = "$run/server.db";
+key_file = "$run/server.key";
+iterations = 20000;
+CONF
+
+die() {
+	echo "FAILED: $*"
+	echo "--- the server said:"
+	tail -n 20 "$run/log"
+	exit 1
+}
+
+admin() {
+	"$PNGW_BUILDDIR/cpns-server-admin" --config "$run/server.conf" "$@"
+}
+
+start() {
+	: >"$run/log"
+	"$PNGW_BUILDDIR/cpns-serverd" --config "$run/server.conf" 2>>"$run/log" &
+	pid=$!
+	for _ in $(seq 200); do
+		grep -q "listening on" "$run/log" && break
+		sleep 0.05
+	done
+	port=$(sed -n 's/.*info: listening on .*:\([0-9]*\)$/\1/p' "$run/log")
+	[ -n "$port" ] || die "it does not listen"
+	url=https://localhost:$port/cpns
+}
+
+# assignment FILE: a PNE's EUKeyAssignmentRequest without credentials.
+assignment() {
+	cat >"$1" <<XML
+<EUKeyAssignmentRequest xmlns="urn:pngw:cpns:binding:1"><Envelope><Version>1</Version><Profile>P1</Profile>
+<MessageID>$(openssl rand -hex 16)</MessageID><Source>tablet</Source><Target>cpns.example</Target></Envelope>
+<UserID>alice</UserID><EntityID>tablet</EntityID><Mode>PNE</Mode></EUKeyAssignmentRequest>
+XML
+}
+
+# post BODY CURL-ARGUMENT...: prints "STATUS HTTP-VERSION"; the answer is in $run/answer.
+post() {
+	local body=$1
+	shift
+	curl -sS --cacert "$run/certs/ca.pem" --resolve "localhost:$port:127.0.0.1" --max-time 20 \
+		-H "Content-Type: application/cpns+xml" --data-binary "@$body" -o "$run/answer" \
+		-D "$run/headers" -w '%{http_code} %{http_version}' "$@" "$url"
+}
+
+expect() {
+	[ "$1" = "$2" ] || die "$3: \"$1\" and not \"$2\": $(cat "$run/answer")"
+}
+
+element() {
+	sed -n "s:.*<$1>\([^<]*\)</$1>.*:\1:p" "$run/answer" | head -n 1
+}
+
+printf '%s\n' "$password" | admin add-user alice
+start
+
+# A request without credentials is challenged, in the header and in the message.
+assignment "$run/first"
+expect "$(post "$run/first" --http2)" "401 2" "no credentials"
+grep -qi '^www-authenticate: Digest .*SHA-256' "$run/headers" || die "no digest challenge"
+salt=$(element Salt)
+iterations=$(element Iterations)
+[ "$iterations" = 20000 ] || die "iterations"
+ph=$(python3 - "$password" "$salt" "$iterations" <<'PY'
+import hashlib, sys
+print(hashlib.pbkdf2_hmac("sha256", sys.argv[1].encode(), bytes.fromhex(sys.argv[2]), int(sys.argv[3])).hex())
+PY
+)
+printf 'user = "alice:%s"\n' "$ph" >"$run/credentials"
+
+# HTTP/2, and the key that is in the answer.
+expect "$(post "$run/first" --http2 --digest -K "$run/credentials" -v 2>"$run/trace")" "200 2" "digest over HTTP/2"
+index=$(element KeyIndex)
+challenge=$(openssl rand -hex 16)
+python3 - "$ph" "$run/trace" "$index" "$challenge" "$(element WrappedEUKey)" >"$run/ours" <<'PY'
+import hashlib, hmac, re, struct, subprocess, sys
+ph, trace, index, challenge, wrapped = sys.argv[1:]
+ph, index = bytes.fromhex(ph), struct.pack(">I", int(index))
+header = [l for l in open(trace, errors="replace") if re.search(r"authorization: digest", l, re.I)][-1]
+value = lambda name: re.search(name + r'="([^"]*)"', header).group(1).encode()
+ctx = lambda *parts: b"".join(struct.pack(">I", len(p)) + p for p in parts)
+mac = lambda key, data: hmac.new(key, data, hashlib.sha256).digest()
+hkdf = lambda secret, salt, info: mac(mac(salt or bytes(32), secret), info + b"\1")
+kek = hkdf(ph, value("[^c]nonce") + value("cnonce"), ctx(b"CPNS P1 EUKey", b"alice", b"tablet", index))
+key = subprocess.run(["openssl", "enc", "-d", "-id-aes256-wrap", "-K", kek.hex(), "-iv", "a6" * 8],
+                     input=bytes.fromhex(wrapped), stdout=subprocess.PIPE, check=True).stdout
+assert len(key) == 32
+print(int.from_bytes(index, "big"),
+      mac(hkdf(key, b"", ctx(b"CPNS P1 fingerprint")),
+          ctx(bytes.fromhex(challenge), b"alice", b"tablet", index))[:8].hex())
+PY
+admin fingerprint --challenge "$challenge" alice tablet >"$run/theirs"
+cmp "$run/ours" "$run/theirs" || die "the key is another: $(cat "$run/ours" "$run/theirs")"
+
+# The same message again: the same bytes, no second key. Without the password: nothing.
+cp "$run/answer" "$run/before"
+expect "$(post "$run/first" --http2 --digest -K "$run/credentials")" "200 2" "repeated"
+cmp "$run/before" "$run/answer" || die "a repeat got another answer"
+expect "$(post "$run/first" --http2)" "401 2" "repeated without the password"
+[ "$(admin list keys | wc -l)" = 1 ] || die "a repeat made a key"
+
+# HTTP/1.1, and a wrong password.
+assignment "$run/second"
+expect "$(post "$run/second" --http1.1 --digest -K "$run/credentials")" "200 1.1" "digest over HTTP/1.1"
+[ "$(element KeyIndex)" = 2 ] || die "the second index"
+assignment "$run/third"
+expect "$(post "$run/third" --http1.1 --digest -u "alice:${ph%?}x")" "401 1.1" "wrong password"
+[ "$(element Status)" = Unauthorized ] || die "status of a wrong password"
+
+# Comment C249: registration only over a mutually authenticated connection.
+cat >"$run/registration" <<XML
+<IDPWDRegistrationRequest xmlns="urn:pngw:cpns:binding:1"><Envelope><Version>1</Version><Profile>P1</Profile>
+<MessageID>$(openssl rand -hex 16)</MessageID><Source>gw-1</Source><Target>cpns.example</Target></Envelope>
+<UserID>bob</UserID><GatewayKey><Kind>Exporter</Kind><KeyIndex>0</KeyIndex></GatewayKey>
+<EncryptedPassword><Rand>$(openssl rand -hex 32)</Rand><Sealed>$(openssl rand -hex 145)</Sealed></EncryptedPassword>
+</IDPWDRegistrationRequest>
+XML
+mutual=(--cert "$run/certs/gateway.pem" --key "$run/certs/gateway.key")
+expect "$(post "$run/registration" --http2)" "403 2" "registration without mutual authentication"
+[ "$(element Status)" = NotMutuallyAuthenticated ] || die "status without mutual authentication"
+expect "$(post "$run/registration" --http2 "${mutual[@]}")" "400 2" "registration, not sealed for this connection"
+[ "$(element Status)" = DoesNotUnwrap ] || die "status of a password that does not open"
+[ "$(admin list users | wc -l)" = 1 ] || die "a user was registered"
+
+# What is no message is told where it breaks.
+printf '<a>\n<b></a>' >"$run/bad"
+expect "$(post "$run/bad" --http2)" "400 2" "malformed"
+grep -q "line" "$run/answer" || die "malformed says no line"
+
+# Credentials are read again; the admin tool works meanwhile; a clean stop; nothing is lost.
+kill -HUP "$pid"
+for _ in $(seq 100); do
+	grep -q "credentials reloaded" "$run/log" && break
+	sleep 0.05
+done
+grep -q "credentials reloaded" "$run/log" || die "SIGHUP"
+assignment "$run/fourth"
+expect "$(post "$run/fourth" --http2 --digest -K "$run/credentials")" "200 2" "after SIGHUP"
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+pid=
+[ "$code" = 0 ] || die "it stopped with $code"
+grep -q "info: stopped" "$run/log" || die "no clean stop"
+cp "$run/log" "$run/log.1"
+start
+expect "$(post "$run/first" --http2 --digest -K "$run/credentials")" "200 2" "repeated after a restart"
+cmp "$run/before" "$run/answer" || die "another answer after a restart"
+admin release tablet
+[ "$(admin list keys | wc -l)" = 0 ] || die "release keeps keys"
+kill -INT "$pid"
+wait "$pid" || die "SIGINT"
+pid=
+
+# No secret was written down.
+if grep -qF -e "$password" -e "$ph" "$run/log" "$run/log.1" || grep -qaF -e "$password" "$run"/server.db*; then
+	die "a secret is in the log or the store"
+fi
+python3 - "$ph" "$run"/server.db* <<'PY' || die "the password hash is in the store in the clear"
+import sys
+ph = bytes.fromhex(sys.argv[1])
+sys.exit(any(ph in open(f, "rb").read() for f in sys.argv[2:]))
+PY
+
+# A configuration with a mistake.
+echo 'colour = 1;' >>"$run/server.conf"
+code=0
+"$PNGW_BUILDDIR/cpns-serverd" --config "$run/server.conf" --check-config 2>"$run/log" || code=$?
+[ "$code" = 2 ] && grep -q ":11: unknown setting colour" "$run/log" || die "--check-config: $code"
+echo "curl: all good"
