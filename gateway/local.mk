@@ -13,3 +13,6 @@ libpngw_la_SOURCES += \
 bin_PROGRAMS += pngw-start
 pngw_start_SOURCES = gateway/start.c
 EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md
+
+sbin_PROGRAMS += pngwd
+pngwd_SOURCES = gateway/main.c
