@@ -528,19 +528,54 @@ END_TEST
 
 START_TEST(test_keepalive)
 {
-	struct wan_options o = {.keepalive_ms = 30};
+	struct wan_options o = {.keepalive_ms = 200};
 	struct result r;
 	struct world w;
 
 	begin(&w, false);
 	connect_to(&w, &o);
 	run_until(&w, &w.ups, 1, 5000);
-	run_for(&w, 300);
+	run_for(&w, 900);
 	ck_assert_uint_eq(w.downs, 0);
 	answers = 0;
 	post(&w, &r, "x", 5000, WAN_UNPINNED);
 	run_until(&w, &answers, 1, 5000);
 	check_answered(&r, "x");
+	end(&w);
+}
+END_TEST
+
+static void on_silence(uv_stream_t *stream, int status)
+{
+	(void)stream;
+	ck_assert_int_eq(status, 0);
+}
+
+/* Somebody takes the connection and says nothing. */
+START_TEST(test_connect_timeout)
+{
+	struct wan_options o = {.connect_timeout_ms = 60};
+	struct sockaddr_in address;
+	struct result r;
+	struct world w;
+	uv_tcp_t silent;
+	int size = sizeof(address);
+
+	begin(&w, false);
+	ck_assert_int_eq(uv_tcp_init(&w.loop, &silent), 0);
+	ck_assert_int_eq(uv_ip4_addr("127.0.0.1", 0, &address), 0);
+	ck_assert_int_eq(uv_tcp_bind(&silent, (struct sockaddr *)&address, 0), 0);
+	ck_assert_int_eq(uv_listen((uv_stream_t *)&silent, 5, on_silence), 0);
+	ck_assert_int_eq(uv_tcp_getsockname(&silent, (struct sockaddr *)&address, &size), 0);
+	w.port = ntohs(address.sin_port);
+	connect_to(&w, &o);
+	answers = 0;
+	post(&w, &r, "x", 300, WAN_UNPINNED);
+	run_until(&w, &w.downs, 1, 5000);
+	ck_assert_msg(strstr(wan_state(w.wan)->why, "did not answer"), "%s", wan_state(w.wan)->why);
+	run_until(&w, &answers, 1, 5000);
+	ck_assert_int_eq(r.answer.result, WAN_DOWN);
+	uv_close((uv_handle_t *)&silent, NULL);
 	end(&w);
 }
 END_TEST
@@ -709,6 +744,7 @@ int main(void)
 	tcase_add_test(t, test_refused_server);
 	tcase_add_test(t, test_not_mutual);
 	tcase_add_test(t, test_keepalive);
+	tcase_add_test(t, test_connect_timeout);
 	if (system("curl --version >/dev/null 2>&1") == 0) {
 		tcase_add_loop_test(t, test_curl, 0, 2);
 		tcase_add_loop_test(t, test_curl_digest, 0, 2);
