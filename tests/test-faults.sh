@@ -76,12 +76,13 @@ good "Figure 7" start figure7 "$user" headset-2
 good "Figure 6" start figure6 "$user" headset-1
 
 stop server
-expect "server down before the request" 2 WAN_DOWN start figure7 "$user" headset-2
+expect "server down before the request" 2 WAN_DOWN start figure8 "$user"
+good "the next key of the set is issued without the WAN" start figure7 "$user" headset-2
 launch_server
 await_up() {
 	local i
 	for ((i = 0; i < 100; i++)); do
-		start figure7 "$user" headset-2 && return 0
+		start figure8 "$user" && return 0
 		sleep 0.1
 	done
 	return 1
