@@ -14,3 +14,4 @@ include tests/server.mk
 include tests/pne.mk
 include tests/fuzz.mk
 include tests/bench.mk
+include tests/system.mk

@@ -17,7 +17,6 @@ check_PROGRAMS += tests/test-server-config
 tests_test_server_config_SOURCES = tests/test-server-config.c
 tests_test_server_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_server_config_LDADD = $(TEST_LIBS)
-EXTRA_DIST += tests/test-canary.sh tests/find-secrets.py
 
 TESTS += tests/test-curl.sh
 EXTRA_DIST += tests/test-curl.sh
