@@ -358,6 +358,29 @@ static int submit_effect(struct pne_core *c)
 	return c->ports.submit(c->arg, b, stored, c);
 }
 
+static void not_remembered(void *arg, int result)
+{
+	struct pne_core *c = arg;
+
+	if (result < 0 && result != -ECANCELED)
+		say(c, "warning", "a refusal could not be stored in the vault");
+}
+
+static void submit_refusal(struct pne_core *c, const struct pne_action *a)
+{
+	struct vault_batch *b = vault_batch_new();
+	struct pne_answer answer = {.to = a->receipt.id, .receipt = a->receipt};
+	int r = -ENOMEM;
+
+	memcpy(answer.digest, a->digest, sizeof(answer.digest));
+	if (b) {
+		put_answer(b, &c->procedures.entity, &answer);
+		r = c->ports.submit(c->arg, b, not_remembered, c);
+	}
+	if (r < 0)
+		not_remembered(c, r);
+}
+
 static void submit_forget(struct pne_core *c)
 {
 	struct vault_batch *b = vault_batch_new();
@@ -398,6 +421,12 @@ static void carry_out(struct pne_core *c, const struct pne_action *a, struct pne
 	switch (a->kind) {
 	case PNE_DO_SEND:
 		r = c->ports.send_message(c->arg, bytes_of(a->xml, a->size));
+		if (r < 0 && r != -ENOTCONN)
+			say(c, "warning", strerror(-r));
+		return;
+	case PNE_DO_REFUSE:
+		submit_refusal(c, a);
+		r = c->ports.send_receipt(c->arg, &a->receipt);
 		if (r < 0 && r != -ENOTCONN)
 			say(c, "warning", strerror(-r));
 		return;

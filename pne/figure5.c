@@ -234,8 +234,7 @@ static int unwrap(struct pne_procedures *p, const struct pne_event *e, struct se
 static int refuse(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out,
 		  enum status status, enum verdict_id verdict)
 {
-	struct message_id id = message_id_of(e->message);
-	int r = pne_do_receipt(out, &id, status);
+	int r = pne_do_refuse(out, e, status);
 
 	return r < 0 ? r : end(p, out, verdict, 13, 0, NULL);
 }

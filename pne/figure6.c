@@ -335,8 +335,7 @@ static int fail(struct pne_procedures *p, struct pne_actions *out, enum verdict_
 static int refuse(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out,
 		  enum status status, enum verdict_id verdict)
 {
-	struct message_id id = message_id_of(e->message);
-	int r = pne_do_receipt(out, &id, status);
+	int r = pne_do_refuse(out, e, status);
 
 	return r < 0 ? r : fail(p, out, verdict, 14, status_wire_name(status));
 }

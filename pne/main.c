@@ -132,9 +132,16 @@ static int read_secret_line(int fd, struct secret **out)
 	return 0;
 }
 
+static struct termios before;
+
+static void interrupted(int number)
+{
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	_exit(128 + number);
+}
+
 static int read_password(struct secret **out)
 {
-	struct termios before;
 	struct termios quiet;
 	bool terminal = tcgetattr(STDIN_FILENO, &before) == 0;
 	int r;
@@ -142,6 +149,8 @@ static int read_password(struct secret **out)
 	if (terminal) {
 		quiet = before;
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		(void)signal(SIGINT, interrupted);
+		(void)signal(SIGTERM, interrupted);
 		if (write(STDERR_FILENO, "Password: ", 10) < 0 ||
 		    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
 			return -errno;
@@ -149,6 +158,8 @@ static int read_password(struct secret **out)
 	r = read_secret_line(STDIN_FILENO, out);
 	if (terminal) {
 		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+		(void)signal(SIGINT, SIG_DFL);
+		(void)signal(SIGTERM, SIG_DFL);
 		write_line(NULL, "");
 	}
 	return r;

@@ -61,6 +61,18 @@ int pne_do_receipt(struct pne_actions *out, const struct message_id *id, enum st
 	return do_receipt(out, &r);
 }
 
+int pne_do_refuse(struct pne_actions *out, const struct pne_event *e, enum status status)
+{
+	struct pne_action *a = action_new(out, PNE_DO_REFUSE);
+
+	if (!a)
+		return -ENOMEM;
+	a->receipt.id = message_id_of(e->message);
+	a->receipt.status = status;
+	memcpy(a->digest, e->digest, sizeof(a->digest));
+	return 0;
+}
+
 int pne_do_derive(struct pne_procedures *p, struct pne_actions *out, enum figure figure,
 		  struct secret *password, const uint8_t salt[SALT_SIZE], uint32_t iterations)
 {

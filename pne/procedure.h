@@ -150,6 +150,7 @@ struct pne_event {
 enum pne_action_kind {
 	PNE_DO_SEND,    /* xml: a message on the link; lost when the link is down */
 	PNE_DO_RECEIPT, /* receipt: likewise */
+	PNE_DO_REFUSE,  /* receipt, digest: likewise, and remembered as the answer; not answered */
 	PNE_DO_DERIVE,  /* password, salt, iterations; answered by PNE_EVENT_DERIVED */
 	PNE_DO_STORE,   /* the procedures' effect; answered by PNE_EVENT_STORED */
 	PNE_DO_FORGET,  /* erase the request under way from the vault; not answered */
@@ -167,6 +168,7 @@ struct pne_action {
 	char *xml;
 	size_t size;
 	struct receipt receipt;
+	uint8_t digest[32];
 	struct secret *password;
 	uint8_t salt[SALT_SIZE];
 	uint32_t iterations;
@@ -240,6 +242,11 @@ void pne_figure7_end(struct pne_procedures *p);
 /* For the figures: actions. They return 0 or -ENOMEM. */
 int pne_do_send(struct pne_actions *out, const char *xml, size_t size);
 int pne_do_receipt(struct pne_actions *out, const struct message_id *id, enum status status);
+/*
+ * A refusal of the answer to a request under way: the request is over, so a repeat of that answer
+ * could not be judged again.
+ */
+int pne_do_refuse(struct pne_actions *out, const struct pne_event *e, enum status status);
 int pne_do_derive(struct pne_procedures *p, struct pne_actions *out, enum figure figure,
 		  struct secret *password, const uint8_t salt[SALT_SIZE], uint32_t iterations);
 int pne_do_store(struct pne_procedures *p, struct pne_actions *out, enum figure figure);

@@ -7,3 +7,6 @@ check_PROGRAMS += tests/test-pne-device
 tests_test_pne_device_SOURCES = tests/test-pne-device.c
 tests_test_pne_device_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_pne_device_LDADD = $(TEST_LIBS)
+
+TESTS += tests/test-pne-cli.sh
+EXTRA_DIST += tests/test-pne-cli.sh
