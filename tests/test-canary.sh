@@ -11,6 +11,10 @@ command -v gcore >/dev/null || {
 	echo "gcore is missing (package gdb): nothing to look into"
 	exit 77
 }
+if grep -q __asan_init "$build/cpns-serverd"; then
+	echo "a sanitizer's build keeps secrets in ordinary memory"
+	exit 77
+fi
 folder=$(mktemp -d /tmp/pngw-canary.XXXXXX)
 end() {
 	trap - EXIT
@@ -48,13 +52,35 @@ all_figures figure6 "$user" headset-1
 all_figures figure7 "$user" headset-2
 all_figures figure7 "$user" headset-3
 
-for name in "${!pid_of[@]}"; do
-	gcore -o "$run/core.$name" "${pid_of[$name]}" >"$run/gcore.out" 2>&1 || {
-		echo "gcore cannot look into processes here:"
-		tail -n 3 "$run/gcore.out"
-		exit 77
-	}
-done
+look_into() { # WHEN NAME...
+	local when=$1 name
+	shift
+	for name in "$@"; do
+		gcore -o "$run/core.$when.$name" "${pid_of[$name]}" >"$run/gcore.out" 2>&1 || {
+			echo "gcore cannot look into processes here:"
+			tail -n 3 "$run/gcore.out"
+			exit 77
+		}
+	done
+}
+look_into after "${!pid_of[@]}"
+# And while they work on a password.
+: >"$run/log"
+start figure6 "$user" headset-1 &
+starter=$!
+await "Fig. 6 step 1:"
+look_into during server gateway headset-1
+wait "$starter" || true
+
+find_secrets() {
+	python3 "$top/tests/find-secrets.py" "$run" "$password" "$@"
+}
+# What is there to be found is found.
+if find_secrets "$run/keys.csv" >"$run/found.out" || ! grep -qF "printed Temporary Key" "$run/found.out"; then
+	echo "the search does not find a Temporary Key where it is"
+	exit 1
+fi
+rm -f "$run/found.out"
 # The key files and the manufacturer's list hold secrets by design.
-find "$run" -type f ! -name '*.key' ! -name keys.csv ! -path "$run/certs/*" -print0 |
-	xargs -0 python3 "$top/tests/find-secrets.py" "$run" "$password"
+mapfile -d '' files < <(find "$run" -type f ! -name '*.key' ! -name keys.csv ! -path "$run/certs/*" -print0)
+find_secrets "${files[@]}"
