@@ -2,8 +2,8 @@
 #define PNGW_SERVER_CONFIG_H
 
 /*
- * The configuration file of cpns-serverd and cpns-server-admin, in libconfig's syntax. Each setting is
- * described in doc/cpns-serverd.conf.md. Unknown settings and wrong values are refused.
+ * The configuration file of cpns-serverd and cpns-server-admin, in libconfig's syntax. Each setting
+ * is described in doc/cpns-serverd.conf.md. Unknown settings and wrong values are refused.
  */
 
 #include <limits.h>

@@ -17,16 +17,16 @@ struct core_options {
 	const char *uri;
 	uint32_t iterations;
 	unsigned key_set_max;
-	unsigned answer_days;      /* how long answers are kept */
-	unsigned nonce_seconds;    /* how long a challenge can be answered */
-	unsigned max_derivations;  /* PBKDF2 computations at once; more requests are answered Busy */
-	struct store *store;       /* borrowed until core_free() */
+	unsigned answer_days;     /* how long answers are kept */
+	unsigned nonce_seconds;   /* how long a challenge can be answered */
+	unsigned max_derivations; /* PBKDF2 computations at once; more requests are answered Busy */
+	struct store *store;      /* borrowed until core_free() */
 };
 
 struct core_ports {
 	/*
-	 * Computes the password hash elsewhere, then calls core_derived() once, not from inside this
-	 * call. A negative errno: it will not. password is borrowed: take a reference.
+	 * Computes the password hash elsewhere, then calls core_derived() once, not from inside
+	 * this call. A negative errno: it will not. password is borrowed: take a reference.
 	 */
 	int (*derive)(void *arg, struct core_job *job, struct secret *password,
 		      const uint8_t salt[SALT_SIZE], uint32_t iterations);

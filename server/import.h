@@ -6,8 +6,8 @@
  *
  * - CSV with the header line "entity_id,form,temporary_key", then one line a device; form is "hex"
  *   (16 to 64 bytes) or "passphrase" (normalised, then stretched with the Entity ID);
- * - PSKC (RFC 6030): a KeyPackage's DeviceInfo/SerialNo is the Entity ID, its PlainValue the key, 16
- *   to 64 bytes. Encrypted values are refused.
+ * - PSKC (RFC 6030): a KeyPackage's DeviceInfo/SerialNo is the Entity ID, its PlainValue the key,
+ * 16 to 64 bytes. Encrypted values are refused.
  *
  * The whole file is checked before the first key is handed out: a bad file imports nothing.
  */
@@ -29,10 +29,10 @@
 typedef int import_key_fn(void *arg, struct bytes entity, struct secret *key, bool passphrase);
 
 /*
- * 0, IMPORT_BAD_FILE, a negative errno, or what each returned. Unless it is 0 or came from each, why
- * (of why_size bytes) holds one sentence with the file's name, the line or the number of the key,
- * and what is wrong; never anything out of the file. A passphrase takes a good tenth of a second:
- * not on an event loop.
+ * 0, IMPORT_BAD_FILE, a negative errno, or what each returned. Unless it is 0 or came from each,
+ * why (of why_size bytes) holds one sentence with the file's name, the line or the number of the
+ * key, and what is wrong; never anything out of the file. A passphrase takes a good tenth of a
+ * second: not on an event loop.
  *
  * For PSKC libxml2's allocator and error functions are replaced during the call, and libpskc is set
  * up and torn down: no other thread may use either meanwhile.

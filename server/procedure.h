@@ -5,9 +5,9 @@
  * The server's part of each figure: an event in, actions out. No I/O, no clock of its own. Each
  * procedure is a table of state and event in which every cell exists.
  *
- * A life is: REQUEST -> LOAD; LOADED -> (DERIVE; DERIVED ->) STORE; STORED -> STEPs, ANSWER, FINISH.
- * Nothing is answered before its effect is durable. A conflict with another writer begins again at
- * LOAD, a few times.
+ * A life is: REQUEST -> LOAD; LOADED -> (DERIVE; DERIVED ->) STORE; STORED -> STEPs, ANSWER,
+ * FINISH. Nothing is answered before its effect is durable. A conflict with another writer begins
+ * again at LOAD, a few times.
  */
 
 #include "protocol/digest.h"
@@ -16,16 +16,16 @@
 #include "protocol/verdict.h"
 #include "server/store.h"
 
-#define SERVER_KEY_SET_LIMIT 64
+#define SERVER_KEY_SET_LIMIT    64
 #define SERVER_DELIVERIES_LIMIT 32
 
 /* What all procedures share; owned by the core. */
 struct server_environment {
-	struct name self;              /* the server's Entity ID; also the digest realm */
-	char uri[129];                 /* the URL path, as it stands in digest credentials */
-	uint32_t iterations;           /* of new accounts, and of challenges for unknown users */
-	unsigned key_set_max;          /* at most SERVER_KEY_SET_LIMIT */
-	struct secret *unknown_user;   /* makes the salt of unknown users */
+	struct name self;            /* the server's Entity ID; also the digest realm */
+	char uri[129];               /* the URL path, as it stands in digest credentials */
+	uint32_t iterations;         /* of new accounts, and of challenges for unknown users */
+	unsigned key_set_max;        /* at most SERVER_KEY_SET_LIMIT */
+	struct secret *unknown_user; /* makes the salt of unknown users */
 	struct digest_nonces *nonces;
 };
 
@@ -45,12 +45,12 @@ struct server_header_credentials {
 
 /* What LOAD asks for. Names that are empty are not asked for. */
 struct server_wants {
-	struct name user;              /* account */
-	struct name gateway;           /* element, and its EUKey of gateway_key_index (of its owner) */
-	uint32_t gateway_key_index;    /* 0: none */
-	struct name entity;            /* element, and user's EUKey of held_index */
-	uint32_t held_index;           /* 0: none */
-	bool temporary_key;            /* of entity */
+	struct name user;           /* account */
+	struct name gateway;        /* element, and its EUKey of gateway_key_index (of its owner) */
+	uint32_t gateway_key_index; /* 0: none */
+	struct name entity;         /* element, and user's EUKey of held_index */
+	uint32_t held_index;        /* 0: none */
+	bool temporary_key;         /* of entity */
 	const struct m_delivery *deliveries; /* the EUKey each is about */
 	size_t deliveries_count;
 };
@@ -69,9 +69,9 @@ struct server_facts {
 void server_facts_clear(struct server_facts *f);
 
 enum server_event_kind {
-	EVENT_REQUEST,      /* begin */
-	EVENT_LOADED,       /* facts */
-	EVENT_DERIVED,      /* ph, or NULL when that failed */
+	EVENT_REQUEST, /* begin */
+	EVENT_LOADED,  /* facts */
+	EVENT_DERIVED, /* ph, or NULL when that failed */
 	EVENT_STORED,
 	EVENT_STORE_FAILED, /* conflict: another writer was first */
 	EVENT_KINDS
@@ -79,16 +79,17 @@ enum server_event_kind {
 
 struct server_event {
 	enum server_event_kind kind;
-	uint64_t now_ms;           /* monotonic */
+	uint64_t now_ms;            /* monotonic */
 	struct server_facts *facts; /* LOADED: taken over, left empty. NULL: loading failed */
-	struct secret *ph;         /* DERIVED: borrowed */
-	bool conflict;             /* STORE_FAILED */
+	struct secret *ph;          /* DERIVED: borrowed */
+	bool conflict;              /* STORE_FAILED */
 };
 
 enum server_action_kind {
 	ACTION_LOAD,   /* wants; then EVENT_LOADED */
 	ACTION_DERIVE, /* password, salt, iterations; then EVENT_DERIVED */
-	ACTION_STORE,  /* p->batch and p->response as its answer; then EVENT_STORED or STORE_FAILED */
+	ACTION_STORE,  /* p->batch and p->response as its answer; then EVENT_STORED or STORE_FAILED
+			*/
 	ACTION_ANSWER, /* p->response, p->challenge_header */
 	ACTION_STEP,   /* tell that a step of the figure was done */
 	ACTION_FINISH, /* verdict; nothing follows */
@@ -128,26 +129,27 @@ struct server_procedure {
 	enum figure figure;
 	unsigned attempts;
 	const struct server_environment *environment;
-	const struct message *request;                   /* borrowed */
-	const struct server_peer *peer;                  /* borrowed */
-	const struct server_header_credentials *header;  /* borrowed */
+	const struct message *request;                  /* borrowed */
+	const struct server_peer *peer;                 /* borrowed */
+	const struct server_header_credentials *header; /* borrowed */
 	struct server_wants wants;
 	struct server_facts facts;
-	struct secret *password;                         /* registration: what DERIVE is about */
+	struct secret *password; /* registration: what DERIVE is about */
 	uint8_t salt[SALT_SIZE];
 	uint32_t iterations;
 	struct store_batch batch;
 	struct message response;
 	struct message_id response_id, request_id;
-	struct name source;                              /* the request's */
-	bool authenticated; /* the digest was found right: a nonce counts once, also when begun again */
+	struct name source; /* the request's */
+	bool authenticated; /* the digest was found right: a nonce counts once, also when begun
+			       again */
 	bool challenged;    /* the answer is the challenge to a request without credentials */
 	bool record;        /* the answer is kept: a repeated request gets the same bytes */
 	struct verdict verdict;
-	unsigned steps[4];                               /* done once STORED */
+	unsigned steps[4]; /* done once STORED */
 	size_t steps_count;
 	char nonce[129];
-	char challenge_header[512];                      /* "" unless the HTTP answer is a challenge */
+	char challenge_header[512]; /* "" unless the HTTP answer is a challenge */
 	uint8_t rand_server[RAND_SIZE];
 	uint8_t wrapped[SERVER_KEY_SET_LIMIT][P1_WRAPPED_KEY_SIZE];
 	uint8_t wrapped_temporary_key[P1_WRAPPED_TEMPORARY_KEY_MAX];
@@ -175,7 +177,8 @@ void server_procedure_clear(struct server_procedure *p);
  */
 bool server_procedure_bare(const struct server_procedure *p);
 
-/* Digest verification, whichever way the credentials came. NULL account: unknown user, same time. */
+/* Digest verification, whichever way the credentials came. NULL account: unknown user, same time.
+ */
 enum server_digest { DIGEST_NONE_GIVEN, DIGEST_RIGHT, DIGEST_WRONG, DIGEST_OLD };
 enum server_digest server_digest_check(struct server_procedure *p,
 				       const struct store_account *account, uint64_t now_ms);
@@ -188,12 +191,12 @@ extern const server_table figure8_assignment;
 extern const server_table report_delivery;
 
 /* What the figures share: cells of their tables. */
-server_handler procedure_load;          /* IDLE: ask for what begin() put into wants */
-server_handler procedure_stored;        /* STORING: steps, answer, verdict */
-server_handler procedure_store_failed;  /* STORING: again on conflict, StorageFailed otherwise */
-server_handler procedure_ignore_early;  /* this was not asked for yet */
-server_handler procedure_ignore_repeat; /* the request is under way already */
-server_handler procedure_ignore_late;   /* it came already, or the procedure has ended */
+server_handler procedure_load;             /* IDLE: ask for what begin() put into wants */
+server_handler procedure_stored;           /* STORING: steps, answer, verdict */
+server_handler procedure_store_failed;     /* STORING: again on conflict, StorageFailed otherwise */
+server_handler procedure_ignore_early;     /* this was not asked for yet */
+server_handler procedure_ignore_repeat;    /* the request is under way already */
+server_handler procedure_ignore_late;      /* it came already, or the procedure has ended */
 server_handler procedure_ignore_no_derive; /* this procedure derives nothing: never in that state */
 
 /* What figures end with. */

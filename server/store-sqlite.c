@@ -80,8 +80,8 @@ static const char *const sql[STATEMENTS] = {
 	[EACH_KEY] = "SELECT user, entity, idx, held, key FROM eukey ORDER BY user, entity, idx",
 	[ADD_ACCOUNT] = "INSERT INTO account VALUES (?1, ?2, ?3, ?4)",
 	[ADD_ELEMENT] = "INSERT INTO element VALUES (?1, ?2, ?3, ?4)",
-	[CHANGE_ELEMENT] = "UPDATE element SET mode = ?2, owner = ?3, last_index = ?4"
-			   " WHERE entity = ?1 AND last_index = ?5",
+	[CHANGE_ELEMENT] = ("UPDATE element SET mode = ?2, owner = ?3, last_index = ?4"
+			    " WHERE entity = ?1 AND last_index = ?5"),
 	[ADD_EUKEY] = "INSERT INTO eukey VALUES (?1, ?2, ?3, 0, ?4)",
 	[MARK_HELD] = "UPDATE eukey SET held = (idx = ?2) WHERE entity = ?1 AND user = ?3",
 	[DROP_BELOW] = "DELETE FROM eukey WHERE entity = ?1 AND idx < ?2 AND user = ?3",

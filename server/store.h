@@ -2,9 +2,9 @@
 #define PNGW_SERVER_STORE_H
 
 /*
- * What the CPNS Server keeps: accounts, elements (PNEs and PN GWs), EUKeys, Temporary Keys, answered
- * messages, subscriptions and its own secrets. Callers see records, never rows: no SQL and no cipher
- * leaves this header, and a backend is a vtable.
+ * What the CPNS Server keeps: accounts, elements (PNEs and PN GWs), EUKeys, Temporary Keys,
+ * answered messages, subscriptions and its own secrets. Callers see records, never rows: no SQL and
+ * no cipher leaves this header, and a backend is a vtable.
  *
  * Reads give copies. Writes are batches: plain data that anybody may fill in without I/O, and that
  * store_commit() applies as one transaction, all of it or nothing, durable when it returns 0. One
@@ -21,8 +21,9 @@ struct store;
 
 /* Positive outcomes. */
 enum {
-	STORE_ABSENT = 1,   /* no such record */
-	STORE_CONFLICT = 2, /* commit: a precondition no longer holds; nothing was changed: load again */
+	STORE_ABSENT = 1, /* no such record */
+	STORE_CONFLICT =
+		2, /* commit: a precondition no longer holds; nothing was changed: load again */
 	STORE_DAMAGED = 3,  /* a record, or the store, does not open: wrong key or altered */
 	STORE_NEWER = 4,    /* the schema is newer than this program; it was not touched */
 	STORE_KEY_FILE = 5, /* the key file is missing, malformed, or readable by others */
@@ -45,7 +46,8 @@ struct store_element {
 	uint32_t last_index; /* highest key index ever given out; 0: none */
 };
 
-/* From the manufacturer. key is what travels and wraps: a printed passphrase was stretched at import. */
+/* From the manufacturer. key is what travels and wraps: a printed passphrase was stretched at
+ * import. */
 struct store_temporary_key {
 	struct secret *key;
 	bool passphrase; /* it was a printed passphrase */
@@ -93,11 +95,11 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg);
 
 /* The kinds of change. */
 enum store_change_kind {
-	STORE_ADD_ACCOUNT,       /* a new User ID; STORE_CONFLICT when it is there */
-	STORE_PUT_ELEMENT,       /* new or changed; STORE_CONFLICT unless its last_index was expected */
-	STORE_ADD_EUKEY,         /* STORE_CONFLICT when (entity, index) was given out */
-	STORE_HELD,              /* index is held: marks it, erases that user's and entity's keys below */
-	STORE_RELEASE,           /* the element is nobody's, its EUKeys are erased; absent is no error */
+	STORE_ADD_ACCOUNT, /* a new User ID; STORE_CONFLICT when it is there */
+	STORE_PUT_ELEMENT, /* new or changed; STORE_CONFLICT unless its last_index was expected */
+	STORE_ADD_EUKEY,   /* STORE_CONFLICT when (entity, index) was given out */
+	STORE_HELD,        /* index is held: marks it, erases that user's and entity's keys below */
+	STORE_RELEASE,     /* the element is nobody's, its EUKeys are erased; absent is no error */
 	STORE_PUT_TEMPORARY_KEY, /* new or replaced */
 	STORE_PUT_ANSWER,        /* STORE_CONFLICT when the id is there */
 	STORE_TRIM_ANSWERS,      /* erases the answers given before a time */
@@ -108,22 +110,22 @@ enum store_change_kind {
 struct store_change {
 	struct store_change *next;
 	enum store_change_kind kind;
-	struct name user;            /* account, eukey, held, subscription */
-	struct name entity;          /* element, eukey, held, release, temporary key, subscription */
-	uint8_t salt[SALT_SIZE];     /* account */
-	uint32_t iterations;         /* account */
-	enum entity_mode mode;       /* element */
-	struct name owner;           /* element */
-	uint32_t index;              /* element: the new last index; eukey, held: the key's */
-	uint32_t expected;           /* element: last_index as it was loaded; 0 also: no such element */
-	struct secret *secret;       /* account: PH; eukey; temporary key; secret */
-	bool passphrase;             /* temporary key */
-	struct message_id id;        /* answer */
-	uint8_t request_sha256[32];  /* answer */
-	int http;                    /* answer */
-	int64_t time;                /* answer: when given; trim: before when. Seconds since 1970 */
-	char label[32];              /* secret: its name */
-	uint8_t *data;               /* answer: body; subscription: text; owned */
+	struct name user;        /* account, eukey, held, subscription */
+	struct name entity;      /* element, eukey, held, release, temporary key, subscription */
+	uint8_t salt[SALT_SIZE]; /* account */
+	uint32_t iterations;     /* account */
+	enum entity_mode mode;   /* element */
+	struct name owner;       /* element */
+	uint32_t index;          /* element: the new last index; eukey, held: the key's */
+	uint32_t expected;       /* element: last_index as it was loaded; 0 also: no such element */
+	struct secret *secret;   /* account: PH; eukey; temporary key; secret */
+	bool passphrase;         /* temporary key */
+	struct message_id id;    /* answer */
+	uint8_t request_sha256[32]; /* answer */
+	int http;                   /* answer */
+	int64_t time;               /* answer: when given; trim: before when. Seconds since 1970 */
+	char label[32];             /* secret: its name */
+	uint8_t *data;              /* answer: body; subscription: text; owned */
 	size_t data_size;
 };
 
@@ -134,7 +136,8 @@ struct store_batch {
 };
 void store_batch_clear(struct store_batch *b); /* drops secrets, frees; the batch is empty again */
 
-/* Each copies its arguments and takes a reference of its secret. Failures are remembered in the batch. */
+/* Each copies its arguments and takes a reference of its secret. Failures are remembered in the
+ * batch. */
 void store_batch_account(struct store_batch *b, const struct store_account *a);
 void store_batch_element(struct store_batch *b, const struct store_element *e, uint32_t expected);
 void store_batch_eukey(struct store_batch *b, struct bytes user, struct bytes entity,
@@ -152,7 +155,8 @@ void store_batch_subscription(struct store_batch *b, struct bytes user, struct b
 			      struct bytes text);
 void store_batch_secret(struct store_batch *b, const char *name, struct secret *secret);
 
-/* Applies b, which stays the caller's. 0: durable. STORE_CONFLICT or a negative errno: no effect. */
+/* Applies b, which stays the caller's. 0: durable. STORE_CONFLICT or a negative errno: no effect.
+ */
 int store_commit(struct store *s, const struct store_batch *b);
 
 /* NULL is allowed. */
@@ -177,8 +181,7 @@ struct store_ops {
 	int (*element)(struct store *s, struct bytes entity, struct store_element *out);
 	int (*eukey)(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
 		     struct secret **out);
-	int (*temporary_key)(struct store *s, struct bytes entity,
-			     struct store_temporary_key *out);
+	int (*temporary_key)(struct store *s, struct bytes entity, struct store_temporary_key *out);
 	int (*answer)(struct store *s, const struct message_id *id, struct store_answer *out);
 	int (*secret)(struct store *s, const char *name, struct secret **out);
 	int (*each_account)(struct store *s, store_account_fn *each, void *arg);
