@@ -274,6 +274,8 @@ int server_daemon_run(const struct server_config *config, char *why, size_t why_
 		(void)snprintf(why, why_size, "no event loop: %s", uv_strerror(r));
 		return r;
 	}
+	if (secret_setup() < 0)
+		say(&d, "warning: memory cannot be locked: secrets may reach swap");
 	r = start_signals(&d);
 	if (r < 0)
 		(void)snprintf(why, why_size, "no signals: %s", uv_strerror(r));

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "protocol/secret.h"
 #include "server/daemon.h"
 #include <config.h>
 
@@ -57,8 +56,6 @@ int main(int argc, char **argv)
 	if (check)
 		return EXIT_SUCCESS;
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (secret_setup() < 0)
-		server_daemon_line("warning: memory cannot be locked: secrets may reach swap");
 	if (server_daemon_run(&config, why, sizeof(why)) < 0) {
 		server_daemon_line(why);
 		return EXIT_FAILURE;

@@ -182,7 +182,6 @@ static enum status choose(struct server_procedure *p)
 	case MESSAGE_eukey_assignment_request:
 		return choose_assignment(p);
 	case MESSAGE_eukey_delivery_report:
-		p->figure = FIGURE_7;
 		p->table = &report_delivery;
 		p->wants.deliveries = m->eukey_delivery_report.deliveries;
 		p->wants.deliveries_count = m->eukey_delivery_report.deliveries_count;

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* EUKeyDeliveryReport: what the PN GW knows of keys that reached their PNE, after Figure 7 step 7.
+/*
+ * EUKeyDeliveryReport: what the PN GW knows of keys that reached their PNE, after Figure 7 step 7.
  */
 
 /* A wrong proof costs nobody anything: it is passed over, the next right one tells. */
@@ -24,7 +25,7 @@ static void report_loaded(struct server_procedure *p, const struct server_event 
 {
 	const struct m_eukey_delivery_report *r = &p->request->eukey_delivery_report;
 
-	if (!procedure_take_facts(p, e, 7, out))
+	if (!procedure_take_facts(p, e, 0, out))
 		return;
 	for (size_t i = 0; i < r->deliveries_count && i < SERVER_DELIVERIES_LIMIT; i++) {
 		const struct m_delivery *d = &r->deliveries[i];
@@ -38,7 +39,11 @@ static void report_loaded(struct server_procedure *p, const struct server_event 
 	}
 	procedure_set_status(p, STATUS_OK);
 	p->verdict.id = VERDICT_DONE;
-	p->verdict.step = 7;
+	(void)bytes_to_text(
+		bytes_text(p->verdict.key_index > 0
+				   ? "the device holds the key, earlier ones are forgotten"
+				   : "delivery report without news"),
+		p->verdict.detail, sizeof(p->verdict.detail));
 	procedure_store(p, out);
 }
 

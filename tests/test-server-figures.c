@@ -651,15 +651,15 @@ START_TEST(test_repeated)
 }
 END_TEST
 
-/* A repeat while the first is being computed joins it. */
-START_TEST(test_joined)
+/* The id of an answered request, for another one. */
+START_TEST(test_id_reused)
 {
 	struct client gw = gateway("gw-1", true);
 	const size_t before = answers_count + 2;
 
 	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
 	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
-	/* bob's request once more under a new user and id */
+	/* bob's request once more, under another user */
 	for (size_t i = 0; i + 3 < last_request_size; i++) {
 		if (memcmp(last_request + i, "bob", 3) == 0)
 			memcpy(last_request + i, "bab", 3);
@@ -673,7 +673,8 @@ START_TEST(test_joined)
 }
 END_TEST
 
-START_TEST(test_busy_and_joined)
+/* A repeat while the first is being computed joins it. */
+START_TEST(test_joined)
 {
 	struct client gw = gateway("gw-1", true);
 	char copy[MESSAGE_MAX_SIZE];
@@ -738,6 +739,38 @@ START_TEST(test_held_key)
 		ck_assert(server_has("alice", "tablet", i));
 	secret_unref(first);
 	secret_unref(second);
+	client_free(&gw);
+}
+END_TEST
+
+/* More registrations than are computed at once: refused, not remembered, taken later. */
+START_TEST(test_busy)
+{
+	static const char *const users[] = {"alice", "bob", "carol"};
+	struct client gw = gateway("gw-1", true);
+	char copies[3][2048];
+	size_t sizes[3];
+	struct message *m = NULL;
+	struct malformation why;
+
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq((int)registered(&gw, REGISTER, users[i], "pw"), STATUS_OK);
+		ck_assert_uint_le(last_request_size, sizeof(copies[i]));
+		memcpy(copies[i], last_request, last_request_size);
+		sizes[i] = last_request_size;
+	}
+	clock_s += 3 * 86400;
+	clock_ms += 3 * 86400 * 1000ULL;
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "dave", "pw"), STATUS_OK);
+	answers_count = 0;
+	for (size_t i = 0; i < 3; i++)
+		core_request(core, bytes_of(copies[i], sizes[i]), BYTES_NONE, &gw.peer, NULL);
+	ck_assert_uint_eq(answers_count, 1);
+	ck_assert_int_eq(message_decode(bytes_of(answers[0].body, answers[0].size), &m, &why), 0);
+	ck_assert_int_eq((int)status_of(m), STATUS_BUSY);
+	pump();
+	ck_assert_uint_eq(answers_count, 3);
+	ck_assert_int_eq(post_bytes(&gw, bytes_of(copies[2], sizes[2]), NULL)->http, 200);
 	client_free(&gw);
 }
 END_TEST
@@ -1115,8 +1148,9 @@ int main(void)
 	tcase_add_test(t, test_unknown_user);
 	tcase_add_test(t, test_stale_nonce);
 	tcase_add_test(t, test_repeated);
+	tcase_add_test(t, test_id_reused);
 	tcase_add_test(t, test_joined);
-	tcase_add_test(t, test_busy_and_joined);
+	tcase_add_test(t, test_busy);
 	tcase_add_test(t, test_wrong_owner);
 	tcase_add_test(t, test_held_key);
 	tcase_add_test(t, test_figure6);
