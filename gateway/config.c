@@ -12,14 +12,14 @@ enum kind { KIND_TEXT, KIND_ENTITY_ID, KIND_NUMBER, KIND_FLAG, KIND_CHOICE };
 
 static const struct setting {
 	const char *path;
-	enum kind kind;
-	size_t offset;
 	const char *fallback_text; /* KIND_TEXT */
-	unsigned min, max;         /* KIND_NUMBER */
-	unsigned fallback;
-	const char *names; /* KIND_CHOICE */
+	const char *names;         /* KIND_CHOICE */
 	const char *unit;
 	const char *meaning;
+	size_t offset;
+	enum kind kind;
+	unsigned min, max; /* KIND_NUMBER */
+	unsigned fallback;
 } settings[] = {
 #define TEXT(p, member, d, m)                       \
 	{.path = p,                                 \

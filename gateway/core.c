@@ -56,7 +56,7 @@ struct pending {
 	uint64_t token;
 };
 
-static void give(struct core *c, struct procedure *p, struct event *e);
+static void give(struct core *c, struct procedure *p, const struct event *e);
 static void perform(struct core *c, struct procedure *p, struct actions *a);
 static void report_soon(struct core *c);
 static void sweep_links(struct core *c);
@@ -202,9 +202,10 @@ static void remove_procedure(struct core *c, struct procedure *p)
 {
 	struct procedure **at = &c->procedures;
 
-	while (*at != p)
+	while (*at && *at != p)
 		at = &(*at)->next;
-	*at = p->next;
+	if (*at)
+		*at = p->next;
 	c->procedure_count--;
 	if (p->request)
 		c->ports.cancel(c->arg, p->request);
@@ -372,7 +373,7 @@ static void perform(struct core *c, struct procedure *p, struct actions *a)
 }
 
 /* Gives e to p with what is known now. p may be gone afterwards. */
-static void give(struct core *c, struct procedure *p, struct event *e)
+static void give(struct core *c, struct procedure *p, const struct event *e)
 {
 	struct surroundings s = {
 		.now = c->ports.now(c->arg),
@@ -394,6 +395,7 @@ static void give(struct core *c, struct procedure *p, struct event *e)
 	struct secret *temporary_key = NULL;
 	struct name pne_owner = {{0}}, user;
 	struct actions a;
+	struct event given = *e;
 	uint64_t id = p->id;
 
 	s.unspent = &unspent;
@@ -410,11 +412,11 @@ static void give(struct core *c, struct procedure *p, struct event *e)
 	    records_unspent_key(c->vault, &p->entity, &unspent) == 0 &&
 	    records_get_temporary_key(c->vault, &p->entity, &user, &temporary_key) == 0)
 		s.temporary_key = temporary_key;
-	e->s = &s;
+	given.s = &s;
 	if (e->kind == EVENT_ANSWER || e->kind == EVENT_WAN_FAILED)
 		p->request = NULL;
 	gateway_actions_begin(&a);
-	gateway_procedure_handle(p, e, &a);
+	gateway_procedure_handle(p, &given, &a);
 	perform(c, p, &a);
 	secret_unref(unspent.key);
 	secret_unref(temporary_key);
@@ -423,7 +425,7 @@ static void give(struct core *c, struct procedure *p, struct event *e)
 		wake_by(c, p->due);
 }
 
-static void give_entity(struct core *c, const struct name *entity, struct event *e)
+static void give_entity(struct core *c, const struct name *entity, const struct event *e)
 {
 	struct procedure *p = procedure_for(c, entity);
 
@@ -610,9 +612,10 @@ static void forget_link(struct core *c, struct core_link *l, const char *why)
 	struct name entity = {{0}};
 	char text[240];
 
-	while (*at != l)
+	while (*at && *at != l)
 		at = &(*at)->next;
-	*at = l->next;
+	if (*at)
+		*at = l->next;
 	if (l->up) {
 		entity = link_peer(l->engine)->entity;
 		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);

@@ -528,6 +528,7 @@ static void reload(struct gateway_daemon *d)
 		struct core_wan down = {.why = "new credentials"};
 
 		d->wan = NULL;
+		d->last_wan[0] = '\0';
 		gateway_core_wan_state(d->core, &down);
 		wan_stop(old);
 	}

@@ -9,8 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include <config.h>
 #include "gateway/daemon.h"
+#include <config.h>
 
 #define EXIT_USAGE  64
 #define EXIT_CONFIG 78

@@ -125,7 +125,7 @@ static int print_answer(int fd)
 
 			*newline = '\0';
 			if (strncmp(line, "END ", 4) == 0)
-				return atoi(line + 4);
+				return (int)strtol(line + 4, NULL, 10);
 			(void)puts(line);
 			(void)fflush(stdout);
 			memmove(line, newline + 1, size - used + 1);
@@ -143,7 +143,7 @@ static int connect_to(const char *path)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
+	if (!path || strlen(path) >= sizeof(address.sun_path)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
