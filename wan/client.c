@@ -22,6 +22,7 @@ struct wan_request {
 	uint64_t deadline;
 	uint64_t pin;
 	bool sent;
+	bool lost; /* sent on a connection that is gone */
 	unsigned sendings;
 	wan_answer_fn *answer;
 	void *arg;
@@ -109,39 +110,85 @@ static void free_request(struct wan_request *r)
 	free(r);
 }
 
-static void finish(struct wan_request *r, const struct wan_answer *answer)
+/* Ends a request that is in no list any more. */
+static void conclude(struct wan_request *r, const struct wan_answer *answer)
 {
 	wan_answer_fn *fn = r->answer;
 	void *arg = r->arg;
 
-	unlink_request(r);
 	free_request(r);
 	fn(arg, answer);
 }
 
-static void finish_with(struct wan_request *r, enum wan_result result)
+static void conclude_with(struct wan_request *r, enum wan_result result)
 {
 	struct wan_answer answer = {.result = result, .generation = r->wan->generation};
 
-	finish(r, &answer);
+	conclude(r, &answer);
 }
 
-/* Back to the front of those that wait, or the end of it when it is bound to the connection. */
-static void send_again(struct wan_request *r, bool lost)
+typedef bool match_fn(const struct wan_request *r, uint64_t now);
+
+static bool is_any(const struct wan_request *r, uint64_t now)
+{
+	(void)r;
+	(void)now;
+	return true;
+}
+
+static bool is_pinned(const struct wan_request *r, uint64_t now)
+{
+	(void)now;
+	return r->pin != WAN_UNPINNED;
+}
+
+static bool is_due(const struct wan_request *r, uint64_t now)
+{
+	return r->deadline <= now;
+}
+
+/*
+ * Takes the first request that matches out of its list, those that were sent first. Callbacks may
+ * change the lists at will between two calls.
+ */
+static struct wan_request *take(struct wan *w, match_fn *match, uint64_t now)
+{
+	struct list *lists[] = {&w->sent, &w->waiting};
+
+	for (int i = 0; i < 2; i++) {
+		struct wan_request **at = &lists[i]->first, *r;
+
+		while (*at && !match(*at, now))
+			at = &(*at)->next;
+		r = *at;
+		if (!r)
+			continue;
+		*at = r->next;
+		if (r->next)
+			r->next->link = at;
+		else
+			lists[i]->end = at;
+		if (i == 0)
+			w->sent_count--;
+		else
+			w->waiting_count--;
+		return r;
+	}
+	return NULL;
+}
+
+/* Back to the front of those that wait. */
+static void send_again(struct wan_request *r)
 {
 	struct wan *w = r->wan;
 
-	if (r->pin != WAN_UNPINNED && lost) {
-		finish_with(r, WAN_LOST);
-		return;
-	}
 	unlink_request(r);
 	r->sent = false;
 	list_add_first(&w->waiting, r);
 	w->waiting_count++;
 }
 
-static struct wan_request *last_of(struct list *l)
+static struct wan_request *last_of(const struct list *l)
 {
 	struct wan_request *r = l->first;
 
@@ -150,21 +197,17 @@ static struct wan_request *last_of(struct list *l)
 	return r;
 }
 
-/* Those that were sent wait again; those that were bound to the connection end. */
+/* The connection is gone: what was bound to it ends, the rest of what was sent waits again. */
 static void give_back(struct wan *w)
 {
-	struct wan_request *r, *next;
+	struct wan_request *r;
 
-	while ((r = last_of(&w->sent)) != NULL)
-		send_again(r, true);
-again:
-	for (r = w->waiting.first; r; r = next) {
-		next = r->next;
-		if (r->pin != WAN_UNPINNED) {
-			finish_with(r, WAN_DOWN);
-			goto again;
-		}
+	while ((r = last_of(&w->sent)) != NULL) {
+		r->lost = true;
+		send_again(r);
 	}
+	while ((r = take(w, is_pinned, 0)) != NULL)
+		conclude_with(r, r->lost ? WAN_LOST : WAN_DOWN);
 }
 
 /* State */
@@ -298,7 +341,7 @@ static void on_answer(void *arg, void *request, enum http_outcome outcome, int s
 	switch (outcome) {
 	case HTTP_UNSENT:
 		if (r->sendings < SENDINGS_MAX) {
-			send_again(r, false);
+			send_again(r);
 			conn_touch(&a->conn);
 			return;
 		}
@@ -314,7 +357,8 @@ static void on_answer(void *arg, void *request, enum http_outcome outcome, int s
 	}
 	struct wan *w = a->wan;
 
-	finish(r, &answer);
+	unlink_request(r);
+	conclude(r, &answer);
 	if (!w->stopping)
 		dispatch(w);
 }
@@ -531,45 +575,44 @@ static void dispatch(struct wan *w)
 	}
 }
 
+/* The answer of r is not wanted any more. false: its connection is of no further use. */
+static bool forget(struct wan *w, struct wan_request *r)
+{
+	if (!r->sent || !w->attempt)
+		return true;
+	if (!http_forget(w->attempt->conn.http, r))
+		return false;
+	conn_touch(&w->attempt->conn);
+	return true;
+}
+
+static uint64_t first_deadline(const struct wan *w)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (const struct wan_request *r = w->sent.first; r; r = r->next)
+		first = r->deadline < first ? r->deadline : first;
+	for (const struct wan_request *r = w->waiting.first; r; r = r->next)
+		first = r->deadline < first ? r->deadline : first;
+	return first;
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
 	struct wan *w = timer->data;
-	struct list *lists[] = {&w->sent, &w->waiting};
 	uint64_t now = uv_now(w->loop);
+	struct wan_request *r;
 
-	w->next_deadline = UINT64_MAX;
-	for (int i = 0; i < 2; i++) {
-		struct wan_request *r = lists[i]->first;
+	while ((r = take(w, is_due, now)) != NULL) {
+		bool useful = forget(w, r);
 
-		while (r) {
-			enum wan_result result = r->sent ? WAN_DEADLINE : WAN_DOWN;
-			struct wan_answer answer = {.result = result, .generation = w->generation};
-			bool useless = false;
-
-			if (r->deadline > now) {
-				if (r->deadline < w->next_deadline)
-					w->next_deadline = r->deadline;
-				r = r->next;
-				continue;
-			}
-			if (r->sent)
-				useless = !http_forget(w->attempt->conn.http, r);
-			else if (w->state.up)
-				answer.result = WAN_DEADLINE;
-			if (r->sent && !useless)
-				conn_touch(&w->attempt->conn);
-			finish(r, &answer);
-			if (w->stopping)
-				return;
-			if (useless && w->state.up)
-				go_down(w, false, "the server did not answer in time");
-			if (w->stopping)
-				return;
-			/* The callback may have changed the lists: begin again. */
-			i = 0;
-			r = lists[0]->first;
-		}
+		conclude_with(r, r->sent || w->state.up ? WAN_DEADLINE : WAN_DOWN);
+		if (!useful && w->state.up)
+			go_down(w, false, "the server did not answer in time");
+		if (w->stopping)
+			return;
 	}
+	w->next_deadline = first_deadline(w);
 	if (w->next_deadline != UINT64_MAX)
 		uv_timer_start(timer, on_deadline, w->next_deadline - now, 0);
 	dispatch(w);
@@ -647,6 +690,8 @@ void wan_start(struct wan *w)
 
 void wan_stop(struct wan *w)
 {
+	struct wan_request *r;
+
 	if (w->stopping)
 		return;
 	w->stopping = true;
@@ -654,10 +699,8 @@ void wan_stop(struct wan *w)
 		conn_goodbye(&w->attempt->conn);
 	w->state.up = false;
 	abandon(w);
-	while (w->sent.first)
-		finish_with(w->sent.first, WAN_CANCELLED);
-	while (w->waiting.first)
-		finish_with(w->waiting.first, WAN_CANCELLED);
+	while ((r = take(w, is_any, 0)) != NULL)
+		conclude_with(r, WAN_CANCELLED);
 	uv_close((uv_handle_t *)&w->retry, on_timer_closed);
 	uv_close((uv_handle_t *)&w->patience, on_timer_closed);
 	uv_close((uv_handle_t *)&w->deadlines, on_timer_closed);
@@ -720,14 +763,10 @@ int wan_post(struct wan *w, struct bytes body, unsigned deadline_ms, uint64_t pi
 void wan_cancel(struct wan_request *r)
 {
 	struct wan *w = r->wan;
-	bool useless = false;
+	bool useful = forget(w, r);
 
-	if (r->sent && w->attempt) {
-		useless = !http_forget(w->attempt->conn.http, r);
-		conn_touch(&w->attempt->conn);
-	}
 	unlink_request(r);
 	free_request(r);
-	if (useless && w->state.up)
+	if (!useful && w->state.up)
 		go_down(w, false, "a request was given up while it was under way");
 }

@@ -70,7 +70,12 @@ static void on_written(uv_write_t *write, int status)
 
 static uv_buf_t uv_bytes(struct bytes b)
 {
-	return (uv_buf_t){.base = (char *)(uintptr_t)b.data, .len = b.size};
+	union {
+		const uint8_t *in;
+		char *out;
+	} cast = {.in = b.data}; /* libuv only reads it */
+
+	return uv_buf_init(cast.out, (unsigned)b.size);
 }
 
 /* What TLS has for the socket: at once as far as it goes, the rest in the background. */

@@ -67,21 +67,37 @@ static struct stream *stream_new(struct http2 *h, int32_t id)
 	return s;
 }
 
-static void stream_free(struct stream *s)
+static void stream_release(struct stream *s)
 {
-	*s->link = s->next;
-	if (s->next)
-		s->next->link = s->link;
 	buffer_free(&s->in);
 	buffer_free(&s->out);
 	http_head_clear(&s->head);
 	free(s);
 }
 
+static void stream_free(struct stream *s)
+{
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
+	stream_release(s);
+}
+
+/* nghttp2 copies fields and only reads them; its type does not say so. */
+static uint8_t *field_text(const char *text)
+{
+	union {
+		const char *in;
+		uint8_t *out;
+	} cast = {.in = text};
+
+	return cast.out;
+}
+
 static nghttp2_nv field(const char *name, const char *value)
 {
-	return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
-			    .value = (uint8_t *)(uintptr_t)value,
+	return (nghttp2_nv){.name = field_text(name),
+			    .value = field_text(value),
 			    .namelen = strlen(name),
 			    .valuelen = strlen(value)};
 }
@@ -321,10 +337,13 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
 static void http2_free(struct http *base)
 {
 	struct http2 *h = of(base);
+	struct stream *next;
 
 	nghttp2_session_del(h->session);
-	while (h->streams)
-		stream_free(h->streams);
+	for (struct stream *s = h->streams; s; s = next) {
+		next = s->next;
+		stream_release(s);
+	}
 	free(h);
 }
 

@@ -79,12 +79,12 @@ static void peer_unref(struct peer *p)
 	free(p);
 }
 
-static void request_unlink(struct listener_request *r)
+static void request_unlink(struct guest *g, struct listener_request *r)
 {
 	*r->link = r->next;
 	if (r->next)
 		r->next->link = r->link;
-	r->guest->request_count--;
+	g->request_count--;
 	r->guest = NULL;
 }
 
@@ -105,7 +105,7 @@ static void guest_closed(struct conn *c)
 static void guest_close(struct guest *g)
 {
 	while (g->requests)
-		request_unlink(g->requests);
+		request_unlink(g, g->requests);
 	conn_close(&g->conn);
 }
 
@@ -339,7 +339,7 @@ void listener_answer(struct listener_request *r, int http, struct bytes body, co
 	struct guest *g = r->guest;
 
 	if (g) {
-		request_unlink(r);
+		request_unlink(g, r);
 		g->since = uv_now(g->conn.tcp.loop);
 		if (http_answer(g->conn.http, r->stream, http, WAN_CONTENT_TYPE, body, challenge) <
 		    0)
