@@ -115,7 +115,8 @@ const char *verdict_describe(const struct verdict *v, char *out, size_t out_size
 	char key[32] = "";
 
 	if (v->figure != FIGURE_NONE)
-		(void)snprintf(where, sizeof(where), "Figure %d step %u, ", (int)v->figure, v->step);
+		(void)snprintf(where, sizeof(where), "Figure %d step %u, ", (int)v->figure,
+			       v->step);
 	if (v->key_index > 0)
 		(void)snprintf(key, sizeof(key), ", key index %lu", (unsigned long)v->key_index);
 	if (v->id == VERDICT_DONE) {

@@ -26,11 +26,11 @@ enum verdict_id {
 struct verdict {
 	enum verdict_id id;
 	enum figure figure;
-	unsigned step;         /* the seed's number of the step that was under way */
-	struct name entity;    /* the device it was about, "" where none is */
+	unsigned step;      /* the seed's number of the step that was under way */
+	struct name entity; /* the device it was about, "" where none is */
 	struct name user;
-	uint32_t key_index;    /* of the key that was assigned, 0 where none was */
-	char detail[96];       /* particulars without secrets, may be "" */
+	uint32_t key_index; /* of the key that was assigned, 0 where none was */
+	char detail[96];    /* particulars without secrets, may be "" */
 };
 
 enum leg verdict_leg(enum verdict_id id);

@@ -19,12 +19,12 @@
 #include "protocol/p1.h"
 #include "storage/vault.h"
 
-#define VAULT_SCHEMA 1
+#define VAULT_SCHEMA         1
 #define VAULT_APPLICATION_ID 0x504e4757 /* "PNGW" */
-#define VAULT_KIND_CHECK 0
-#define VAULT_HASH_SIZE 32
-#define VAULT_PLAIN_HEADER 2
-#define VAULT_PLAIN_MAX (VAULT_PLAIN_HEADER + VAULT_OWNER_MAX + VAULT_ITEM_MAX + VAULT_CONTENT_MAX)
+#define VAULT_KIND_CHECK     0
+#define VAULT_HASH_SIZE      32
+#define VAULT_PLAIN_HEADER   2
+#define VAULT_PLAIN_MAX      (VAULT_PLAIN_HEADER + VAULT_OWNER_MAX + VAULT_ITEM_MAX + VAULT_CONTENT_MAX)
 
 struct vault_keys {
 	struct secret *seal;

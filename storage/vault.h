@@ -36,8 +36,8 @@ enum vault_kind {
 
 /* Largest content, owner and item in bytes. */
 #define VAULT_CONTENT_MAX 20000
-#define VAULT_OWNER_MAX 64
-#define VAULT_ITEM_MAX 64
+#define VAULT_OWNER_MAX   64
+#define VAULT_ITEM_MAX    64
 
 /*
  * Where the vault is and what opens it. The key file holds 64 hex digits and is 0600 or stricter;
@@ -62,10 +62,12 @@ enum {
  * Opens, or creates and opens. 0: *out is the caller's to vault_close(). A positive outcome or a
  * negative errno otherwise, and why (of why_size bytes) holds one sentence for a person.
  */
-int vault_open(const struct vault_options *options, struct vault **out, char *why,
-	       size_t why_size);
+int vault_open(const struct vault_options *options, struct vault **out, char *why, size_t why_size);
 
-/* Flushes nothing: batches that were not flushed get -ECANCELED, then everything is closed. NULL is allowed. */
+/*
+ * Flushes nothing: batches that were not flushed get -ECANCELED, then everything is closed. NULL is
+ * allowed.
+ */
 void vault_close(struct vault *v);
 
 /* Identity of a record; borrowed for the call. */
@@ -98,7 +100,8 @@ int vault_each(struct vault *v, enum vault_kind kind, struct bytes owner, vault_
 
 /* A new empty batch, or NULL when memory is out. Everything put into it is copied. */
 struct vault_batch *vault_batch_new(void);
-void vault_batch_free(struct vault_batch *b); /* only one that was not submitted; wipes; NULL allowed */
+/* Only one that was not submitted; wipes; NULL allowed. */
+void vault_batch_free(struct vault_batch *b);
 
 /*
  * Adds to the batch. A failure (memory, -EINVAL for a size over the limits) is remembered and makes

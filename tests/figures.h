@@ -3,18 +3,18 @@
 
 /*
  * A PN GW, a CPNS Server and a PNE in one process: the roles' own cores with real stores, joined by
- * queues in memory under a virtual clock. Each role has a file of its own, for the cores do not know
- * each other.
+ * queues in memory under a virtual clock. Each role has a file of its own, for the cores do not
+ * know each other.
  */
 
 #include "protocol/p1.h"
 #include "protocol/verdict.h"
 
-#define SIM_SERVER "cpns-server"
-#define SIM_GATEWAY "gateway-1"
-#define SIM_PNE "headset-1"
+#define SIM_SERVER     "cpns-server"
+#define SIM_GATEWAY    "gateway-1"
+#define SIM_PNE        "headset-1"
 #define SIM_ITERATIONS 1000
-#define SIM_NEVER UINT64_MAX
+#define SIM_NEVER      UINT64_MAX
 
 struct sim;
 
@@ -31,8 +31,8 @@ void sim_write(struct sim *s, enum role from, struct bytes frame);
 void sim_close(struct sim *s);
 
 /*
- * The roles. new() opens the store in directory, or makes it; free() stops dead: nothing is flushed.
- * work() does what a loop does between events and tells whether there was something to do.
+ * The roles. new() opens the store in directory, or makes it; free() stops dead: nothing is
+ * flushed. work() does what a loop does between events and tells whether there was something to do.
  */
 struct sim_server;
 struct sim_server *sim_server_new(struct sim *s, const char *directory);
