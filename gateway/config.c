@@ -317,6 +317,14 @@ static int check(struct reader *r, const config_setting_t *root)
 			"server.path: expected a path of at most 128 bytes that begins with /");
 	if (c->backoff_min > c->backoff_max)
 		return wrong(r, root, "server.backoff_min: expected at most server.backoff_max");
+	if (c->pne_entity_id[0] && !entity_id_valid(bytes_text(c->pne_entity_id)))
+		return wrong(r, root, "pne.entity_id: expected an Entity ID");
+	if (c->pne_entity_id[0] && (!c->pne_vault_path[0] || !c->pne_vault_key_file[0]))
+		return wrong(r, root,
+			     "pne.vault_path and pne.vault_key_file: must be given with "
+			     "pne.entity_id");
+	if (strcmp(c->pne_entity_id, c->entity_id.text) == 0)
+		return wrong(r, root, "pne.entity_id: expected another one than entity_id");
 	if (name_equal(&c->entity_id, &c->server_entity_id))
 		return wrong(r, root, "server.entity_id: expected another one than entity_id");
 	return 0;

@@ -45,6 +45,8 @@ struct gateway_daemon {
 	uv_signal_t signals[3];
 	char last_wan[256];
 	bool stopping;
+	void (*on_stop)(void *arg);
+	void *on_stop_arg;
 };
 
 /* One line, one write. */
@@ -627,6 +629,8 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 		return;
 	d->stopping = true;
 	log_line(d, LOG_LEVEL_INFO, "stopping");
+	if (d->on_stop)
+		d->on_stop(d->on_stop_arg);
 	gateway_core_free(core);
 	d->core = NULL;
 	d->wan = NULL;
@@ -643,6 +647,12 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	uv_close((uv_handle_t *)&d->timer, NULL);
 	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+}
+
+void gateway_daemon_on_stop(struct gateway_daemon *d, void (*stopping)(void *arg), void *arg)
+{
+	d->on_stop = stopping;
+	d->on_stop_arg = arg;
 }
 
 void gateway_daemon_free(struct gateway_daemon *d)

@@ -20,6 +20,9 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 /* Begins to stop; the loop ends when all is closed. SIGTERM and SIGINT do the same. */
 void gateway_daemon_stop(struct gateway_daemon *d);
 
+/* stopping is called once when the daemon begins to stop: who else is on its loop should too. */
+void gateway_daemon_on_stop(struct gateway_daemon *d, void (*stopping)(void *arg), void *arg);
+
 /* After the loop has ended. NULL is allowed. */
 void gateway_daemon_free(struct gateway_daemon *d);
 

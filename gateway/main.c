@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "gateway/daemon.h"
+#include "gateway/hosted-pne.h"
 #include <config.h>
 
 #define EXIT_USAGE  64
@@ -33,9 +34,15 @@ static void harden(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+static void stop_pne(void *pne)
+{
+	gateway_hosted_pne_stop(pne);
+}
+
 static int run(const char *file, const struct config *config)
 {
 	struct gateway_daemon *d = NULL;
+	struct gateway_hosted_pne *pne = NULL;
 	char why[512] = "";
 	uv_loop_t loop;
 	int r;
@@ -46,6 +53,10 @@ static int run(const char *file, const struct config *config)
 		return EXIT_FAILURE;
 	}
 	r = gateway_daemon_new(&loop, file, config, &d, why, sizeof(why));
+	if (r == 0)
+		r = gateway_hosted_pne_new(&loop, config, &pne, why, sizeof(why));
+	if (r == 0 && pne)
+		gateway_daemon_on_stop(d, stop_pne, pne);
 	if (r != 0) {
 		(void)fprintf(stderr, "pngwd: %s\n", why);
 		if (d)

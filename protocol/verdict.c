@@ -121,8 +121,8 @@ const char *verdict_describe(const struct verdict *v, char *out, size_t out_size
 		(void)snprintf(key, sizeof(key), ", key index %lu", (unsigned long)v->key_index);
 	if (v->id == VERDICT_DONE) {
 		(void)snprintf(out, out_size, "%s%s%s%s: done%s%s%s", where, v->entity.text,
-			       v->user.text[0] ? " of " : "", v->user.text, key,
-			       v->detail[0] ? "; " : "", v->detail);
+			       v->user.text[0] && v->entity.text[0] ? " of " : "", v->user.text,
+			       key, v->detail[0] ? "; " : "", v->detail);
 		return out;
 	}
 	(void)snprintf(out, out_size, "%s%s%sleg %s: %s%s%s%s. Next: %s. Retry: %s. [%s]", where,
