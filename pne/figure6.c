@@ -358,9 +358,12 @@ static int answer(struct pne_procedures *p, const struct pne_event *e, struct pn
 {
 	struct pne_figure6 *f = &p->figure6;
 	const struct m_eukey_assignment_response *a = &e->message->eukey_assignment_response;
+	struct message_id id = message_id_of(e->message);
 	SCOPED_SECRET *key = NULL;
 	int r;
 
+	if (!p->secure)
+		return pne_do_receipt(out, &id, STATUS_INSECURE_PAN);
 	if (a->status != STATUS_OK)
 		return fail(p, out, verdict_of_server_status(a->status), 8,
 			    status_wire_name(a->status));
@@ -404,9 +407,12 @@ static int stored_key(struct pne_procedures *p, const struct pne_event *e, struc
 	return end(p, out, VERDICT_DONE, 14, &user, p->key.index, NULL);
 }
 
+/* The link is back; the request waits for one that is secure (comment C255). */
 static int again(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out)
 {
 	(void)e;
+	if (!p->secure)
+		return pne_do_info(out, "the request under way waits for a secure PAN");
 	return pne_exchange_again(&p->figure6.exchange, out);
 }
 
@@ -422,10 +428,16 @@ static int receipt(struct pne_procedures *p, const struct pne_event *e, struct p
 
 static int timer(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out)
 {
+	struct pne_exchange *x = &p->figure6.exchange;
 	enum verdict_id verdict;
 	int r;
 
-	if (pne_exchange_timer(p, &p->figure6.exchange, FIGURE_6, e, out, &verdict, &r))
+	if (p->link_up && !p->secure) {
+		if (e->now_ms >= x->deadline_ms)
+			return fail(p, out, VERDICT_PAN_INSECURE, 8, NULL);
+		return pne_do_timer(out, FIGURE_6, x->deadline_ms - e->now_ms);
+	}
+	if (pne_exchange_timer(p, x, FIGURE_6, e, out, &verdict, &r))
 		return r;
 	return fail(p, out, verdict, 8, NULL);
 }
