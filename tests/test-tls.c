@@ -246,6 +246,43 @@ START_TEST(test_refusals)
 }
 END_TEST
 
+/* A server that is known by its address only. */
+START_TEST(test_address)
+{
+	static const char *const addresses[] = {"127.0.0.1", "fd00::1"};
+
+	for (int i = 0; i < 2; i++) {
+		struct tls_options co = client_options(), so = server_options();
+		char command[1024], certificates[300];
+		struct tls_context *c, *s;
+		struct pair *p;
+
+		snprintf(certificates, sizeof(certificates), "%s/address", dir);
+		snprintf(command, sizeof(command), "'%s/tests/make-certs' '%s' %s gateway-1",
+			 getenv("PNGW_SRCDIR"), certificates, addresses[i]);
+		ck_assert_int_eq(system(command), 0);
+		co.ca_file = at("address/ca.pem");
+		co.certificate_file = at("address/gateway.pem");
+		co.key_file = at("address/gateway.key");
+		so.ca_file = at("address/ca.pem");
+		so.certificate_file = at("address/server.pem");
+		so.key_file = at("address/server.key");
+		c = context(&co);
+		s = context(&so);
+		p = pair_new(c, s, addresses[i]);
+		pump(&p->client, &p->server, SIZE_MAX);
+		check_up(p);
+		pair_free(p);
+		p = pair_new(c, s, i ? "fd00::2" : "127.0.0.2");
+		pump(&p->client, &p->server, SIZE_MAX);
+		ck_assert(!tls_established(p->client.tls));
+		pair_free(p);
+		tls_context_unref(c);
+		tls_context_unref(s);
+	}
+}
+END_TEST
+
 /* A server that no tls_context would be: raw wolfSSL on the same kind of buffers. */
 struct raw {
 	WOLFSSL_CTX *ctx;
@@ -719,6 +756,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_mutual);
 	tcase_add_test(t, test_refusals);
+	tcase_add_test(t, test_address);
 	tcase_add_test(t, test_expired);
 	tcase_add_test(t, test_versions);
 	tcase_add_test(t, test_not_mutual);

@@ -41,24 +41,39 @@ int tls_write_cipher(WOLFSSL *ssl, char *buf, int size, void *arg)
 	return size;
 }
 
-static bool is_address(const char *name)
+/* The form in which wolfSSL writes down a certificate's addresses; false for a host name. */
+static bool address_of(const char *name, char out[64])
 {
-	struct in6_addr any;
+	uint8_t b[16];
 
-	return inet_pton(AF_INET, name, &any) == 1 || inet_pton(AF_INET6, name, &any) == 1;
+	if (inet_pton(AF_INET, name, b) == 1) {
+		snprintf(out, 64, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+		return true;
+	}
+	if (inet_pton(AF_INET6, name, b) != 1)
+		return false;
+	for (size_t i = 0; i < 8; i++)
+		snprintf(out + 5 * i, 64 - 5 * i, "%02X%02X%s", b[2 * i], b[2 * i + 1],
+			 i < 7 ? ":" : "");
+	return true;
 }
 
 static int set_up_client(struct tls *t, const char *name)
 {
 	struct tls_context *c = t->context;
+	char address[64];
 
 	if (bytes_to_text(bytes_text(name), t->name, sizeof(t->name)) < 0 || t->name[0] == '\0')
 		return -EINVAL;
-	if (wolfSSL_check_domain_name(t->ssl, name) != WOLFSSL_SUCCESS)
+	if (address_of(name, address)) {
+		if (wolfSSL_X509_VERIFY_PARAM_set1_ip_asc(wolfSSL_get0_param(t->ssl), address) !=
+		    WOLFSSL_SUCCESS)
+			return -ENOMEM;
+	} else if (wolfSSL_check_domain_name(t->ssl, name) != WOLFSSL_SUCCESS ||
+		   wolfSSL_UseSNI(t->ssl, WOLFSSL_SNI_HOST_NAME, name, (word16)strlen(name)) !=
+			   WOLFSSL_SUCCESS) {
 		return -ENOMEM;
-	if (!is_address(name) && wolfSSL_UseSNI(t->ssl, WOLFSSL_SNI_HOST_NAME, name,
-						(word16)strlen(name)) != WOLFSSL_SUCCESS)
-		return -ENOMEM;
+	}
 	if (!c->psks && wolfSSL_UseSessionTicket(t->ssl) != WOLFSSL_SUCCESS)
 		return -ENOMEM;
 	if (c->session && strcmp(c->session_name, t->name) == 0 &&
