@@ -311,9 +311,10 @@ static void go_down(struct wan *w, bool tls_refused, const char *why)
 	snprintf(w->state.why, sizeof(w->state.why), "%s", why);
 	abandon(w);
 	uv_timer_start(&w->retry, on_retry, delay, 0);
+	/* First the state: whoever gets a request back must not use the exporter that is gone. */
+	say_state(w);
 	if (was_up)
 		give_back(w);
-	say_state(w);
 }
 
 /* Connecting */
