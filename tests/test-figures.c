@@ -676,7 +676,7 @@ START_TEST(figure_6_assigns_a_key)
 }
 END_TEST
 
-START_TEST(figure_7_assigns_a_key)
+START_TEST(figure_7_assigns_what_the_user_asks_for_c271)
 {
 	struct sim *s = sim_new(false);
 
@@ -690,7 +690,7 @@ START_TEST(figure_7_assigns_a_key)
 }
 END_TEST
 
-START_TEST(figure_8_assigns_a_key)
+START_TEST(figure_8_follows_the_password_entry_c283)
 {
 	struct sim *s = sim_new(true);
 
@@ -947,8 +947,8 @@ int main(void)
 	tcase_set_timeout(c, 600);
 	tcase_add_test(c, figure_5_assigns_a_key);
 	tcase_add_test(c, figure_6_assigns_a_key);
-	tcase_add_test(c, figure_7_assigns_a_key);
-	tcase_add_test(c, figure_8_assigns_a_key);
+	tcase_add_test(c, figure_7_assigns_what_the_user_asks_for_c271);
+	tcase_add_test(c, figure_8_follows_the_password_entry_c283);
 	tcase_add_test(c, figures_follow_each_other);
 	tcase_add_test(c, a_wrong_password_is_refused);
 	tcase_add_test(c, figure_6_needs_a_secure_pan);

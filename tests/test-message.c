@@ -624,6 +624,30 @@ START_TEST(directions_and_needs_are_the_tables)
 }
 END_TEST
 
+START_TEST(names_are_the_seeds_c266_c284)
+{
+	ck_assert_str_eq(message_name(MESSAGE_eukey_assignment_trigger), "EUKeyAssignmentTrigger");
+	ck_assert_str_eq(message_name(MESSAGE_eukey_assignment_request), "EUKeyAssignmentRequest");
+	ck_assert_str_eq(message_name(MESSAGE_eukey_assignment_response),
+			 "EUKeyAssignmentResponse");
+	ck_assert_str_eq(message_name(MESSAGE_eukey_assignment_notification),
+			 "EUKeyAssignmentNotification");
+}
+END_TEST
+
+/* The comment was left open: installation is a message of its own, not the registration's. */
+START_TEST(installation_is_its_own_message_c265)
+{
+	ck_assert_str_eq(message_name(MESSAGE_id_password_installation_request),
+			 "IDPasswordInstallationRequest");
+	ck_assert_uint_eq(message_directions(MESSAGE_id_password_installation_request), GW_TO_PNE);
+	ck_assert_uint_eq(message_needs(MESSAGE_id_password_installation_request),
+			  NEEDS_SECURE_PAN);
+	ck_assert_uint_eq(message_directions(MESSAGE_id_password_installation_response), PNE_TO_GW);
+	ck_assert_uint_eq(message_directions(MESSAGE_id_pwd_registration_request), GW_TO_SERVER);
+}
+END_TEST
+
 static const char *sample_directory;
 
 static void write_sample(const char *xml, size_t size, enum message_kind kind, void *user)
@@ -656,6 +680,8 @@ static Suite *message_suite(void)
 	tcase_set_timeout(c, 300);
 	tcase_add_test(c, the_table_is_sound);
 	tcase_add_test(c, directions_and_needs_are_the_tables);
+	tcase_add_test(c, names_are_the_seeds_c266_c284);
+	tcase_add_test(c, installation_is_its_own_message_c265);
 	tcase_add_test(c, every_message_survives_a_round_trip);
 	tcase_add_test(c, every_prefix_is_malformed);
 	tcase_add_test(c, mutations_end_in_a_message_or_a_malformation);

@@ -478,7 +478,7 @@ START_TEST(test_registration)
 END_TEST
 
 /* Comment C249, and Figure 6 step 0. */
-START_TEST(test_not_mutual)
+START_TEST(test_c249_registration_is_mutual)
 {
 	struct client gw = gateway("gw-1", false);
 	struct asking q;
@@ -900,7 +900,7 @@ static void check_set(struct message *m, const char *entity, const struct secret
 	message_free(m);
 }
 
-START_TEST(test_figure7)
+START_TEST(test_c270_c272_c278_figure7_random_or_chain)
 {
 	struct client gw = gateway("gw-1", true), bobs = gateway("gw-2", true);
 	struct secret *tk = secret_random(20);
@@ -946,7 +946,7 @@ START_TEST(test_figure7)
 END_TEST
 
 /* Figure 8 on a connection of the PN GW that only the server is authenticated on; then Figure 7. */
-START_TEST(test_figure8)
+START_TEST(test_c281_figure8_by_the_owners_password)
 {
 	struct client gw = gateway("gw-1", true), open = gateway("gw-1", false);
 	struct m_gateway_key by = {.kind = GATEWAY_KEY_EUKEY, .key_index = 1};
@@ -1142,7 +1142,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_registration);
-	tcase_add_test(t, test_not_mutual);
+	tcase_add_test(t, test_c249_registration_is_mutual);
 	tcase_add_test(t, test_dispatch);
 	tcase_add_test(t, test_figure5);
 	tcase_add_test(t, test_unknown_user);
@@ -1154,8 +1154,8 @@ int main(void)
 	tcase_add_test(t, test_wrong_owner);
 	tcase_add_test(t, test_held_key);
 	tcase_add_test(t, test_figure6);
-	tcase_add_test(t, test_figure7);
-	tcase_add_test(t, test_figure8);
+	tcase_add_test(t, test_c270_c272_c278_figure7_random_or_chain);
+	tcase_add_test(t, test_c281_figure8_by_the_owners_password);
 	tcase_add_test(t, test_delivery_report);
 	tcase_add_test(t, test_http_header);
 	tcase_add_test(t, test_store_fails);

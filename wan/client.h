@@ -16,28 +16,28 @@ struct wan;
 struct wan_request;
 
 struct wan_options {
-	const char *host;              /* name or address; also the name that is verified ... */
-	const char *verify_name;       /* ... unless this is given */
+	const char *host;        /* name or address; also the name that is verified ... */
+	const char *verify_name; /* ... unless this is given */
 	uint16_t port;
-	const char *path;              /* "/cpns" */
-	struct tls_context *tls;       /* a reference is taken */
-	unsigned max_in_flight;        /* further requests wait; 0 means 64 */
-	unsigned max_waiting;          /* further requests are refused with -EBUSY; 0 means 1024 */
-	unsigned connect_timeout_ms;   /* 0 means 10 000; covers name resolution, TCP and TLS */
-	unsigned backoff_min_ms;       /* 0 means 250 */
-	unsigned backoff_max_ms;       /* 0 means 60 000 */
-	unsigned keepalive_ms;         /* HTTP/2 ping when idle that long; 0 means 30 000 */
+	const char *path;            /* "/cpns" */
+	struct tls_context *tls;     /* a reference is taken */
+	unsigned max_in_flight;      /* further requests wait; 0 means 64 */
+	unsigned max_waiting;        /* further requests are refused with -EBUSY; 0 means 1024 */
+	unsigned connect_timeout_ms; /* 0 means 10 000; covers name resolution, TCP and TLS */
+	unsigned backoff_min_ms;     /* 0 means 250 */
+	unsigned backoff_max_ms;     /* 0 means 60 000 */
+	unsigned keepalive_ms;       /* HTTP/2 ping when idle that long; 0 means 30 000 */
 };
 
 /* What the connection is; of the moment. */
 struct wan_state {
 	bool up;
-	bool mutual;          /* both sides authenticated each other */
+	bool mutual; /* both sides authenticated each other */
 	bool resumed;
 	bool http2;
 	unsigned retry_in_ms; /* when down: how long until the next attempt */
-	bool tls_refused;     /* when down: the TLS handshake failed, as opposed to not reaching it */
-	char why[160];        /* when down: one clause for a person */
+	bool tls_refused; /* when down: the TLS handshake failed, as opposed to not reaching it */
+	char why[160];    /* when down: one clause for a person */
 };
 
 struct wan_callbacks {
@@ -57,19 +57,20 @@ void wan_stop(struct wan *w);
 const struct wan_state *wan_state(const struct wan *w);
 
 /*
- * The exporter secret of the connection that is up, borrowed until the state changes; NULL when down
- * or not mutually authenticated. generation counts connections: a request made with one exporter
- * must go out on that connection.
+ * The exporter secret of the connection that is up, borrowed until the state changes; NULL when
+ * down or not mutually authenticated. generation counts connections: a request made with one
+ * exporter must go out on that connection.
  */
 struct secret *wan_exporter(const struct wan *w);
 uint64_t wan_generation(const struct wan *w);
 
 enum wan_result {
-	WAN_ANSWERED,    /* body is the server's message, http its status */
-	WAN_DOWN,        /* there was no connection before the deadline (or at all, when pinned) */
-	WAN_LOST,        /* the connection went away after the request was sent, and it was pinned */
-	WAN_DEADLINE,    /* sent, but no answer in time */
-	WAN_BAD_ANSWER,  /* an HTTP answer that is not ours: wrong content type, too large, no body */
+	WAN_ANSWERED,   /* body is the server's message, http its status */
+	WAN_DOWN,       /* there was no connection before the deadline (or at all, when pinned) */
+	WAN_LOST,       /* the connection went away after the request was sent, and it was pinned */
+	WAN_DEADLINE,   /* sent, but no answer in time */
+	WAN_BAD_ANSWER, /* an HTTP answer that is not ours: wrong content type, too large, no body
+			 */
 	WAN_CANCELLED,
 };
 
@@ -87,8 +88,8 @@ typedef void wan_answer_fn(void *arg, const struct wan_answer *answer);
  * Queues a copy of body. An unpinned request waits for a connection and is sent again, same bytes,
  * on the next one when a connection is lost, until deadline_ms from now: the server answers a
  * repeated message id in the same way. A pinned one belongs to the connection of that generation
- * and ends with it. 0 and *out (borrowed until the callback), -EBUSY, -ENOTCONN (pinned and gone) or
- * -ENOMEM.
+ * and ends with it. 0 and *out (borrowed until the callback), -EBUSY, -ENOTCONN (pinned and gone)
+ * or -ENOMEM.
  */
 #define WAN_UNPINNED 0
 int wan_post(struct wan *w, struct bytes body, unsigned deadline_ms, uint64_t pin_generation,

@@ -38,10 +38,10 @@ struct http_options {
 	unsigned max_streams;  /* server */
 };
 
-int http2_new(const struct http_options *options, const struct http_callbacks *callbacks,
-	      void *arg, struct http **out);
-int http1_new(const struct http_options *options, const struct http_callbacks *callbacks,
-	      void *arg, struct http **out);
+int http2_new(const struct http_options *options, const struct http_callbacks *callbacks, void *arg,
+	      struct http **out);
+int http1_new(const struct http_options *options, const struct http_callbacks *callbacks, void *arg,
+	      struct http **out);
 void http_free(struct http *h);
 
 /*

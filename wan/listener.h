@@ -16,13 +16,13 @@ struct listener;
 struct listener_request;
 
 struct listener_options {
-	const char *address;      /* numeric IPv4 or IPv6 */
-	uint16_t port;            /* 0: the system chooses, see listener_port() */
+	const char *address; /* numeric IPv4 or IPv6 */
+	uint16_t port;       /* 0: the system chooses, see listener_port() */
 	const char *path;
 	struct tls_context *tls;  /* a reference is taken */
 	unsigned max_connections; /* 0 means 1024 */
 	unsigned max_streams;     /* requests under way on one connection; 0 means 128 */
-	unsigned idle_ms;         /* a connection without requests is closed after; 0 means 120 000 */
+	unsigned idle_ms; /* a connection without requests is closed after; 0 means 120 000 */
 };
 
 /* What is known of the connection a request came on; valid until the request is answered. */
@@ -35,8 +35,8 @@ struct listener_peer {
 
 struct listener_callbacks {
 	/*
-	 * body and authorization (the Authorization header's value, or BYTES_NONE) live during the call.
-	 * body may be empty: that is how an ordinary HTTP client asks for a digest challenge.
+	 * body and authorization (the Authorization header's value, or BYTES_NONE) live during the
+	 * call. body may be empty: that is how an ordinary HTTP client asks for a digest challenge.
 	 * Each request is to be answered once by listener_answer(), now or later; the request stays
 	 * valid until then even when its connection goes away.
 	 */
@@ -55,12 +55,13 @@ uint16_t listener_port(const struct listener *l);
 /* New credentials for connections accepted from now on (a reference is taken). */
 void listener_set_tls(struct listener *l, struct tls_context *tls);
 
-/* Stops accepting, closes all connections; unanswered requests may still be answered (to nobody). */
+/* Stops accepting, closes all connections; unanswered requests may still be answered (to nobody).
+ */
 void listener_stop(struct listener *l);
 
 /*
- * Answers and ends r. body (application/cpns+xml) is copied; challenge, when not NULL, is the value of a
- * WWW-Authenticate header.
+ * Answers and ends r. body (application/cpns+xml) is copied; challenge, when not NULL, is the value
+ * of a WWW-Authenticate header.
  */
 void listener_answer(struct listener_request *r, int http, struct bytes body,
 		     const char *challenge);

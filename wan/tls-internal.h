@@ -11,7 +11,7 @@
 #include "wan/tls.h"
 
 #define PSK_IDENTITY_MAX 127
-#define PROOFS 4096U
+#define PROOFS           4096U
 
 struct psk {
 	char identity[PSK_IDENTITY_MAX + 1];

@@ -22,15 +22,17 @@ enum tls_auth { TLS_AUTH_NONE, TLS_AUTH_CERTIFICATE, TLS_AUTH_PSK };
 struct tls_options {
 	enum tls_side side;
 	bool allow_tls12;
-	const char *ca_file;          /* client: whom to trust (required unless psk). server: whose client certificates to take, or NULL */
+	const char *ca_file; /* client: whom to trust (required unless psk). server: whose client
+				certificates to take, or NULL */
 	const char *certificate_file; /* own chain, PEM. server: required unless psk */
 	const char *key_file;
 	/*
-	 * 3GPP GBA: a text file, mode 0600, of lines "IDENTITY HEXKEY [ENTITY-ID]". Client: one line, its B-TID and
-	 * Ks_NAF. Server: any number, each with the Entity ID that the identity stands for.
+	 * 3GPP GBA: a text file, mode 0600, of lines "IDENTITY HEXKEY [ENTITY-ID]". Client: one
+	 * line, its B-TID and Ks_NAF. Server: any number, each with the Entity ID that the identity
+	 * stands for.
 	 */
 	const char *psk_file;
-	const char *const *alpn;      /* NULL-terminated, most wanted first: "h2", "http/1.1" */
+	const char *const *alpn; /* NULL-terminated, most wanted first: "h2", "http/1.1" */
 };
 
 /*
@@ -74,7 +76,8 @@ void tls_output_taken(struct tls *t, size_t size);
 void tls_close(struct tls *t);
 
 bool tls_established(const struct tls *t);
-const char *tls_error(const struct tls *t);   /* one clause for a person: certificate expired, name does not match, ... */
+const char *tls_error(const struct tls *t);   /* one clause for a person: certificate expired, name
+						 does not match, ... */
 const char *tls_alpn(const struct tls *t);    /* "" when none was negotiated */
 const char *tls_version(const struct tls *t); /* "TLSv1.3" */
 bool tls_resumed(const struct tls *t);
@@ -82,13 +85,15 @@ bool tls_resumed(const struct tls *t);
 /*
  * Who the peer is. For a server: the Entity ID in the subject CN of the client's certificate, or
  * that of the PSK identity; kept across resumption. For a client: the server's name.
- * Mutual means that each side proved itself to the other in this connection (or the one it resumes).
+ * Mutual means that each side proved itself to the other in this connection (or the one it
+ * resumes).
  */
 enum tls_auth tls_peer_auth(const struct tls *t);
 const struct name *tls_peer_entity(const struct tls *t);
 bool tls_mutual(const struct tls *t);
 
-/* KEY_SIZE bytes of keying material exporter (RFC 8446 section 7.5), label P1_EXPORTER_LABEL, empty context. */
+/* KEY_SIZE bytes of keying material exporter (RFC 8446 section 7.5), label P1_EXPORTER_LABEL, empty
+ * context. */
 int tls_exporter(struct tls *t, struct secret **out);
 
 /* Client: keeps the session of t so that the next tls_new() of the context resumes it. */
