@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "wan/client.h"
+#include "wan/conn.h"
 #include "wan/listener.h"
 
 static char dir[256];
@@ -580,6 +581,79 @@ START_TEST(test_connect_timeout)
 }
 END_TEST
 
+/* A server that agrees to HTTP/2 and then falls silent. */
+static struct conn deaf;
+static unsigned deaf_closed;
+
+static int deaf_up(struct conn *c)
+{
+	(void)c;
+	return 0;
+}
+
+static void deaf_down(struct conn *c, bool tls_refused, const char *why)
+{
+	(void)tls_refused;
+	(void)why;
+	conn_close(c);
+}
+
+static void on_deaf_closed(struct conn *c)
+{
+	(void)c;
+	deaf_closed++;
+}
+
+static void on_deaf_connection(uv_stream_t *stream, int status)
+{
+	static const struct conn_callbacks callbacks = {
+		.up = deaf_up, .down = deaf_down, .closed = on_deaf_closed};
+	struct world *w = stream->data;
+	struct tls *tls;
+
+	ck_assert_int_eq(status, 0);
+	if (deaf.tls)
+		return;
+	ck_assert_int_eq(conn_init(&deaf, &w->loop, &callbacks, w), 0);
+	ck_assert_int_eq(uv_accept(stream, (uv_stream_t *)&deaf.tcp), 0);
+	ck_assert_int_eq(tls_new(w->server_tls, NULL, &tls), 0);
+	ck_assert_int_eq(conn_begin(&deaf, tls), 0);
+}
+
+START_TEST(test_deaf_server)
+{
+	struct wan_options o = {.keepalive_ms = 100, .connect_timeout_ms = 2000};
+	struct sockaddr_in address;
+	struct result pinned;
+	struct world w;
+	uv_tcp_t tcp;
+	int size = sizeof(address);
+
+	begin(&w, false);
+	ck_assert_int_eq(uv_tcp_init(&w.loop, &tcp), 0);
+	tcp.data = &w;
+	ck_assert_int_eq(uv_ip4_addr("127.0.0.1", 0, &address), 0);
+	ck_assert_int_eq(uv_tcp_bind(&tcp, (struct sockaddr *)&address, 0), 0);
+	ck_assert_int_eq(uv_listen((uv_stream_t *)&tcp, 5, on_deaf_connection), 0);
+	ck_assert_int_eq(uv_tcp_getsockname(&tcp, (struct sockaddr *)&address, &size), 0);
+	w.port = ntohs(address.sin_port);
+	connect_to(&w, &o);
+	run_until(&w, &w.ups, 1, 5000);
+	ck_assert_uint_eq(w.ups, 1);
+	ck_assert(wan_state(w.wan)->http2);
+	answers = 0;
+	post(&w, &pinned, "x", 60000, wan_generation(w.wan));
+	run_until(&w, &w.downs, 1, 5000);
+	ck_assert_msg(strstr(wan_state(w.wan)->why, "no longer answers"), "%s",
+		      wan_state(w.wan)->why);
+	ck_assert_uint_eq(answers, 1);
+	ck_assert_int_eq(pinned.answer.result, WAN_LOST);
+	run_until(&w, &deaf_closed, 1, 5000);
+	uv_close((uv_handle_t *)&tcp, NULL);
+	end(&w);
+}
+END_TEST
+
 /* A curl in the background while the loop serves it. */
 static unsigned curl_ended;
 static int64_t curl_status;
@@ -745,6 +819,7 @@ int main(void)
 	tcase_add_test(t, test_not_mutual);
 	tcase_add_test(t, test_keepalive);
 	tcase_add_test(t, test_connect_timeout);
+	tcase_add_test(t, test_deaf_server);
 	if (system("curl --version >/dev/null 2>&1") == 0) {
 		tcase_add_loop_test(t, test_curl, 0, 2);
 		tcase_add_loop_test(t, test_curl_digest, 0, 2);
