@@ -20,3 +20,6 @@ tests_test_server_config_LDADD = $(TEST_LIBS)
 
 TESTS += tests/test-curl.sh
 EXTRA_DIST += tests/test-curl.sh
+
+TESTS += tests/test-server-stop.sh
+EXTRA_DIST += tests/test-server-stop.sh
