@@ -1,54 +1,13 @@
-#include "gateway/core.h"
+#include "gateway/core-internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/report.h"
 #include "protocol/p1.h"
 
-/* Tokens of posts and batches tell whose they are. */
-#define TOKEN_RELAY     (UINT64_C(1) << 62)
-#define TOKEN_REPORT    (UINT64_C(1) << 63)
-#define REPORT_RETRY_MS 30000U
-
-struct core_link {
-	struct core *core;
-	struct core_link *next;
-	struct link *engine;
-	void *stream;
-	enum pan_security level;
-	char peer[64];
-	bool up;
-	bool dying; /* broken, replaced or silent: closed as soon as no callback of it is running */
-	bool queue_full;
-	uint64_t since; /* of the last byte, or of the stream */
-	bool pinged;
-};
-
-struct core {
-	struct core_options options;
-	char path[129];
-	struct core_ports ports;
-	void *arg;
-	struct vault *vault;
-	struct core_link *links;
-	struct procedure *procedures;
-	size_t procedure_count;
-	struct relay *relay;
-	struct report report;
-	uint64_t report_due;
-	uint64_t last_id;
-	struct stored_key own_key;
-	struct name owner;
-	struct core_wan wan;
-	char wan_why[160];
-	uint64_t wake_at;
-	unsigned batches; /* submitted, not yet told */
-	bool ending;
-	struct core_counters counters;
-};
+static void report_soon(struct core *c);
 
 /* What a batch is for; freed when it is told. */
 struct pending {
@@ -56,31 +15,17 @@ struct pending {
 	uint64_t token;
 };
 
-static void give(struct core *c, struct procedure *p, const struct event *e);
-static void perform(struct core *c, struct procedure *p, struct actions *a);
-static void report_soon(struct core *c);
-static void sweep_links(struct core *c);
-
-static void say(struct core *c, enum log_level level, const char *text)
+void gateway_core_say(struct core *c, enum log_level level, const char *text)
 {
 	c->ports.log(c->arg, level, text);
 }
 
-static void wake_by(struct core *c, uint64_t at)
+void gateway_core_wake_by(struct core *c, uint64_t at)
 {
 	if (at == 0 || (c->wake_at != 0 && c->wake_at <= at))
 		return;
 	c->wake_at = at;
 	c->ports.wake(c->arg, at);
-}
-
-static struct core_link *link_of(struct core *c, const struct name *entity)
-{
-	for (struct core_link *l = c->links; l; l = l->next) {
-		if (l->up && !l->dying && name_equal(&link_peer(l->engine)->entity, entity))
-			return l;
-	}
-	return NULL;
 }
 
 static struct procedure *procedure_of(struct core *c, uint64_t id)
@@ -111,8 +56,8 @@ static int load_identity(struct core *c)
 	if (r < 0)
 		return r;
 	if (r == VAULT_DAMAGED)
-		say(c, LOG_LEVEL_ERROR,
-		    "the PN GW's own EUKey in the vault is damaged: run Figure 8");
+		gateway_core_say(c, LOG_LEVEL_ERROR,
+				 "the PN GW's own EUKey in the vault is damaged: run Figure 8");
 	r = records_get_identity(c->vault, &owner);
 	if (r < 0) {
 		secret_unref(key.key);
@@ -139,7 +84,7 @@ static void stored(void *arg, int result)
 
 		gateway_actions_begin(&a);
 		gateway_relay_stored(c->relay, pending.token & ~TOKEN_RELAY, result, &a);
-		perform(c, NULL, &a);
+		gateway_core_perform(c, NULL, &a);
 		report_soon(c);
 		return;
 	}
@@ -154,7 +99,7 @@ static void stored(void *arg, int result)
 
 		if (p->type->figure == FIGURE_8 && result == 0)
 			(void)load_identity(c);
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 	}
 }
 
@@ -194,7 +139,7 @@ static void journal(struct core *c, const struct procedure *p, bool begins)
 	r = submit(c, b, 0);
 	if (r != 0) {
 		(void)snprintf(text, sizeof(text), "journal of procedures: %s", strerror(-r));
-		say(c, LOG_LEVEL_ERROR, text);
+		gateway_core_say(c, LOG_LEVEL_ERROR, text);
 	}
 }
 
@@ -244,7 +189,7 @@ static void tell_followers(struct core *c, struct procedure *leader, const struc
 		if (!p)
 			return;
 		p->leader = 0;
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 	}
 }
 
@@ -255,7 +200,7 @@ static void relay_verdict(struct core *c, const struct verdict *v)
 	struct event e = {.kind = EVENT_RELAY_ENDED, .verdict = v};
 
 	if (v->figure == FIGURE_6 && p && p->type == &gateway_figure6_assignment) {
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 		return;
 	}
 	tell_verdict(c, 0, v);
@@ -267,12 +212,12 @@ static void relayed(struct core *c, const struct action *a)
 	struct event e = {.kind = EVENT_RELAYED, .in_response_to = a->in_response_to};
 
 	if (a->figure == FIGURE_6 && a->step == 9 && p)
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 }
 
 static bool send_to(struct core *c, const struct action *a)
 {
-	struct core_link *l = link_of(c, &a->entity);
+	struct core_link *l = gateway_core_link_of(c, &a->entity);
 
 	if (!l)
 		return false;
@@ -285,7 +230,7 @@ static bool send_to(struct core *c, const struct action *a)
  * Carries the actions of p out, those of the relay where p is NULL. p may be gone afterwards. What
  * could not be done is told after the last action, as the event it amounts to.
  */
-static void perform(struct core *c, struct procedure *p, struct actions *a)
+void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a)
 {
 	struct event failed = {.kind = EVENT_KINDS};
 	uint64_t failed_relay = 0;
@@ -362,18 +307,18 @@ static void perform(struct core *c, struct procedure *p, struct actions *a)
 	}
 	gateway_actions_end(a);
 	if (p && failed.kind != EVENT_KINDS) {
-		give(c, p, &failed);
+		gateway_core_give(c, p, &failed);
 	} else if (!p && failed.kind == EVENT_STORED) {
 		gateway_relay_stored(c->relay, failed_relay, failed.result, a);
-		perform(c, NULL, a);
+		gateway_core_perform(c, NULL, a);
 	} else if (!p && failed_relay != 0) {
 		gateway_relay_wan_failed(c->relay, failed_relay, WAN_FAILURE_DOWN, a);
-		perform(c, NULL, a);
+		gateway_core_perform(c, NULL, a);
 	}
 }
 
 /* Gives e to p with what is known now. p may be gone afterwards. */
-static void give(struct core *c, struct procedure *p, const struct event *e)
+void gateway_core_give(struct core *c, struct procedure *p, const struct event *e)
 {
 	struct surroundings s = {
 		.now = c->ports.now(c->arg),
@@ -390,7 +335,7 @@ static void give(struct core *c, struct procedure *p, const struct event *e)
 		.own_key = &c->own_key,
 		.owner = &c->owner,
 	};
-	struct core_link *l = p->entity.text[0] ? link_of(c, &p->entity) : NULL;
+	struct core_link *l = p->entity.text[0] ? gateway_core_link_of(c, &p->entity) : NULL;
 	struct stored_key unspent = {0};
 	struct secret *temporary_key = NULL;
 	struct name pne_owner = {{0}}, user;
@@ -417,268 +362,20 @@ static void give(struct core *c, struct procedure *p, const struct event *e)
 		p->request = NULL;
 	gateway_actions_begin(&a);
 	gateway_procedure_handle(p, &given, &a);
-	perform(c, p, &a);
+	gateway_core_perform(c, p, &a);
 	secret_unref(unspent.key);
 	secret_unref(temporary_key);
 	p = procedure_of(c, id);
 	if (p)
-		wake_by(c, p->due);
+		gateway_core_wake_by(c, p->due);
 }
 
-static void give_entity(struct core *c, const struct name *entity, const struct event *e)
+void gateway_core_give_entity(struct core *c, const struct name *entity, const struct event *e)
 {
 	struct procedure *p = procedure_for(c, entity);
 
 	if (p)
-		give(c, p, e);
-}
-
-/* Links. */
-
-static void link_send(void *arg, struct bytes frame)
-{
-	struct core_link *l = arg;
-	int r;
-
-	if (l->dying)
-		return;
-	r = l->core->ports.write(l->core->arg, l->stream, frame);
-	if (r != 0) {
-		l->dying = true;
-		l->queue_full = r == -EDQUOT;
-		wake_by(l->core, l->core->ports.now(l->core->arg) + 1);
-	}
-}
-
-static void link_up(void *arg, const struct hello *peer)
-{
-	struct core_link *l = arg;
-	struct core *c = l->core;
-	struct core_link *older = link_of(c, &peer->entity);
-	char text[240];
-
-	if (older)
-		older->dying = true;
-	l->up = true;
-	c->counters.links++;
-	(void)snprintf(text, sizeof(text), "PNE %s is connected from %s, PAN security: %s%s",
-		       peer->entity.text, l->peer, pan_security_name(l->level),
-		       older ? "; its older link is closed" : "");
-	say(c, LOG_LEVEL_INFO, text);
-}
-
-static void link_malformed(struct core_link *l, const struct malformation *why)
-{
-	struct core *c = l->core;
-	struct receipt r = {.status = STATUS_MALFORMED};
-	struct event e = {.kind = EVENT_MALFORMED};
-	char line[128], text[256];
-
-	(void)snprintf(text, sizeof(text), "PNE %s sent what is no message: %s",
-		       link_peer(l->engine)->entity.text,
-		       malformation_describe(why, line, sizeof(line)));
-	say(c, LOG_LEVEL_WARNING, text);
-	c->counters.refused++;
-	(void)link_send_receipt(l->engine, &r);
-	give_entity(c, &link_peer(l->engine)->entity, &e);
-}
-
-static struct relay_link relay_view(struct core_link *l)
-{
-	struct relay_link view = {
-		.now = l->core->ports.now(l->core->arg),
-		.wan_up = l->core->wan.up,
-		.server = &l->core->options.server,
-		.entity = &link_peer(l->engine)->entity,
-		.level = l->level,
-	};
-
-	return view;
-}
-
-static void link_message(void *arg, struct bytes xml)
-{
-	struct core_link *l = arg;
-	struct core *c = l->core;
-	struct relay_link view = relay_view(l);
-	struct malformation why;
-	struct message *m;
-	struct actions a;
-	int r;
-
-	if (l->dying)
-		return;
-	r = message_decode(xml, &m, &why);
-	if (r == MESSAGE_MALFORMED) {
-		link_malformed(l, &why);
-		return;
-	}
-	if (r != 0) {
-		say(c, LOG_LEVEL_ERROR, "out of memory: a message of a PNE was dropped");
-		return;
-	}
-	if (m->kind == MESSAGE_id_password_installation_response) {
-		struct event e = {.kind = EVENT_MESSAGE, .message = m};
-
-		give_entity(c, view.entity, &e);
-		message_free(m);
-		return;
-	}
-	c->counters.relayed++;
-	gateway_actions_begin(&a);
-	gateway_relay_request(c->relay, &view, m, xml, &a);
-	if (a.count == 0)
-		c->counters.coalesced++;
-	perform(c, NULL, &a);
-	message_free(m);
-}
-
-static void link_receipt(void *arg, const struct receipt *receipt)
-{
-	struct core_link *l = arg;
-	struct relay_link view = relay_view(l);
-	struct event e = {.kind = EVENT_RECEIPT, .receipt = receipt};
-	struct actions a;
-
-	if (l->dying)
-		return;
-	gateway_actions_begin(&a);
-	if (gateway_relay_receipt(l->core->relay, &view, receipt, &a))
-		perform(l->core, NULL, &a);
-	else
-		give_entity(l->core, view.entity, &e);
-}
-
-static void link_pong(void *arg, uint64_t token)
-{
-	(void)arg;
-	(void)token;
-}
-
-static void link_broken(void *arg, enum link_broken why)
-{
-	struct core_link *l = arg;
-	char text[192];
-
-	l->dying = true;
-	(void)snprintf(text, sizeof(text), "link from %s is closed: %s", l->peer,
-		       link_broken_text(why));
-	say(l->core, LOG_LEVEL_WARNING, text);
-}
-
-static const struct link_callbacks link_callbacks = {
-	.send = link_send,
-	.up = link_up,
-	.message = link_message,
-	.receipt = link_receipt,
-	.pong = link_pong,
-	.broken = link_broken,
-};
-
-int gateway_core_stream_up(struct core *c, void *stream, enum pan_security level, const char *peer,
-			   struct core_link **out)
-{
-	struct hello self = {.flags = HELLO_FLAG_GATEWAY};
-	struct core_link *l = calloc(1, sizeof(*l));
-	int r;
-
-	if (!l)
-		return -ENOMEM;
-	self.entity = c->options.self;
-	self.server = c->options.server;
-	r = link_new(&self, &link_callbacks, l, &l->engine);
-	if (r != 0) {
-		free(l);
-		return r;
-	}
-	l->core = c;
-	l->stream = stream;
-	l->level = level;
-	l->since = c->ports.now(c->arg);
-	(void)snprintf(l->peer, sizeof(l->peer), "%s", peer);
-	l->next = c->links;
-	c->links = l;
-	*out = l;
-	link_start(l->engine);
-	wake_by(c, l->since + c->options.hello_ms);
-	return 0;
-}
-
-/* Takes l out and frees it, then tells the procedure that used it. */
-static void forget_link(struct core *c, struct core_link *l, const char *why)
-{
-	struct core_link **at = &c->links;
-	struct event e = {.kind = EVENT_LINK_DOWN, .queue_full = l->queue_full};
-	struct name entity = {{0}};
-	char text[240];
-
-	while (*at && *at != l)
-		at = &(*at)->next;
-	if (*at)
-		*at = l->next;
-	if (l->up) {
-		entity = link_peer(l->engine)->entity;
-		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);
-		say(c, LOG_LEVEL_INFO, text);
-	}
-	link_free(l->engine);
-	free(l);
-	if (entity.text[0] && !c->ending)
-		give_entity(c, &entity, &e);
-}
-
-static void sweep_links(struct core *c)
-{
-	struct core_link *l = c->links;
-
-	while (l) {
-		if (l->dying) {
-			c->ports.close(c->arg, l->stream);
-			forget_link(c, l,
-				    l->queue_full ? "it does not take what is sent to it"
-						  : "closed by the PN GW");
-			l = c->links;
-		} else {
-			l = l->next;
-		}
-	}
-}
-
-void gateway_core_stream_bytes(struct core *c, struct core_link *l, struct bytes input)
-{
-	if (!l->dying) {
-		l->since = c->ports.now(c->arg);
-		l->pinged = false;
-		(void)link_push(l->engine, input);
-	}
-	sweep_links(c);
-}
-
-void gateway_core_stream_security(struct core *c, struct core_link *l, enum pan_security level)
-{
-	(void)c;
-	l->level = level;
-}
-
-void gateway_core_stream_down(struct core *c, struct core_link *l, enum bearer_down why, int error)
-{
-	const char *text = "closed";
-
-	switch (why) {
-	case BEARER_DOWN_PEER:
-		text = "the peer closed, or is out of reach";
-		break;
-	case BEARER_DOWN_QUOTA:
-		text = "it does not take what is sent to it";
-		l->queue_full = true;
-		break;
-	case BEARER_DOWN_ERROR:
-		text = strerror(-error);
-		break;
-	case BEARER_DOWN_CLOSED:
-		break;
-	}
-	forget_link(c, l, text);
+		gateway_core_give(c, p, e);
 }
 
 /* The WAN. */
@@ -706,9 +403,9 @@ static void report_soon(struct core *c)
 		gateway_report_failed(&c->report);
 	}
 	(void)snprintf(text, sizeof(text), "delivery report: %s", strerror(-r));
-	say(c, LOG_LEVEL_WARNING, text);
+	gateway_core_say(c, LOG_LEVEL_WARNING, text);
 	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
-	wake_by(c, c->report_due);
+	gateway_core_wake_by(c, c->report_due);
 }
 
 static void report_later(struct core *c, const char *why)
@@ -717,9 +414,9 @@ static void report_later(struct core *c, const char *why)
 
 	gateway_report_failed(&c->report);
 	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
-	wake_by(c, c->report_due);
+	gateway_core_wake_by(c, c->report_due);
 	(void)snprintf(text, sizeof(text), "the server has not taken the delivery report: %s", why);
-	say(c, LOG_LEVEL_WARNING, text);
+	gateway_core_say(c, LOG_LEVEL_WARNING, text);
 }
 
 static void report_taken(struct core *c, const struct message *m)
@@ -755,7 +452,7 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 		struct event e = {.kind = EVENT_WAN_UP};
 		uint64_t id = p->id;
 
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 		/* Ids rise towards the head of the list: go on with the next lower one. */
 		for (p = c->procedures; p && p->id >= id; p = p->next)
 			;
@@ -775,7 +472,7 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 	if (r == MESSAGE_MALFORMED) {
 		(void)snprintf(text, sizeof(text), "the server's answer is no message: %s",
 			       malformation_describe(&why, line, sizeof(line)));
-		say(c, LOG_LEVEL_WARNING, text);
+		gateway_core_say(c, LOG_LEVEL_WARNING, text);
 	}
 	if (token & TOKEN_REPORT) {
 		report_taken(c, m);
@@ -783,8 +480,8 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 		gateway_actions_begin(&a);
 		gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY, m,
 				       body, &a);
-		perform(c, NULL, &a);
-		wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
+		gateway_core_perform(c, NULL, &a);
+		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 	} else {
 		p = procedure_of(c, token);
 		if (p) {
@@ -794,11 +491,11 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 				e.kind = EVENT_WAN_FAILED;
 				e.failure = WAN_FAILURE_ANSWER;
 			}
-			give(c, p, &e);
+			gateway_core_give(c, p, &e);
 		}
 	}
 	message_free(m);
-	sweep_links(c);
+	gateway_core_sweep_links(c);
 }
 
 void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure)
@@ -812,13 +509,13 @@ void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure fa
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
 		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, failure, &a);
-		perform(c, NULL, &a);
+		gateway_core_perform(c, NULL, &a);
 	} else {
 		p = procedure_of(c, token);
 		if (p)
-			give(c, p, &e);
+			gateway_core_give(c, p, &e);
 	}
-	sweep_links(c);
+	gateway_core_sweep_links(c);
 }
 
 void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph)
@@ -827,46 +524,11 @@ void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph)
 	struct event e = {.kind = EVENT_HASHED, .ph = ph};
 
 	if (p)
-		give(c, p, &e);
-	sweep_links(c);
+		gateway_core_give(c, p, &e);
+	gateway_core_sweep_links(c);
 }
 
 /* Time. */
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
-static uint64_t tick_links(struct core *c, uint64_t now)
-{
-	uint64_t next = 0;
-
-	for (struct core_link *l = c->links; l; l = l->next) {
-		uint64_t due;
-
-		if (!l->up) {
-			due = l->since + c->options.hello_ms;
-			if (due <= now)
-				l->dying = true;
-		} else {
-			if (c->options.ping_ms == 0)
-				continue;
-			due = l->since + (l->pinged ? 2 : 1) * (uint64_t)c->options.ping_ms;
-			if (due <= now && l->pinged) {
-				l->dying = true;
-			} else if (due <= now) {
-				l->pinged = true;
-				(void)link_send_ping(l->engine, now);
-				due += c->options.ping_ms;
-			}
-		}
-		if (!l->dying)
-			next = earlier(next, due);
-	}
-	sweep_links(c);
-	return next;
-}
 
 static uint64_t tick_procedures(struct core *c, uint64_t now)
 {
@@ -885,7 +547,7 @@ static uint64_t tick_procedures(struct core *c, uint64_t now)
 				next = earlier(next, p->due);
 				continue;
 			}
-			give(c, p, &e);
+			gateway_core_give(c, p, &e);
 			again = true;
 			break;
 		}
@@ -905,16 +567,16 @@ void gateway_core_tick(struct core *c)
 	do {
 		gateway_actions_begin(&a);
 		again = gateway_relay_tick(c->relay, now, &relay_next, &a);
-		perform(c, NULL, &a);
+		gateway_core_perform(c, NULL, &a);
 	} while (again);
 	next = earlier(next, relay_next);
-	next = earlier(next, tick_links(c, now));
+	next = earlier(next, gateway_core_tick_links(c, now));
 	if (c->report_due != 0 && c->report_due <= now) {
 		c->report_due = 0;
 		report_soon(c);
 	}
 	next = earlier(next, c->report_due);
-	wake_by(c, next);
+	gateway_core_wake_by(c, next);
 }
 
 /* Starting. */
@@ -994,7 +656,7 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 		p->password = secret_ref(password);
 	journal(c, p, true);
 	id = p->id;
-	give(c, p, &e);
+	gateway_core_give(c, p, &e);
 	return procedure_of(c, id);
 }
 
@@ -1023,7 +685,7 @@ static void start_figure6(struct core *c, const struct core_start *s, struct sec
 	if (under_way == 0)
 		remove_procedure(c, leader);
 	else
-		give(c, leader, &e);
+		gateway_core_give(c, leader, &e);
 }
 
 int gateway_core_start(struct core *c, const struct core_start *s)
@@ -1055,7 +717,7 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 		break;
 	}
 	secret_unref(password);
-	sweep_links(c);
+	gateway_core_sweep_links(c);
 	return verdicts;
 }
 
@@ -1069,7 +731,7 @@ void gateway_core_cancel(struct core *c, uint64_t run)
 			p = p->next;
 		if (!p)
 			return;
-		give(c, p, &e);
+		gateway_core_give(c, p, &e);
 	}
 }
 
@@ -1157,30 +819,17 @@ void gateway_core_free(struct core *c)
 	while (c->procedures) {
 		struct event e = {.kind = EVENT_CANCEL};
 
-		give(c, c->procedures, &e);
+		gateway_core_give(c, c->procedures, &e);
 	}
 	c->ending = true;
 	while (c->links) {
 		c->ports.close(c->arg, c->links->stream);
-		forget_link(c, c->links, "the PN GW stops");
+		gateway_core_forget_link(c, c->links, "the PN GW stops");
 	}
 	(void)vault_flush(c->vault);
 	gateway_relay_free(c->relay);
 	secret_unref(c->own_key.key);
 	free(c);
-}
-
-void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg)
-{
-	for (struct core_link *l = c->links; l; l = l->next) {
-		struct name owner = {{0}};
-
-		if (!l->up)
-			continue;
-		(void)records_get_pne_owner(c->vault, &link_peer(l->engine)->entity, &owner);
-		each(arg, &link_peer(l->engine)->entity, l->level,
-		     link_peer(l->engine)->flags & HELLO_FLAG_UI, &owner, l->peer);
-	}
 }
 
 size_t gateway_core_procedures(const struct core *c)
