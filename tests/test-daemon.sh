@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# pngwd on its own: refuses a wrong configuration with file and line, hosts a PNE (PNE + PN GW mode),
+# reads its configuration again on SIGHUP, stops cleanly, and uses TLS-PSK in place of a certificate.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-daemon.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+bad=0
+complain() {
+	echo "$1"
+	bad=1
+}
+
+cat >>"$run/pngw.conf" <<CONF
+pne = {
+	entity_id = "settop-pne";
+	vault_path = "$run/hosted.vault";
+	vault_key_file = "$run/hosted.key";
+};
+CONF
+"$(bin pngwd)" --config "$run/pngw.conf" --check-config || complain "a good configuration was refused"
+
+sed 's/^control = .*/contrl = "x";/' "$run/pngw.conf" >"$run/wrong.conf"
+line=$(grep -n '^contrl' "$run/wrong.conf" | cut -d: -f1)
+if "$(bin pngwd)" --config "$run/wrong.conf" --check-config >"$run/said" 2>&1; then
+	complain "an unknown setting was taken"
+fi
+grep -qF "wrong.conf:$line" "$run/said" || complain "no file and line: $(cat "$run/said")"
+
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+await "settop-pne is connected"
+start register "$user" || complain "registration: $(cat "$run/start.out")"
+start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
+start figure6 "$user" settop-pne || complain "Figure 6 with the hosted PNE: $(cat "$run/start.out")"
+
+kill -HUP "${pid_of[gateway]}"
+await "configuration read again"
+start figure6 "$user" settop-pne || complain "Figure 6 after SIGHUP: $(cat "$run/start.out")"
+
+# A clean stop is exit status 0: every handle was closed.
+for name in gateway server; do
+	kill "${pid_of[$name]}"
+	status=0
+	wait "${pid_of[$name]}" || status=$?
+	unset "pid_of[$name]"
+	[ "$status" = 0 ] || complain "$name stopped with $status"
+done
+
+# 3GPP GBA in place of the certificate: the server ties the B-TID to the PN GW.
+psk=$(openssl rand -hex 32)
+(
+	umask 077
+	echo "btid@bsf.example $psk $gateway" >"$run/server.psk"
+	echo "btid@bsf.example $psk" >"$run/gateway.psk"
+)
+sed -i "s|client_ca = .*|&\npsk_file = \"$run/server.psk\";|" "$run/server.conf"
+sed -i "s|^ca = .*|psk_file = \"$run/gateway.psk\";|; /certs\/gateway\./d" "$run/pngw.conf"
+: >"$run/log"
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up: HTTP/2, mutually authenticated"
+await "settop-pne is connected"
+start figure6 "$user" settop-pne || complain "Figure 6 over TLS-PSK: $(cat "$run/start.out")"
+
+exit $bad
