@@ -6,7 +6,7 @@
 #   system_make DIR         certificates, configurations, the manufacturer's list; nothing runs yet
 #   launch NAME COMMAND...  a daemon; its events go to file descriptor 8
 #   launch_server, launch_gateway, launch_pne NAME SOCKET SECURITY
-#   await TEXT              until $run/log has a line with it
+#   await TEXT              until $run/log has a line with it, 30 s at most
 #   start COMMAND...        a procedure at the PN GW, with $password; its lines go to $run/start.out
 #   same_key ENTITY LINE    whether the server has the key whose fingerprint LINE ends with
 #   stop NAME, kill9 NAME, system_stop
@@ -30,9 +30,9 @@ system_make() {
 	touch "$run/log"
 	chmod 700 "$run"
 	"$top/tests/make-certs" "$run/certs" localhost "$gateway" >"$run/make-certs.out" 2>&1
-	port=$((20000 + RANDOM % 20000))
+	port=$((20000 + RANDOM % 12000))
 	while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-		port=$((20000 + RANDOM % 20000))
+		port=$((20000 + RANDOM % 12000))
 	done
 
 	cat >"$run/server.conf" <<-CONF
@@ -102,11 +102,11 @@ launch_pne() {
 
 await() {
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		grep -qF -- "$1" "$run/log" && return 0
 		sleep 0.05
 	done
-	echo "waited 10 s for \"$1\"; the processes said:" >&2
+	echo "waited 30 s for \"$1\"; the processes said:" >&2
 	tail -n 20 "$run/log" >&2
 	return 1
 }
