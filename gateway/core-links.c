@@ -36,6 +36,18 @@ static void link_up(void *arg, const struct hello *peer)
 	struct core_link *older = gateway_core_link_of(c, &peer->entity);
 	char text[240];
 
+	if (name_equal(&peer->entity, &c->options.self)) {
+		gateway_core_say(c, LOG_LEVEL_WARNING,
+				 "a PNE that calls itself by the PN GW's Entity ID is refused");
+		l->dying = true;
+		return;
+	}
+	if (older && l->level < older->level) {
+		gateway_core_say(c, LOG_LEVEL_WARNING,
+				 "a less secure link of a PNE that is connected is refused");
+		l->dying = true;
+		return;
+	}
 	if (older)
 		older->dying = true;
 	l->up = true;

@@ -235,7 +235,7 @@ static enum status check(const struct relay *r, const struct relay_link *link,
 	if (!bytes_equal(m->envelope.source, name_bytes(link->entity)) ||
 	    !bytes_equal(q->entity_id, name_bytes(link->entity)))
 		return STATUS_MALFORMED;
-	if (q->has_key_set)
+	if (q->has_key_set || q->mode != ENTITY_PNE)
 		return STATUS_NOT_EXPECTED;
 	if (q->has_security_material && link->level < r->limits.secure_level)
 		return STATUS_INSECURE_PAN;

@@ -101,6 +101,17 @@ while s.recv(4096):
 ' "$run/pan-open" || { echo "garbage on the PAN: the PN GW kept the link"; bad=1; }
 good "Figure 7 after garbage on the PAN" start figure7 "$user" headset-2
 
+# Nobody on the PAN may be the PN GW, nor push a PNE off its secure link from a link that is not.
+pretend() {
+	launch pretender "$(bin cpns-pne)" --entity "$1" --connect "unix:$run/pan-open" --security none \
+		--state "$run/pretender-$1"
+	await "$2" || bad=1
+	stop pretender
+}
+pretend "$gateway" "calls itself by the PN GW's Entity ID is refused"
+pretend headset-1 "a less secure link of a PNE that is connected is refused"
+good "Figure 6 after somebody pretended to be headset-1" start figure6 "$user" headset-1
+
 if grep -qF "$password" "$run/log"; then
 	echo "the password is in a log"
 	bad=1
