@@ -10,6 +10,7 @@
 #define TOKEN_RELAY     (UINT64_C(1) << 62)
 #define TOKEN_REPORT    (UINT64_C(1) << 63)
 #define REPORT_RETRY_MS 30000U
+#define REPORT_AGAIN_MS 1000U
 
 struct core_link {
 	struct core *core;

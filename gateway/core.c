@@ -351,7 +351,7 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 		s.link_secret = link_secret(l->engine);
 		s.link_binding = link_binding(l->engine);
 	}
-	if (p->type->figure == FIGURE_6 && p->entity.text[0])
+	if ((p->type->figure == FIGURE_6 || p->type->figure == FIGURE_7) && p->entity.text[0])
 		(void)records_get_pne_owner(c->vault, &p->entity, &pne_owner);
 	if (p->type->figure == FIGURE_7 && e->kind == EVENT_TIMEOUT &&
 	    records_unspent_key(c->vault, &p->entity, &unspent) == 0 &&
@@ -426,6 +426,13 @@ static void report_taken(struct core *c, const struct message *m)
 
 	if (!m) {
 		report_later(c, "its answer is no message");
+		return;
+	}
+	/* A receipt that waits to be written would be erased unreported: ask once more. */
+	if (vault_pending(c->vault)) {
+		gateway_report_failed(&c->report);
+		c->report_due = c->ports.now(c->arg) + REPORT_AGAIN_MS;
+		gateway_core_wake_by(c, c->report_due);
 		return;
 	}
 	r = gateway_report_answered(&c->report, c->vault, m, &b);
@@ -871,9 +878,12 @@ int gateway_core_fingerprint(struct core *c, const struct name *entity, struct b
 int gateway_core_release(struct core *c, const struct name *entity)
 {
 	bool self = name_equal(entity, &c->options.self);
-	struct vault_batch *b = vault_batch_new();
+	struct vault_batch *b;
 	int r;
 
+	if (procedure_for(c, entity))
+		return -EBUSY;
+	b = vault_batch_new();
 	if (!b)
 		return -ENOMEM;
 	records_release(b, entity, self);

@@ -127,7 +127,10 @@ uint32_t gateway_core_own_index(const struct core *c);
 int gateway_core_fingerprint(struct core *c, const struct name *entity, struct bytes challenge,
 			     uint8_t out[8], uint32_t *index, struct name *user);
 
-/* Forgets whose entity is, and its keys. The server releases it separately. */
+/*
+ * Forgets whose entity is, and its keys. The server releases it separately. -EBUSY while a
+ * procedure runs for it.
+ */
 int gateway_core_release(struct core *c, const struct name *entity);
 
 #endif

@@ -228,6 +228,14 @@ static void without_wan(struct procedure *p, const struct event *e, struct actio
 		cell_wan_absent(p, e, out);
 		return;
 	}
+	if (e->s->owner->text[0] && !name_equal(e->s->owner, &p->user)) {
+		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
+		return;
+	}
+	if (e->s->pne_owner->text[0] && !name_equal(e->s->pne_owner, &p->user)) {
+		gateway_fail(p, out, VERDICT_NOT_OWNER, NULL);
+		return;
+	}
 	b = vault_batch_new();
 	if (!b) {
 		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);

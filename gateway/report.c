@@ -45,7 +45,11 @@ int gateway_report_begin(struct report *r, struct vault *v, const struct name *s
 		if (d->has_proof)
 			q->deliveries[i].proof = bytes_of(d->proof, sizeof(d->proof));
 	}
-	result = message_encode(&m, xml, size);
+	/* Names that need escaping take more room: fewer at a time. */
+	while ((result = message_encode(&m, xml, size)) == -EMSGSIZE && r->count > 1) {
+		r->count /= 2;
+		q->deliveries_count = r->count;
+	}
 	if (result != 0)
 		return result;
 	r->under_way = true;
