@@ -52,7 +52,8 @@ system_make() {
 		entity_id = "$gateway";
 		server = {
 			entity_id = "$server";
-			host = "localhost";
+			host = "127.0.0.1";
+			verify_name = "localhost";
 			port = $port;
 			path = "/cpns";
 			tls = {
