@@ -5,16 +5,13 @@
 
 #include "gateway/procedure.h"
 
-#include "protocol/p1.h"
-
 enum { WAN = STATE_WAN, REGISTERING, STATES };
 
 static void request(struct procedure *p, const struct event *e, struct actions *out)
 {
 	struct message m = {.kind = MESSAGE_id_pwd_registration_request};
 	struct m_id_pwd_registration_request *r = &m.id_pwd_registration_request;
-	uint8_t rand[RAND_SIZE], sealed[P1_SEALED_PASSWORD_SIZE];
-	int result;
+	struct sealed_password buffer;
 
 	if (!e->s->wan_mutual) {
 		gateway_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
@@ -22,24 +19,16 @@ static void request(struct procedure *p, const struct event *e, struct actions *
 	}
 	gateway_step(p, out, 0);
 	gateway_step(p, out, 1);
-	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out))
+	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out) ||
+	    !gateway_seal_password(p, out, p->gateway_secret, BYTES_NONE, p->password, &buffer,
+				   &r->password))
 		return;
-	result = p1_random(rand, sizeof(rand));
-	if (result == 0)
-		result = p1_seal_password(p->gateway_secret, bytes_of(rand, sizeof(rand)),
-					  name_bytes(&p->user), BYTES_NONE, p->password, sealed);
-	if (result != 0) {
-		gateway_error(p, out, result);
-		return;
-	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
 	r->user_id = name_bytes(&p->user);
 	r->has_gateway_key = true;
 	r->gateway_key.kind = p->gateway_kind;
 	r->gateway_key.key_index = p->gateway_index;
 	r->has_password = true;
-	r->password.rand = bytes_of(rand, sizeof(rand));
-	r->password.sealed = bytes_of(sealed, sizeof(sealed));
 	if (!gateway_post(p, e, out, &m))
 		return;
 	gateway_step(p, out, 2);

@@ -16,32 +16,23 @@ static void subscribe(struct procedure *p, const struct event *e, struct actions
 {
 	struct message m = {.kind = MESSAGE_subscription_registration_request};
 	struct m_subscription_registration_request *r = &m.subscription_registration_request;
-	uint8_t rand[RAND_SIZE], sealed[P1_SEALED_PASSWORD_SIZE];
-	int result;
+	struct sealed_password buffer;
 
 	if (!e->s->wan_mutual) {
 		gateway_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
 		return;
 	}
 	gateway_step(p, out, 0);
-	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out))
+	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out) ||
+	    !gateway_seal_password(p, out, p->gateway_secret, BYTES_NONE, p->password, &buffer,
+				   &r->password))
 		return;
-	result = p1_random(rand, sizeof(rand));
-	if (result == 0)
-		result = p1_seal_password(p->gateway_secret, bytes_of(rand, sizeof(rand)),
-					  name_bytes(&p->user), BYTES_NONE, p->password, sealed);
-	if (result != 0) {
-		gateway_error(p, out, result);
-		return;
-	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, e->s->server);
 	r->user_id = name_bytes(&p->user);
 	r->has_gateway_key = true;
 	r->gateway_key.kind = p->gateway_kind;
 	r->gateway_key.key_index = p->gateway_index;
 	r->has_password = true;
-	r->password.rand = bytes_of(rand, sizeof(rand));
-	r->password.sealed = bytes_of(sealed, sizeof(sealed));
 	r->subscription = name_bytes(e->s->self);
 	if (!gateway_post(p, e, out, &m))
 		return;
@@ -199,8 +190,7 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 {
 	struct message m = {.kind = MESSAGE_id_password_installation_request};
 	struct m_id_password_installation_request *r = &m.id_password_installation_request;
-	uint8_t rand[RAND_SIZE], sealed[P1_SEALED_PASSWORD_SIZE];
-	int result;
+	struct sealed_password buffer;
 
 	if (e->verdict->id != VERDICT_DONE) {
 		p->step = e->verdict->step;
@@ -213,25 +203,16 @@ static void install(struct procedure *p, const struct event *e, struct actions *
 	p->ph = secret_ref(e->subscription->ph);
 	memcpy(p->salt, e->subscription->salt, SALT_SIZE);
 	p->iterations = e->subscription->iterations;
-	if (!gateway_new_id(p, out))
+	if (!gateway_new_id(p, out) ||
+	    !gateway_seal_password(p, out, e->s->link_secret, e->s->link_binding,
+				   e->subscription->password, &buffer, &r->password))
 		return;
-	result = p1_random(rand, sizeof(rand));
-	if (result == 0)
-		result = p1_seal_password(e->s->link_secret, bytes_of(rand, sizeof(rand)),
-					  name_bytes(&p->user), e->s->link_binding,
-					  e->subscription->password, sealed);
-	if (result != 0) {
-		gateway_error(p, out, result);
-		return;
-	}
 	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
 	r->user_id = name_bytes(&p->user);
 	r->has_parameters = true;
 	r->parameters.salt = bytes_of(p->salt, SALT_SIZE);
 	r->parameters.iterations = p->iterations;
 	r->has_password = true;
-	r->password.rand = bytes_of(rand, sizeof(rand));
-	r->password.sealed = bytes_of(sealed, sizeof(sealed));
 	gateway_to(p, INSTALLING);
 	if (gateway_send(p, e, out, &m))
 		gateway_step(p, out, 4);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocol/p1.h"
-
 void gateway_actions_begin(struct actions *a)
 {
 	a->count = 0;
@@ -229,6 +227,25 @@ bool gateway_shared_key(struct procedure *p, const struct event *e, struct actio
 	}
 	gateway_fail(p, out, VERDICT_GATEWAY_KEY_MISSING, NULL);
 	return false;
+}
+
+bool gateway_seal_password(struct procedure *p, struct actions *out, const struct secret *secret,
+			   struct bytes binding, const struct secret *password,
+			   struct sealed_password *buffer, struct m_encrypted_password *field)
+{
+	const struct bytes rand = bytes_of(buffer->rand, sizeof(buffer->rand));
+	int result = p1_random(buffer->rand, sizeof(buffer->rand));
+
+	if (result == 0)
+		result = p1_seal_password(secret, rand, name_bytes(&p->user), binding, password,
+					  buffer->sealed);
+	if (result != 0) {
+		gateway_error(p, out, result);
+		return false;
+	}
+	field->rand = rand;
+	field->sealed = bytes_of(buffer->sealed, sizeof(buffer->sealed));
+	return true;
 }
 
 bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind)

@@ -12,6 +12,7 @@
 #include "pan/bearer.h"
 #include "pan/frame.h"
 #include "protocol/message.h"
+#include "protocol/p1.h"
 #include "protocol/secret.h"
 #include "protocol/verdict.h"
 #include "storage/vault.h"
@@ -229,6 +230,20 @@ bool gateway_new_id(struct procedure *p, struct actions *out);
  * to which the request is then pinned. False when there is none, and p has then ended.
  */
 bool gateway_shared_key(struct procedure *p, const struct event *e, struct actions *out);
+
+/* What an encrypted user-password in a message points to: lives until the message is encoded. */
+struct sealed_password {
+	uint8_t rand[RAND_SIZE];
+	uint8_t sealed[P1_SEALED_PASSWORD_SIZE];
+};
+
+/*
+ * Seals password for p's user under secret and binding (p1_seal_password) into buffer, and makes
+ * field point there. False when that failed, and p has then ended.
+ */
+bool gateway_seal_password(struct procedure *p, struct actions *out, const struct secret *secret,
+			   struct bytes binding, const struct secret *password,
+			   struct sealed_password *buffer, struct m_encrypted_password *field);
 
 /* Whether m answers what p awaits, comes from the server and has that kind. */
 bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind);
