@@ -561,6 +561,10 @@ static enum pne_event_kind event_of(enum message_kind kind)
 	case MESSAGE_eukey_assignment_request:
 	case MESSAGE_eukey_delivery_report:
 	case MESSAGE_eukey_delivery_report_response:
+	case MESSAGE_gateway_state_report:
+	case MESSAGE_gateway_state_response:
+	case MESSAGE_pne_reset_request:
+	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
 		return PNE_EVENTS;
 	}

@@ -24,6 +24,8 @@ NAMES(entity_mode) = {{{"PNE", ENTITY_PNE}, {"PNGW", ENTITY_PNGW}}};
 NAMES(delivery_state) = {{{"Installed", DELIVERY_INSTALLED},
 			  {"Refused", DELIVERY_REFUSED},
 			  {"Issued", DELIVERY_ISSUED}}};
+NAMES(reset_state) = {
+	{{"None", RESET_NONE}, {"Unconfirmed", RESET_UNCONFIRMED}, {"Confirmed", RESET_CONFIRMED}}};
 
 /* clang-format off */
 #define GROUP_BEGIN(id, xml) static const struct group group_##id;

@@ -43,6 +43,12 @@ enum delivery_state {
 	DELIVERY_ISSUED     /* wire "Issued": sent to the PNE, no receipt seen */
 };
 
+enum reset_state {
+	RESET_NONE,        /* wire "None": no reset is wanted */
+	RESET_UNCONFIRMED, /* wire "Unconfirmed": the PNE has not said that it erased its EUKey */
+	RESET_CONFIRMED    /* wire "Confirmed": it has, with its proof */
+};
+
 /* Directions, as flags. */
 enum {
 	GW_TO_SERVER = 1 << 0,

@@ -159,18 +159,47 @@ int p1_auth_data(const struct secret *ph, const char *message_name, struct bytes
 	return p1_mac(ph, &derive, &over, out);
 }
 
-int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
-		  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE])
+/* HMAC(HKDF(eukey, "", ctx(label)), ctx(user, entity, index, id[, gateway])). */
+static int proof(const char *label, const struct secret *eukey, struct bytes user,
+		 struct bytes entity, uint32_t index, const struct message_id *id,
+		 struct bytes gateway, uint8_t out[P1_MAC_SIZE])
 {
 	struct p1_context derive, over;
 
-	p1_context_begin(&derive, "CPNS P1 held");
+	p1_context_begin(&derive, label);
 	p1_context_begin(&over, NULL);
 	p1_context_add(&over, user);
 	p1_context_add(&over, entity);
 	p1_context_add_index(&over, index);
 	p1_context_add(&over, bytes_of(id->b, sizeof(id->b)));
+	if (gateway.data)
+		p1_context_add(&over, gateway);
 	return p1_mac(eukey, &derive, &over, out);
+}
+
+int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
+		  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE])
+{
+	return proof("CPNS P1 held", eukey, user, entity, index, id, BYTES_NONE, out);
+}
+
+int p1_refill_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
+		    uint32_t index, const struct message_id *id, struct bytes gateway,
+		    uint8_t out[P1_MAC_SIZE])
+{
+	return proof("CPNS P1 refill", eukey, user, entity, index, id, gateway, out);
+}
+
+int p1_reset_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
+		   uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE])
+{
+	return proof("CPNS P1 reset", eukey, user, entity, index, id, BYTES_NONE, out);
+}
+
+int p1_reset_confirmation(const struct secret *eukey, struct bytes user, struct bytes entity,
+			  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE])
+{
+	return proof("CPNS P1 reset done", eukey, user, entity, index, id, BYTES_NONE, out);
 }
 
 int p1_fingerprint(const struct secret *eukey, struct bytes challenge, struct bytes user,

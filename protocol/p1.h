@@ -141,6 +141,27 @@ int p1_held_proof(const struct secret *eukey, struct bytes user, struct bytes en
 		  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
 
 /*
+ * What a PN GW shows to get further EUKeys for a PNE without its user: that it was given the EUKey
+ * of that index. The label and the PN GW's Entity ID keep a PNE's receipt, which anybody on an
+ * insecure PAN may record, from being one.
+ * HMAC(HKDF(EUKey, "", ctx("CPNS P1 refill")), ctx(user, entity, index, id, gateway)).
+ */
+int p1_refill_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
+		    uint32_t index, const struct message_id *id, struct bytes gateway,
+		    uint8_t out[P1_MAC_SIZE]);
+
+/*
+ * The right to reset a PNE, and the PNE's word that it has erased that EUKey. id is that of the
+ * PNEResetRequest.
+ * HMAC(HKDF(EUKey, "", ctx("CPNS P1 reset")), ctx(user, entity, index, id)); the confirmation's
+ * label is "CPNS P1 reset done".
+ */
+int p1_reset_proof(const struct secret *eukey, struct bytes user, struct bytes entity,
+		   uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
+int p1_reset_confirmation(const struct secret *eukey, struct bytes user, struct bytes entity,
+			  uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
+
+/*
  * What two sides compare to see that they hold the same key without showing it; challenge is
  * chosen afresh by whoever compares.
  * First 8 bytes of

@@ -71,6 +71,10 @@ void procedure_set_status(struct server_procedure *p, enum status s)
 	case MESSAGE_eukey_assignment_request:
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report:
+	case MESSAGE_gateway_state_report:
+	case MESSAGE_gateway_state_response:
+	case MESSAGE_pne_reset_request:
+	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
 		break;
 	}
@@ -106,6 +110,10 @@ static bool prepare_response(struct server_procedure *p)
 	case MESSAGE_eukey_assignment_response:
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report_response:
+	case MESSAGE_gateway_state_report:
+	case MESSAGE_gateway_state_response:
+	case MESSAGE_pne_reset_request:
+	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
 		return false;
 	}
@@ -194,6 +202,10 @@ static enum status choose(struct server_procedure *p)
 	case MESSAGE_eukey_assignment_response:
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report_response:
+	case MESSAGE_gateway_state_report:
+	case MESSAGE_gateway_state_response:
+	case MESSAGE_pne_reset_request:
+	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
 		return STATUS_NOT_EXPECTED;
 	}

@@ -417,17 +417,56 @@ START_TEST(auth_data)
 }
 END_TEST
 
-static void held_one(const struct vector *v)
+typedef int proof_fn(const struct secret *eukey, struct bytes user, struct bytes entity,
+		     uint32_t index, const struct message_id *id, uint8_t out[P1_MAC_SIZE]);
+
+static void proof_one(const struct vector *v, proof_fn *proof)
 {
 	SCOPED_SECRET *eukey = vector_secret(v, "eukey");
 	struct message_id id = id_of(v);
 	uint8_t out[P1_MAC_SIZE];
 
-	ck_assert_int_eq(p1_held_proof(eukey, vector_bytes(v, "user"), vector_bytes(v, "entity"),
-				       vector_number(v, "index"), &id, out),
+	ck_assert_int_eq(proof(eukey, vector_bytes(v, "user"), vector_bytes(v, "entity"),
+			       vector_number(v, "index"), &id, out),
 			 0);
 	assert_bytes(bytes_of(out, sizeof(out)), vector_bytes(v, "mac"));
 }
+
+static void held_one(const struct vector *v)
+{
+	proof_one(v, p1_held_proof);
+}
+
+static void reset_one(const struct vector *v)
+{
+	proof_one(v, p1_reset_proof);
+}
+
+static void reset_confirmation_one(const struct vector *v)
+{
+	proof_one(v, p1_reset_confirmation);
+}
+
+static void refill_one(const struct vector *v)
+{
+	SCOPED_SECRET *eukey = vector_secret(v, "eukey");
+	struct message_id id = id_of(v);
+	uint8_t out[P1_MAC_SIZE];
+
+	ck_assert_int_eq(p1_refill_proof(eukey, vector_bytes(v, "user"), vector_bytes(v, "entity"),
+					 vector_number(v, "index"), &id, vector_bytes(v, "gateway"),
+					 out),
+			 0);
+	assert_bytes(bytes_of(out, sizeof(out)), vector_bytes(v, "mac"));
+}
+
+START_TEST(refill_and_reset_proofs)
+{
+	vectors_each("p1.txt", "refill proof", refill_one);
+	vectors_each("p1.txt", "reset proof", reset_one);
+	vectors_each("p1.txt", "reset confirmation", reset_confirmation_one);
+}
+END_TEST
 
 START_TEST(held_proof)
 {
@@ -620,6 +659,7 @@ int main(void)
 	tcase_add_test(t, stretch);
 	tcase_add_test(t, auth_data);
 	tcase_add_test(t, held_proof);
+	tcase_add_test(t, refill_and_reset_proofs);
 	tcase_add_test(t, fingerprint);
 	tcase_add_test(t, seal_password);
 	tcase_add_test(t, chain);

@@ -186,6 +186,19 @@ def held_proof(eukey, user, entity, index, message_id):
     return mac(hkdf(eukey, b"", ctx("CPNS P1 held")), ctx(user, entity, index, message_id))
 
 
+def refill_proof(eukey, user, entity, index, message_id, gateway):
+    key = hkdf(eukey, b"", ctx("CPNS P1 refill"))
+    return mac(key, ctx(user, entity, index, message_id, gateway))
+
+
+def reset_proof(eukey, user, entity, index, message_id):
+    return mac(hkdf(eukey, b"", ctx("CPNS P1 reset")), ctx(user, entity, index, message_id))
+
+
+def reset_confirmation(eukey, user, entity, index, message_id):
+    return mac(hkdf(eukey, b"", ctx("CPNS P1 reset done")), ctx(user, entity, index, message_id))
+
+
 def fingerprint(eukey, challenge, user, entity, index):
     key = hkdf(eukey, b"", ctx("CPNS P1 fingerprint"))
     return mac(key, ctx(challenge, user, entity, index))[:8]
@@ -307,6 +320,12 @@ def make():
             mac=auth_data(ph, name, user, source, target, rand_a, mid))
     put("held proof", eukey=eukey, user=text(user), entity=text(pne), index=7, id=mid,
         mac=held_proof(eukey, user, pne, 7, mid))
+    put("refill proof", eukey=eukey, user=text(user), entity=text(pne), index=7, id=mid,
+        gateway=text("pngw-1"), mac=refill_proof(eukey, user, pne, 7, mid, "pngw-1"))
+    put("reset proof", eukey=eukey, user=text(user), entity=text(pne), index=7, id=mid,
+        mac=reset_proof(eukey, user, pne, 7, mid))
+    put("reset confirmation", eukey=eukey, user=text(user), entity=text(pne), index=7, id=mid,
+        mac=reset_confirmation(eukey, user, pne, 7, mid))
     put("fingerprint", eukey=eukey, challenge=text("4711"), user=text(user), entity=text(pne),
         index=7, fingerprint=fingerprint(eukey, "4711", user, pne, 7))
     for binding in (b"", bytes(range(100))):
