@@ -1,7 +1,7 @@
 #ifndef PNGW_GATEWAY_CORE_INTERNAL_H
 #define PNGW_GATEWAY_CORE_INTERNAL_H
 
-/* What core.c and core-links.c share. */
+/* What the files of the core share. */
 
 #include "gateway/core.h"
 #include "gateway/report.h"
@@ -64,6 +64,29 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 void gateway_core_give_entity(struct core *c, const struct name *entity, const struct event *e);
 /* Carries out the actions of p, those of the relay where p is NULL. */
 void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a);
+
+struct procedure *gateway_core_procedure_of(struct core *c, uint64_t id);
+struct procedure *gateway_core_procedure_for(struct core *c, const struct name *entity);
+/* Takes p out and frees it; its verdict was told. */
+void gateway_core_remove(struct core *c, struct procedure *p);
+/* Writes that p is under way, or is no more. */
+void gateway_core_journal(struct core *c, const struct procedure *p, bool begins);
+void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v);
+/* Gives the verdicts of what the last run did not finish. */
+int gateway_core_give_leftovers(struct core *c);
+
+/* Takes b over. token 0: nobody waits for it. */
+int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token);
+
+/* Delivery reports: one is sent if there is anything to report, the WAN is up and none is under
+ * way. */
+void gateway_core_report_soon(struct core *c);
+/* The report under way has failed. */
+void gateway_core_report_later(struct core *c, const char *why);
+/* The server's answer to it; NULL: what came is no message. */
+void gateway_core_report_taken(struct core *c, const struct message *m);
+/* Sends what is due; the time of the next one. */
+uint64_t gateway_core_tick_report(struct core *c, uint64_t now);
 
 /* The link of entity that is up, or NULL. */
 struct core_link *gateway_core_link_of(struct core *c, const struct name *entity);

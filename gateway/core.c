@@ -7,8 +7,6 @@
 
 #include "protocol/p1.h"
 
-static void report_soon(struct core *c);
-
 /* What a batch is for; freed when it is told. */
 struct pending {
 	struct core *core;
@@ -28,7 +26,7 @@ void gateway_core_wake_by(struct core *c, uint64_t at)
 	c->ports.wake(c->arg, at);
 }
 
-static struct procedure *procedure_of(struct core *c, uint64_t id)
+struct procedure *gateway_core_procedure_of(struct core *c, uint64_t id)
 {
 	for (struct procedure *p = c->procedures; p; p = p->next) {
 		if (p->id == id)
@@ -37,7 +35,7 @@ static struct procedure *procedure_of(struct core *c, uint64_t id)
 	return NULL;
 }
 
-static struct procedure *procedure_for(struct core *c, const struct name *entity)
+struct procedure *gateway_core_procedure_for(struct core *c, const struct name *entity)
 {
 	for (struct procedure *p = c->procedures; p; p = p->next) {
 		if (p->entity.text[0] && name_equal(&p->entity, entity))
@@ -85,15 +83,15 @@ static void stored(void *arg, int result)
 		gateway_actions_begin(&a);
 		gateway_relay_stored(c->relay, pending.token & ~TOKEN_RELAY, result, &a);
 		gateway_core_perform(c, NULL, &a);
-		report_soon(c);
+		gateway_core_report_soon(c);
 		return;
 	}
 	if (pending.token & TOKEN_REPORT) {
 		if (result == 0)
-			report_soon(c);
+			gateway_core_report_soon(c);
 		return;
 	}
-	p = procedure_of(c, pending.token);
+	p = gateway_core_procedure_of(c, pending.token);
 	if (p) {
 		struct event e = {.kind = EVENT_STORED, .result = result};
 
@@ -103,8 +101,7 @@ static void stored(void *arg, int result)
 	}
 }
 
-/* Takes b over. token 0: nobody waits for it. */
-static int submit(struct core *c, struct vault_batch *b, uint64_t token)
+int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token)
 {
 	struct pending *pending = malloc(sizeof(*pending));
 	int r;
@@ -124,7 +121,7 @@ static int submit(struct core *c, struct vault_batch *b, uint64_t token)
 	return 0;
 }
 
-static void journal(struct core *c, const struct procedure *p, bool begins)
+void gateway_core_journal(struct core *c, const struct procedure *p, bool begins)
 {
 	struct vault_batch *b = vault_batch_new();
 	char text[96];
@@ -136,14 +133,14 @@ static void journal(struct core *c, const struct procedure *p, bool begins)
 		records_put_procedure(b, p->id, p->type->figure, &p->user, &p->entity);
 	else
 		records_erase_procedure(b, p->id);
-	r = submit(c, b, 0);
+	r = gateway_core_submit(c, b, 0);
 	if (r != 0) {
 		(void)snprintf(text, sizeof(text), "journal of procedures: %s", strerror(-r));
 		gateway_core_say(c, LOG_LEVEL_ERROR, text);
 	}
 }
 
-static void remove_procedure(struct core *c, struct procedure *p)
+void gateway_core_remove(struct core *c, struct procedure *p)
 {
 	struct procedure **at = &c->procedures;
 
@@ -155,11 +152,11 @@ static void remove_procedure(struct core *c, struct procedure *p)
 	if (p->request)
 		c->ports.cancel(c->arg, p->request);
 	if (!p->silent)
-		journal(c, p, false);
+		gateway_core_journal(c, p, false);
 	gateway_procedure_free(p);
 }
 
-static void tell_verdict(struct core *c, uint64_t run, const struct verdict *v)
+void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v)
 {
 	if (v->id == VERDICT_DONE)
 		c->counters.done++;
@@ -177,7 +174,7 @@ static void tell_followers(struct core *c, struct procedure *leader, const struc
 		c->owner = leader->user;
 		if (b) {
 			records_put_identity(b, &leader->user);
-			(void)submit(c, b, 0);
+			(void)gateway_core_submit(c, b, 0);
 		}
 	}
 	for (;;) {
@@ -196,19 +193,19 @@ static void tell_followers(struct core *c, struct procedure *leader, const struc
 /* A relay's verdict is that of the Figure 6 procedure that waits for it, if there is one. */
 static void relay_verdict(struct core *c, const struct verdict *v)
 {
-	struct procedure *p = procedure_for(c, &v->entity);
+	struct procedure *p = gateway_core_procedure_for(c, &v->entity);
 	struct event e = {.kind = EVENT_RELAY_ENDED, .verdict = v};
 
 	if (v->figure == FIGURE_6 && p && p->type == &gateway_figure6_assignment) {
 		gateway_core_give(c, p, &e);
 		return;
 	}
-	tell_verdict(c, 0, v);
+	gateway_core_verdict(c, 0, v);
 }
 
 static void relayed(struct core *c, const struct action *a)
 {
-	struct procedure *p = procedure_for(c, &a->entity);
+	struct procedure *p = gateway_core_procedure_for(c, &a->entity);
 	struct event e = {.kind = EVENT_RELAYED, .in_response_to = a->in_response_to};
 
 	if (a->figure == FIGURE_6 && a->step == 9 && p)
@@ -273,9 +270,9 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				failed.kind = EVENT_HASHED;
 			break;
 		case ACTION_STORE:
-			r = submit(c, x->batch,
-				   p ? (p->state == STATE_ENDED ? 0 : p->id)
-				     : x->token | TOKEN_RELAY);
+			r = gateway_core_submit(c, x->batch,
+						p ? (p->state == STATE_ENDED ? 0 : p->id)
+						  : x->token | TOKEN_RELAY);
 			x->batch = NULL;
 			if (r == 0)
 				break;
@@ -295,11 +292,11 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				if (p->silent)
 					tell_followers(c, p, &x->verdict);
 				else
-					tell_verdict(c, run, &x->verdict);
-				remove_procedure(c, p);
+					gateway_core_verdict(c, run, &x->verdict);
+				gateway_core_remove(c, p);
 				p = NULL;
 				gateway_actions_end(a);
-				report_soon(c);
+				gateway_core_report_soon(c);
 				return;
 			}
 			break;
@@ -365,85 +362,20 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 	gateway_core_perform(c, p, &a);
 	secret_unref(unspent.key);
 	secret_unref(temporary_key);
-	p = procedure_of(c, id);
+	p = gateway_core_procedure_of(c, id);
 	if (p)
 		gateway_core_wake_by(c, p->due);
 }
 
 void gateway_core_give_entity(struct core *c, const struct name *entity, const struct event *e)
 {
-	struct procedure *p = procedure_for(c, entity);
+	struct procedure *p = gateway_core_procedure_for(c, entity);
 
 	if (p)
 		gateway_core_give(c, p, e);
 }
 
 /* The WAN. */
-
-static void report_soon(struct core *c)
-{
-	char *xml;
-	size_t size;
-	void *request;
-	char text[96];
-	int r;
-
-	if (c->ending || !c->wan.up || c->report.under_way || c->report_due != 0)
-		return;
-	r = gateway_report_begin(&c->report, c->vault, &c->options.self, &c->options.server, &xml,
-				 &size);
-	if (r == REPORT_NOTHING)
-		return;
-	if (r == 0) {
-		r = c->ports.post(c->arg, bytes_of(xml, size), c->options.procedures.request_ms, 0,
-				  TOKEN_REPORT, &request);
-		free(xml);
-		if (r == 0)
-			return;
-		gateway_report_failed(&c->report);
-	}
-	(void)snprintf(text, sizeof(text), "delivery report: %s", strerror(-r));
-	gateway_core_say(c, LOG_LEVEL_WARNING, text);
-	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
-	gateway_core_wake_by(c, c->report_due);
-}
-
-static void report_later(struct core *c, const char *why)
-{
-	char text[128];
-
-	gateway_report_failed(&c->report);
-	c->report_due = c->ports.now(c->arg) + REPORT_RETRY_MS;
-	gateway_core_wake_by(c, c->report_due);
-	(void)snprintf(text, sizeof(text), "the server has not taken the delivery report: %s", why);
-	gateway_core_say(c, LOG_LEVEL_WARNING, text);
-}
-
-static void report_taken(struct core *c, const struct message *m)
-{
-	struct vault_batch *b;
-	int r;
-
-	if (!m) {
-		report_later(c, "its answer is no message");
-		return;
-	}
-	/* A receipt that waits to be written would be erased unreported: ask once more. */
-	if (vault_pending(c->vault)) {
-		gateway_report_failed(&c->report);
-		c->report_due = c->ports.now(c->arg) + REPORT_AGAIN_MS;
-		gateway_core_wake_by(c, c->report_due);
-		return;
-	}
-	r = gateway_report_answered(&c->report, c->vault, m, &b);
-	if (r == 0) {
-		c->counters.reports++;
-		r = submit(c, b, TOKEN_REPORT);
-		if (r == 0)
-			return;
-	}
-	report_later(c, r > 0 ? status_wire_name((enum status)r) : strerror(-r));
-}
 
 void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 {
@@ -464,7 +396,7 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 		for (p = c->procedures; p && p->id >= id; p = p->next)
 			;
 	}
-	report_soon(c);
+	gateway_core_report_soon(c);
 }
 
 void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
@@ -482,7 +414,7 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 		gateway_core_say(c, LOG_LEVEL_WARNING, text);
 	}
 	if (token & TOKEN_REPORT) {
-		report_taken(c, m);
+		gateway_core_report_taken(c, m);
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
 		gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY, m,
@@ -490,7 +422,7 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 		gateway_core_perform(c, NULL, &a);
 		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 	} else {
-		p = procedure_of(c, token);
+		p = gateway_core_procedure_of(c, token);
 		if (p) {
 			struct event e = {.kind = EVENT_ANSWER, .message = m};
 
@@ -512,13 +444,13 @@ void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure fa
 	struct actions a;
 
 	if (token & TOKEN_REPORT) {
-		report_later(c, "no answer");
+		gateway_core_report_later(c, "no answer");
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
 		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, failure, &a);
 		gateway_core_perform(c, NULL, &a);
 	} else {
-		p = procedure_of(c, token);
+		p = gateway_core_procedure_of(c, token);
 		if (p)
 			gateway_core_give(c, p, &e);
 	}
@@ -527,7 +459,7 @@ void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure fa
 
 void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph)
 {
-	struct procedure *p = procedure_of(c, token);
+	struct procedure *p = gateway_core_procedure_of(c, token);
 	struct event e = {.kind = EVENT_HASHED, .ph = ph};
 
 	if (p)
@@ -578,205 +510,8 @@ void gateway_core_tick(struct core *c)
 	} while (again);
 	next = earlier(next, relay_next);
 	next = earlier(next, gateway_core_tick_links(c, now));
-	if (c->report_due != 0 && c->report_due <= now) {
-		c->report_due = 0;
-		report_soon(c);
-	}
-	next = earlier(next, c->report_due);
+	next = earlier(next, gateway_core_tick_report(c, now));
 	gateway_core_wake_by(c, next);
-}
-
-/* Starting. */
-
-static struct procedure *add_procedure(struct core *c, const struct procedure_type *type,
-				       const struct core_start *s, const struct name *entity)
-{
-	struct procedure *p = gateway_procedure_new(type, &s->user, entity);
-
-	if (!p)
-		return NULL;
-	p->id = ++c->last_id;
-	p->run = s->run;
-	p->set_kind = s->set_kind;
-	p->set_count = s->set_count ? s->set_count : 1;
-	p->next = c->procedures;
-	c->procedures = p;
-	c->procedure_count++;
-	c->counters.procedures++;
-	return p;
-}
-
-static void refuse(struct core *c, const struct core_start *s, const struct name *entity,
-		   enum verdict_id id)
-{
-	struct verdict v = {.id = id, .figure = s->figure};
-
-	v.user = s->user;
-	v.entity = *entity;
-	tell_verdict(c, s->run, &v);
-}
-
-static const struct procedure_type *type_of(enum figure figure)
-{
-	switch (figure) {
-	case FIGURE_5:
-		return &gateway_figure5_registration;
-	case FIGURE_6:
-		return &gateway_figure6_assignment;
-	case FIGURE_7:
-		return &gateway_figure7_assignment;
-	case FIGURE_8:
-	case FIGURE_NONE:
-		break;
-	}
-	return &gateway_figure8_assignment;
-}
-
-/* One procedure, or its refusal. Not NULL: it is under way. */
-static struct procedure *start_one(struct core *c, const struct core_start *s,
-				   const struct name *entity, struct secret *password,
-				   uint64_t leader)
-{
-	struct event e = {.kind = EVENT_START};
-	struct procedure *p;
-	uint64_t id;
-
-	if (!password) {
-		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
-		return NULL;
-	}
-	if (entity->text[0] && procedure_for(c, entity)) {
-		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
-		return NULL;
-	}
-	if (c->procedure_count >= c->options.max_procedures) {
-		refuse(c, s, entity, VERDICT_GATEWAY_BUSY);
-		return NULL;
-	}
-	p = add_procedure(c, type_of(s->figure), s, entity);
-	if (!p) {
-		refuse(c, s, entity, VERDICT_GATEWAY_MEMORY);
-		return NULL;
-	}
-	p->leader = leader;
-	if (s->figure != FIGURE_6)
-		p->password = secret_ref(password);
-	journal(c, p, true);
-	id = p->id;
-	gateway_core_give(c, p, &e);
-	return procedure_of(c, id);
-}
-
-static void start_figure6(struct core *c, const struct core_start *s, struct secret *password)
-{
-	struct event e = {.kind = EVENT_START};
-	static const struct name none;
-	struct procedure *leader;
-	size_t under_way = 0;
-
-	leader = add_procedure(c, &gateway_figure6_subscription, s, &none);
-	if (!leader) {
-		for (size_t i = 0; i < s->count; i++)
-			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
-		return;
-	}
-	leader->silent = true;
-	leader->password = secret_ref(password);
-	/* It does the work of all: it takes no place of its own. */
-	c->procedure_count--;
-	for (size_t i = 0; i < s->count; i++) {
-		if (start_one(c, s, &s->entities[i], password, leader->id))
-			under_way++;
-	}
-	c->procedure_count++;
-	if (under_way == 0)
-		remove_procedure(c, leader);
-	else
-		gateway_core_give(c, leader, &e);
-}
-
-int gateway_core_start(struct core *c, const struct core_start *s)
-{
-	struct secret *password = NULL;
-	static const struct name none;
-	int verdicts = 1;
-
-	if (s->typed && p1_password(secret_bytes(s->typed), &password) == -ENOMEM)
-		return -ENOMEM;
-	switch (s->figure) {
-	case FIGURE_5:
-		(void)start_one(c, s, &none, password, 0);
-		break;
-	case FIGURE_8:
-		(void)start_one(c, s, &c->options.self, password, 0);
-		break;
-	case FIGURE_6:
-		start_figure6(c, s, password);
-		verdicts = (int)s->count;
-		break;
-	case FIGURE_7:
-		for (size_t i = 0; i < s->count; i++)
-			(void)start_one(c, s, &s->entities[i], password, 0);
-		verdicts = (int)s->count;
-		break;
-	case FIGURE_NONE:
-		verdicts = 0;
-		break;
-	}
-	secret_unref(password);
-	gateway_core_sweep_links(c);
-	return verdicts;
-}
-
-void gateway_core_cancel(struct core *c, uint64_t run)
-{
-	for (;;) {
-		struct event e = {.kind = EVENT_CANCEL};
-		struct procedure *p = c->procedures;
-
-		while (p && p->run != run)
-			p = p->next;
-		if (!p)
-			return;
-		gateway_core_give(c, p, &e);
-	}
-}
-
-/* What the last run of the daemon did not finish. */
-struct leftovers {
-	struct core *core;
-	struct vault_batch *batch;
-};
-
-static int leftover(void *arg, struct bytes owner, struct bytes item, struct bytes content)
-{
-	struct leftovers *left = arg;
-	struct verdict v;
-	uint64_t id;
-
-	(void)owner;
-	if (records_parse_procedure(item, content, &id, &v) != 0)
-		return 0;
-	records_erase_procedure(left->batch, id);
-	if (id > left->core->last_id)
-		left->core->last_id = id;
-	tell_verdict(left->core, 0, &v);
-	return 0;
-}
-
-static int give_leftovers(struct core *c)
-{
-	struct leftovers left = {c, vault_batch_new()};
-	int r;
-
-	if (!left.batch)
-		return -ENOMEM;
-	r = vault_each(c->vault, VAULT_PROCEDURE, BYTES_NONE, leftover, &left, NULL);
-	if (r != 0) {
-		vault_batch_free(left.batch);
-		return r;
-	}
-	return submit(c, left.batch, 0);
 }
 
 int gateway_core_new(const struct core_options *options, struct vault *vault,
@@ -797,7 +532,7 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 	if (r == 0)
 		r = load_identity(c);
 	if (r == 0)
-		r = give_leftovers(c);
+		r = gateway_core_give_leftovers(c);
 	if (r != 0) {
 		gateway_core_free(c);
 		return r;
@@ -881,13 +616,13 @@ int gateway_core_release(struct core *c, const struct name *entity)
 	struct vault_batch *b;
 	int r;
 
-	if (procedure_for(c, entity))
+	if (gateway_core_procedure_for(c, entity))
 		return -EBUSY;
 	b = vault_batch_new();
 	if (!b)
 		return -ENOMEM;
 	records_release(b, entity, self);
-	r = submit(c, b, 0);
+	r = gateway_core_submit(c, b, 0);
 	if (r == 0 && self) {
 		secret_clear(&c->own_key.key);
 		c->own_key.index = 0;

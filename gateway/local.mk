@@ -2,6 +2,7 @@ libpngw_la_SOURCES += \
 	gateway/config.c gateway/config.h gateway/settings.def \
 	gateway/control.c gateway/control.h \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
+	gateway/core-report.c gateway/core-start.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \

@@ -1,0 +1,194 @@
+#include "gateway/core-internal.h"
+
+#include <errno.h>
+
+static struct procedure *add_procedure(struct core *c, const struct procedure_type *type,
+				       const struct core_start *s, const struct name *entity)
+{
+	struct procedure *p = gateway_procedure_new(type, &s->user, entity);
+
+	if (!p)
+		return NULL;
+	p->id = ++c->last_id;
+	p->run = s->run;
+	p->set_kind = s->set_kind;
+	p->set_count = s->set_count ? s->set_count : 1;
+	p->next = c->procedures;
+	c->procedures = p;
+	c->procedure_count++;
+	c->counters.procedures++;
+	return p;
+}
+
+static void refuse(struct core *c, const struct core_start *s, const struct name *entity,
+		   enum verdict_id id)
+{
+	struct verdict v = {.id = id, .figure = s->figure};
+
+	v.user = s->user;
+	v.entity = *entity;
+	gateway_core_verdict(c, s->run, &v);
+}
+
+static const struct procedure_type *type_of(enum figure figure)
+{
+	switch (figure) {
+	case FIGURE_5:
+		return &gateway_figure5_registration;
+	case FIGURE_6:
+		return &gateway_figure6_assignment;
+	case FIGURE_7:
+		return &gateway_figure7_assignment;
+	case FIGURE_8:
+	case FIGURE_NONE:
+		break;
+	}
+	return &gateway_figure8_assignment;
+}
+
+/* One procedure, or its refusal. Not NULL: it is under way. */
+static struct procedure *start_one(struct core *c, const struct core_start *s,
+				   const struct name *entity, struct secret *password,
+				   uint64_t leader)
+{
+	struct event e = {.kind = EVENT_START};
+	struct procedure *p;
+	uint64_t id;
+
+	if (!password) {
+		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
+		return NULL;
+	}
+	if (entity->text[0] && gateway_core_procedure_for(c, entity)) {
+		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
+		return NULL;
+	}
+	if (c->procedure_count >= c->options.max_procedures) {
+		refuse(c, s, entity, VERDICT_GATEWAY_BUSY);
+		return NULL;
+	}
+	p = add_procedure(c, type_of(s->figure), s, entity);
+	if (!p) {
+		refuse(c, s, entity, VERDICT_GATEWAY_MEMORY);
+		return NULL;
+	}
+	p->leader = leader;
+	if (s->figure != FIGURE_6)
+		p->password = secret_ref(password);
+	gateway_core_journal(c, p, true);
+	id = p->id;
+	gateway_core_give(c, p, &e);
+	return gateway_core_procedure_of(c, id);
+}
+
+static void start_figure6(struct core *c, const struct core_start *s, struct secret *password)
+{
+	struct event e = {.kind = EVENT_START};
+	static const struct name none;
+	struct procedure *leader;
+	size_t under_way = 0;
+
+	leader = add_procedure(c, &gateway_figure6_subscription, s, &none);
+	if (!leader) {
+		for (size_t i = 0; i < s->count; i++)
+			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
+		return;
+	}
+	leader->silent = true;
+	leader->password = secret_ref(password);
+	/* It does the work of all: it takes no place of its own. */
+	c->procedure_count--;
+	for (size_t i = 0; i < s->count; i++) {
+		if (start_one(c, s, &s->entities[i], password, leader->id))
+			under_way++;
+	}
+	c->procedure_count++;
+	if (under_way == 0)
+		gateway_core_remove(c, leader);
+	else
+		gateway_core_give(c, leader, &e);
+}
+
+int gateway_core_start(struct core *c, const struct core_start *s)
+{
+	struct secret *password = NULL;
+	static const struct name none;
+	int verdicts = 1;
+
+	if (s->typed && p1_password(secret_bytes(s->typed), &password) == -ENOMEM)
+		return -ENOMEM;
+	switch (s->figure) {
+	case FIGURE_5:
+		(void)start_one(c, s, &none, password, 0);
+		break;
+	case FIGURE_8:
+		(void)start_one(c, s, &c->options.self, password, 0);
+		break;
+	case FIGURE_6:
+		start_figure6(c, s, password);
+		verdicts = (int)s->count;
+		break;
+	case FIGURE_7:
+		for (size_t i = 0; i < s->count; i++)
+			(void)start_one(c, s, &s->entities[i], password, 0);
+		verdicts = (int)s->count;
+		break;
+	case FIGURE_NONE:
+		verdicts = 0;
+		break;
+	}
+	secret_unref(password);
+	gateway_core_sweep_links(c);
+	return verdicts;
+}
+
+void gateway_core_cancel(struct core *c, uint64_t run)
+{
+	for (;;) {
+		struct event e = {.kind = EVENT_CANCEL};
+		struct procedure *p = c->procedures;
+
+		while (p && p->run != run)
+			p = p->next;
+		if (!p)
+			return;
+		gateway_core_give(c, p, &e);
+	}
+}
+
+/* What the last run of the daemon did not finish. */
+struct leftovers {
+	struct core *core;
+	struct vault_batch *batch;
+};
+
+static int leftover(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct leftovers *left = arg;
+	struct verdict v;
+	uint64_t id;
+
+	(void)owner;
+	if (records_parse_procedure(item, content, &id, &v) != 0)
+		return 0;
+	records_erase_procedure(left->batch, id);
+	if (id > left->core->last_id)
+		left->core->last_id = id;
+	gateway_core_verdict(left->core, 0, &v);
+	return 0;
+}
+
+int gateway_core_give_leftovers(struct core *c)
+{
+	struct leftovers left = {c, vault_batch_new()};
+	int r;
+
+	if (!left.batch)
+		return -ENOMEM;
+	r = vault_each(c->vault, VAULT_PROCEDURE, BYTES_NONE, leftover, &left, NULL);
+	if (r != 0) {
+		vault_batch_free(left.batch);
+		return r;
+	}
+	return gateway_core_submit(c, left.batch, 0);
+}
