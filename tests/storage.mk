@@ -1,8 +1,12 @@
 # tests of storage
-check_PROGRAMS += tests/test-record tests/test-vault
+check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema
 tests_test_record_SOURCES = tests/test-record.c
 tests_test_record_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_record_LDADD = $(TEST_LIBS)
 tests_test_vault_SOURCES = tests/test-vault.c
 tests_test_vault_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_LDADD = $(TEST_LIBS)
+tests_test_vault_schema_SOURCES = tests/test-vault-schema.c
+tests_test_vault_schema_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_schema_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/data/vault-schema-1.db tests/data/vault-schema-1.key
