@@ -553,6 +553,8 @@ static enum pne_event_kind event_of(enum message_kind kind)
 		return PNE_EVENT_RESPONSE;
 	case MESSAGE_eukey_assignment_notification:
 		return PNE_EVENT_NOTIFICATION;
+	case MESSAGE_pne_reset_request:
+		return PNE_EVENT_RESET;
 	case MESSAGE_id_pwd_registration_request:
 	case MESSAGE_id_pwd_registration_response:
 	case MESSAGE_subscription_registration_request:
@@ -563,7 +565,6 @@ static enum pne_event_kind event_of(enum message_kind kind)
 	case MESSAGE_eukey_delivery_report_response:
 	case MESSAGE_gateway_state_report:
 	case MESSAGE_gateway_state_response:
-	case MESSAGE_pne_reset_request:
 	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
 		return PNE_EVENTS;

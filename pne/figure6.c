@@ -458,10 +458,11 @@ static int timer(struct pne_procedures *p, const struct pne_event *e, struct pne
 /* A state in which the figure derives or stores: only the outcome matters. */
 #define WORKING(on_derived, on_stored)                                                 \
 	{                                                                              \
-		[PNE_EVENT_ENTERED] = NOT_MINE, [PNE_EVENT_INSTALLATION] = HELD,       \
-		[PNE_EVENT_TRIGGER] = HELD, [PNE_EVENT_RESPONSE] = HELD,               \
-		[PNE_EVENT_NOTIFICATION] = NOT_MINE, [PNE_EVENT_RECEIPT] = HELD,       \
-		[PNE_EVENT_DERIVED] = on_derived, [PNE_EVENT_STORED] = on_stored,      \
+		[PNE_EVENT_ENTERED] = NOT_MINE, [PNE_EVENT_RESET] = NOT_MINE,          \
+		[PNE_EVENT_INSTALLATION] = HELD, [PNE_EVENT_TRIGGER] = HELD,           \
+		[PNE_EVENT_RESPONSE] = HELD, [PNE_EVENT_NOTIFICATION] = NOT_MINE,      \
+		[PNE_EVENT_RECEIPT] = HELD, [PNE_EVENT_DERIVED] = on_derived,          \
+		[PNE_EVENT_STORED] = on_stored,                                        \
 		[PNE_EVENT_LINK_UP] = IGNORE("the answer follows once it is durable"), \
 		[PNE_EVENT_LINK_DOWN] =                                                \
 			IGNORE("the answer is given when the message is repeated"),    \
@@ -472,6 +473,7 @@ const struct pne_cell pne_figure6_table[PNE6_STATES][PNE_EVENTS] = {
 	[PNE6_IDLE] =
 		{
 			[PNE_EVENT_ENTERED] = NOT_MINE,
+			[PNE_EVENT_RESET] = NOT_MINE,
 			[PNE_EVENT_INSTALLATION] = DO(installation),
 			[PNE_EVENT_TRIGGER] = DO(trigger),
 			[PNE_EVENT_RESPONSE] = NOTHING_ASKED,
@@ -490,6 +492,7 @@ const struct pne_cell pne_figure6_table[PNE6_STATES][PNE_EVENTS] = {
 	[PNE6_ANSWER] =
 		{
 			[PNE_EVENT_ENTERED] = NOT_MINE,
+			[PNE_EVENT_RESET] = NOT_MINE,
 			[PNE_EVENT_INSTALLATION] = DO(installation),
 			[PNE_EVENT_TRIGGER] = DO(trigger),
 			[PNE_EVENT_RESPONSE] = DO(answer),

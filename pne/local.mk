@@ -2,7 +2,8 @@ libpngw_la_SOURCES += \
 	pne/core.c pne/core.h \
 	pne/device.c pne/device.h \
 	pne/figure5.c pne/figure6.c pne/figure7.c \
-	pne/procedure.c pne/procedure.h
+	pne/procedure.c pne/procedure.h \
+	pne/reset.c
 
 bin_PROGRAMS += cpns-pne
 cpns_pne_SOURCES = pne/main.c

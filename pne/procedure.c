@@ -181,6 +181,7 @@ void pne_procedures_clear(struct pne_procedures *p)
 	pne_figure5_end(p);
 	pne_figure6_end(p);
 	pne_figure7_end(p);
+	pne_reset_end(p);
 	pne_effect_clear(&p->effect);
 	pne_user_clear(&p->user);
 	key_clear(&p->key);
@@ -352,6 +353,7 @@ static enum verdict_id verdict_of_errno(int error)
 	return error == -ENOSPC ? VERDICT_PNE_STORAGE : VERDICT_GATEWAY_MEMORY;
 }
 
+/* figure: FIGURE_NONE for the reset. */
 static void run_cell(struct pne_procedures *p, const struct pne_event *e, enum figure figure,
 		     const struct pne_cell *cell, struct pne_actions *out)
 {
@@ -367,14 +369,17 @@ static void run_cell(struct pne_procedures *p, const struct pne_event *e, enum f
 		pne_figure5_end(p);
 	else if (figure == FIGURE_6)
 		pne_figure6_end(p);
-	else
+	else if (figure == FIGURE_7)
 		pne_figure7_end(p);
+	else
+		pne_reset_end(p);
 	if (e->message) {
 		struct message_id id = message_id_of(e->message);
 
 		(void)pne_do_receipt(out, &id, STATUS_FAILED);
 	}
-	(void)pne_do_timer(out, figure, 0);
+	if (figure != FIGURE_NONE)
+		(void)pne_do_timer(out, figure, 0);
 	(void)pne_do_verdict(p, out, verdict_of_errno(r), figure, 0, &nobody, 0, strerror(-r));
 }
 
@@ -387,6 +392,11 @@ static void run_figure(struct pne_procedures *p, const struct pne_event *e, enum
 		run_cell(p, e, figure, &pne_figure6_table[p->figure6.state][e->kind], out);
 	else if (figure == FIGURE_7)
 		run_cell(p, e, figure, &pne_figure7_table[p->figure7.state][e->kind], out);
+}
+
+static void run_reset(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out)
+{
+	run_cell(p, e, FIGURE_NONE, &pne_reset_table[p->reset.state][e->kind], out);
 }
 
 /* Whose request has that id; FIGURE_NONE for nobody's. */
@@ -430,6 +440,9 @@ void pne_procedures_run(struct pne_procedures *p, const struct pne_event *e,
 	case PNE_EVENT_NOTIFICATION:
 		run_figure(p, e, FIGURE_7, out);
 		break;
+	case PNE_EVENT_RESET:
+		run_reset(p, e, out);
+		break;
 	case PNE_EVENT_RESPONSE:
 		run_response(p, e, out);
 		break;
@@ -441,7 +454,10 @@ void pne_procedures_run(struct pne_procedures *p, const struct pne_event *e,
 		p->busy = FIGURE_NONE;
 		if (e->result == 0)
 			effect_apply(p);
-		run_figure(p, e, figure, out);
+		if (p->reset.state == PNE_RESET_STORING)
+			run_reset(p, e, out);
+		else
+			run_figure(p, e, figure, out);
 		if (!pne_busy(p))
 			pne_effect_clear(&p->effect);
 		break;
@@ -455,6 +471,7 @@ void pne_procedures_run(struct pne_procedures *p, const struct pne_event *e,
 		run_figure(p, e, FIGURE_5, out);
 		run_figure(p, e, FIGURE_6, out);
 		run_figure(p, e, FIGURE_7, out);
+		run_reset(p, e, out);
 		break;
 	case PNE_EVENT_TIMER:
 		run_figure(p, e, e->figure, out);

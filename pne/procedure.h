@@ -2,9 +2,9 @@
 #define PNGW_PNE_PROCEDURE_H
 
 /*
- * The procedures of a PNE: Figures 5, 6 and 7 as state machines without I/O. An event goes in,
- * actions come out; pne/core.h carries them out. Each figure has a table state x event in which
- * every cell holds a handler or the reason why there is none.
+ * The procedures of a PNE: Figures 5, 6 and 7 and the reset as state machines without I/O. An event
+ * goes in, actions come out; pne/core.h carries them out. Each figure has a table state x event in
+ * which every cell holds a handler or the reason why there is none.
  *
  * The figures run side by side, but only one of them derives or stores at a time: while
  * pne_busy() is true the owner holds back what arrives on the link. Everything that answers
@@ -118,12 +118,20 @@ struct pne_figure7 {
 	enum pne_figure7_state state;
 };
 
+enum pne_reset_state { PNE_RESET_IDLE, PNE_RESET_STORING, PNE_RESET_STATES };
+
+struct pne_reset {
+	enum pne_reset_state state;
+	struct name user; /* of the key that goes */
+};
+
 enum pne_event_kind {
 	PNE_EVENT_ENTERED,      /* user, password: typed at the UI */
 	PNE_EVENT_INSTALLATION, /* message, digest */
 	PNE_EVENT_TRIGGER,      /* message, digest */
 	PNE_EVENT_RESPONSE,     /* message, digest */
 	PNE_EVENT_NOTIFICATION, /* message, digest */
+	PNE_EVENT_RESET,        /* message, digest */
 	PNE_EVENT_RECEIPT,      /* receipt */
 	PNE_EVENT_DERIVED,      /* result, ph */
 	PNE_EVENT_STORED,       /* result */
@@ -207,12 +215,13 @@ struct pne_procedures {
 	struct pne_figure5 figure5;
 	struct pne_figure6 figure6;
 	struct pne_figure7 figure7;
+	struct pne_reset reset; /* while its state is STORING, busy is FIGURE_NONE */
 };
 void pne_procedures_clear(struct pne_procedures *p);
 
 static inline bool pne_busy(const struct pne_procedures *p)
 {
-	return p->busy != FIGURE_NONE;
+	return p->busy != FIGURE_NONE || p->reset.state != PNE_RESET_IDLE;
 }
 
 /*
@@ -233,11 +242,13 @@ struct pne_cell {
 extern const struct pne_cell pne_figure5_table[PNE5_STATES][PNE_EVENTS];
 extern const struct pne_cell pne_figure6_table[PNE6_STATES][PNE_EVENTS];
 extern const struct pne_cell pne_figure7_table[PNE7_STATES][PNE_EVENTS];
+extern const struct pne_cell pne_reset_table[PNE_RESET_STATES][PNE_EVENTS];
 
 /* Ends what the figure has under way without a verdict and forgets its secrets. */
 void pne_figure5_end(struct pne_procedures *p);
 void pne_figure6_end(struct pne_procedures *p);
 void pne_figure7_end(struct pne_procedures *p);
+void pne_reset_end(struct pne_procedures *p);
 
 /* For the figures: actions. They return 0 or -ENOMEM. */
 int pne_do_send(struct pne_actions *out, const char *xml, size_t size);
