@@ -122,19 +122,36 @@ void gateway_fail(struct procedure *p, struct actions *out, enum verdict_id id, 
 	end(p, out, id, detail);
 }
 
-void gateway_error(struct procedure *p, struct actions *out, int error)
+enum verdict_id gateway_storage_verdict(int error)
 {
 	switch (error) {
 	case -ENOMEM:
-		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
-		return;
+		return VERDICT_GATEWAY_MEMORY;
+	case -ENOSPC:
+	case -EDQUOT:
+	case -EFBIG:
+		return VERDICT_GATEWAY_DISK_FULL;
+	case -EROFS:
+		return VERDICT_GATEWAY_READ_ONLY;
+	case -EIO:
+		return VERDICT_GATEWAY_DISK_ERROR;
+	case -EBADMSG:
+		return VERDICT_GATEWAY_VAULT_DAMAGED;
+	}
+	return VERDICT_GATEWAY_STORAGE;
+}
+
+void gateway_error(struct procedure *p, struct actions *out, int error)
+{
+	switch (error) {
 	case -EMSGSIZE:
 	case -EINVAL:
 	case -ENOBUFS:
 		gateway_fail(p, out, VERDICT_REQUEST_MALFORMED, strerror(-error));
 		return;
 	}
-	gateway_fail(p, out, VERDICT_GATEWAY_STORAGE, strerror(-error));
+	gateway_fail(p, out, gateway_storage_verdict(error),
+		     error == -ENOMEM ? NULL : strerror(-error));
 }
 
 bool gateway_post(struct procedure *p, const struct event *e, struct actions *out,

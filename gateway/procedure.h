@@ -212,7 +212,9 @@ void gateway_timer(struct procedure *p, const struct event *e, unsigned ms);
 void gateway_step(struct procedure *p, struct actions *out, unsigned step);
 void gateway_done(struct procedure *p, struct actions *out, const char *detail);
 void gateway_fail(struct procedure *p, struct actions *out, enum verdict_id id, const char *detail);
-/* The verdict of a negative errno of the profile, the codec or the vault. */
+/* The verdict of a negative errno of the vault. */
+enum verdict_id gateway_storage_verdict(int error);
+/* Ends p with the verdict of a negative errno of the profile, the codec or the vault. */
 void gateway_error(struct procedure *p, struct actions *out, int error);
 
 /* Encode m and add the action; false when that failed, and p has then ended. */

@@ -444,7 +444,7 @@ void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct ac
 		return;
 	v = e->verdict;
 	if (result != 0)
-		v = verdict_for(e, VERDICT_GATEWAY_STORAGE, v.step, strerror(-result));
+		v = verdict_for(e, gateway_storage_verdict(result), v.step, strerror(-result));
 	release(r, e);
 	give_verdict(out, &v);
 }

@@ -4,6 +4,7 @@
  */
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,11 @@ enum say {
 	HASHED,
 	HASH_FAILED,
 	STORED,
+	STORE_FULL,
+	STORE_READ_ONLY,
+	STORE_BROKEN,
+	STORE_DAMAGED,
+	STORE_MEMORY,
 	STORE_FAILED,
 	SUBSCRIBED,
 	SUBSCRIPTION_FAILED,
@@ -97,6 +103,9 @@ struct row {
 #define TO_NOTIFIED  TO_HASHED, ANSWER_OK, STORED
 #define TO_TRIGGERED START, SUBSCRIBED, INSTALLED
 #define TO_RELAYING  TO_TRIGGERED, RELAYED
+
+/* From STORE_FULL on. */
+static const int store_errors[] = {-ENOSPC, -EROFS, -EIO, -EBADMSG, -ENOMEM, -EBUSY};
 
 static const struct row rows[] = {
 	/* Figure 5. */
@@ -199,6 +208,11 @@ static const struct row rows[] = {
 	{"other key", T7, 0, {TO_HASHED, ANSWER_OTHER_KEY}, VERDICT_GATEWAY_CANNOT_UNWRAP},
 	{"other answer", T7, 0, {TO_HASHED, ANSWER_OTHER_ID}, VERDICT_SERVER_MALFORMED},
 	{"vault fails", T7, 0, {TO_HASHED, ANSWER_OK, STORE_FAILED}, VERDICT_GATEWAY_STORAGE},
+	{"disk full", T7, 0, {TO_HASHED, ANSWER_OK, STORE_FULL}, VERDICT_GATEWAY_DISK_FULL},
+	{"read-only", T7, 0, {TO_HASHED, ANSWER_OK, STORE_READ_ONLY}, VERDICT_GATEWAY_READ_ONLY},
+	{"disk error", T7, 0, {TO_HASHED, ANSWER_OK, STORE_BROKEN}, VERDICT_GATEWAY_DISK_ERROR},
+	{"damaged", T7, 0, {TO_HASHED, ANSWER_OK, STORE_DAMAGED}, VERDICT_GATEWAY_VAULT_DAMAGED},
+	{"no memory", T7, 0, {TO_HASHED, ANSWER_OK, STORE_MEMORY}, VERDICT_GATEWAY_MEMORY},
 	{"link lost at the answer",
 	 T7,
 	 0,
@@ -216,8 +230,8 @@ static const struct row rows[] = {
 	{"receipt not recorded",
 	 T7,
 	 0,
-	 {TO_NOTIFIED, RECEIPT_OK, STORE_FAILED},
-	 VERDICT_GATEWAY_STORAGE},
+	 {TO_NOTIFIED, RECEIPT_OK, STORE_FULL},
+	 VERDICT_GATEWAY_DISK_FULL},
 	{"receipt twice", T7, 0, {TO_NOTIFIED, RECEIPT_OK, RECEIPT_OK, STORED}, VERDICT_DONE},
 	{"lost at the challenge",
 	 T7,
@@ -633,8 +647,13 @@ static void say_one(struct world *w, enum say say)
 	case HASH_FAILED:
 		e.kind = EVENT_HASHED;
 		break;
+	case STORE_FULL:
+	case STORE_READ_ONLY:
+	case STORE_BROKEN:
+	case STORE_DAMAGED:
+	case STORE_MEMORY:
 	case STORE_FAILED:
-		e.result = -28;
+		e.result = store_errors[say - STORE_FULL];
 		e.kind = EVENT_STORED;
 		break;
 	case STORED:
