@@ -560,8 +560,11 @@ static void watch_signals(struct gateway_daemon *d)
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
+					    .path = config->vault_key_file};
 	struct vault_options vault = {.path = config->vault_path,
-				      .key_file = config->vault_key_file,
+				      .openers = &opener,
+				      .opener_count = 1,
 				      .create = config->vault_create};
 	struct gateway_control_options control = {.path = config->control_socket,
 						  .set_kind = config->key_set_kind,

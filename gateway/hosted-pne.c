@@ -69,11 +69,14 @@ int gateway_hosted_pne_new(uv_loop_t *loop, const struct config *config,
 		.stopped = stopped,
 	};
 	const struct config_listen *listener = best_listener(config);
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
+					    .path = config->pne_vault_key_file};
 	struct pne_device_options options = {
 		.core = {.iterations_floor = config->iterations_floor},
 		.connect = listener->address,
 		.vault = {.path = config->pne_vault_path,
-			  .key_file = config->pne_vault_key_file,
+			  .openers = &opener,
+			  .opener_count = 1,
 			  .create = true},
 		.security = listener->security,
 		.secure_from = config->secure_level,

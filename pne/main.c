@@ -409,7 +409,8 @@ static int reset(const struct pne *p, const struct pne_core *core, struct vault 
 static int offline_one(const struct settings *s, const struct pne *p)
 {
 	static const struct pne_ports ports = {.now = offline_now, .timer = offline_timer};
-	struct vault_options options = {.path = p->vault, .key_file = p->key};
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = p->key};
+	struct vault_options options = {.path = p->vault, .openers = &opener, .opener_count = 1};
 	struct pne_core_options core_options = {.entity = p->entity};
 	struct pne_core *core = NULL;
 	struct vault *v = NULL;
@@ -529,12 +530,17 @@ static int open_devices(struct app *app)
 
 	for (size_t i = 0; i < app->count; i++) {
 		struct pne *p = &app->pnes[i];
+		const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
+						    .path = p->key};
 		struct pne_device_options options = {
 			.core = {.entity = p->entity,
 				 .iterations_floor = s->floor,
 				 .deadline_ms = s->deadline_ms},
 			.connect = s->connect,
-			.vault = {.path = p->vault, .key_file = p->key, .create = true},
+			.vault = {.path = p->vault,
+				  .openers = &opener,
+				  .opener_count = 1,
+				  .create = true},
 			.security = s->security,
 			.secure_from = s->secure_from,
 			.ui = s->ui,

@@ -81,12 +81,12 @@ static int opening_failed(int sqlite_result, const char *path, char *why, size_t
 	return r;
 }
 
-static int open_database(const char *path, sqlite3 **out)
+static int open_database(const char *path, const char *vfs, sqlite3 **out)
 {
 	sqlite3 *db = NULL;
 	int r = sqlite3_open_v2(path, &db,
 				SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-				NULL);
+				vfs);
 
 	/* Until the schema is known to be ours, closing must not move the log into the file. */
 	if (r == SQLITE_OK)
@@ -218,8 +218,8 @@ void vault_close(struct vault *v)
 }
 
 /* Takes keys over, on failure too. */
-static int open_vault(const char *path, struct vault_keys *keys, struct vault **out, char *why,
-		      size_t why_size)
+static int open_vault(const char *path, const char *vfs, struct vault_keys *keys,
+		      struct vault **out, char *why, size_t why_size)
 {
 	struct vault *v = calloc(1, sizeof(*v));
 	int r;
@@ -232,7 +232,7 @@ static int open_vault(const char *path, struct vault_keys *keys, struct vault **
 	v->last = &v->first;
 	v->keys = *keys;
 	*keys = (struct vault_keys){NULL, NULL};
-	r = open_database(path, &v->db);
+	r = open_database(path, vfs, &v->db);
 	if (r != SQLITE_OK) {
 		r = opening_failed(r, path, why, why_size);
 		goto fail;
@@ -285,10 +285,10 @@ static int write_check(sqlite3 *db, const struct vault_keys *keys)
 	return r;
 }
 
-static int make_database(const char *path, const struct vault_keys *keys)
+static int make_database(const char *path, const char *vfs, const struct vault_keys *keys)
 {
 	sqlite3 *db = NULL;
-	int r = open_database(path, &db);
+	int r = open_database(path, vfs, &db);
 
 	if (r != SQLITE_OK)
 		return vault_errno(r);
@@ -326,7 +326,7 @@ static int create_both(const struct vault_options *options, const char *new_path
 	if (r == 0 && ftruncate(new_fd, 0) < 0)
 		r = -errno;
 	if (r == 0)
-		r = make_database(new_path, &keys);
+		r = make_database(new_path, options->vfs, &keys);
 	vault_keys_clear(&keys);
 	if (r == 0)
 		r = vault_sync_directory(new_path);
@@ -335,7 +335,7 @@ static int create_both(const struct vault_options *options, const char *new_path
 		explain(why, why_size, new_path, strerror(-r));
 		return r;
 	}
-	r = vault_key_create(options->key_file, master, why, why_size);
+	r = vault_key_create(options->openers[0].path, master, why, why_size);
 	if (r != 0)
 		return r;
 	r = finish_create(new_path, options->path);
@@ -365,10 +365,10 @@ static int resume_create(const struct vault_options *options, const char *new_pa
 {
 	struct vault_keys keys = {NULL, NULL};
 	struct vault *v = NULL;
-	int r = vault_key_read(options->key_file, &keys, why, why_size);
+	int r = vault_key_read(options->openers[0].path, &keys, why, why_size);
 
 	if (r == 0)
-		r = open_vault(new_path, &keys, &v, why, why_size);
+		r = open_vault(new_path, options->vfs, &keys, &v, why, why_size);
 	if (r != 0)
 		return r;
 	vault_close(v);
@@ -389,13 +389,13 @@ static int create_locked(const struct vault_options *options, const char *new_pa
 		unlink(new_path);
 		return 0;
 	}
-	if (!exists(options->key_file))
+	if (!exists(options->openers[0].path))
 		return create_both(options, new_path, new_fd, why, why_size);
 	if (resumable)
 		return resume_create(options, new_path, why, why_size);
 	unlink(new_path);
 	snprintf(why, why_size, "vault %s is missing although key file %s is there", options->path,
-		 options->key_file);
+		 options->openers[0].path);
 	return -ENOENT;
 }
 
@@ -432,6 +432,10 @@ int vault_open(const struct vault_options *options, struct vault **out, char *wh
 
 	if (why_size > 0)
 		why[0] = '\0';
+	if (options->opener_count != 1 || options->openers[0].source != VAULT_SOURCE_KEY_FILE) {
+		explain(why, why_size, options->path, "it takes one key file");
+		return -EINVAL;
+	}
 	if (options->create && !exists(options->path)) {
 		r = create(options, why, why_size);
 		if (r != 0)
@@ -441,8 +445,8 @@ int vault_open(const struct vault_options *options, struct vault **out, char *wh
 		explain(why, why_size, options->path, strerror(ENOENT));
 		return -ENOENT;
 	}
-	r = vault_key_read(options->key_file, &keys, why, why_size);
+	r = vault_key_read(options->openers[0].path, &keys, why, why_size);
 	if (r != 0)
 		return r;
-	return open_vault(options->path, &keys, out, why, why_size);
+	return open_vault(options->path, options->vfs, &keys, out, why, why_size);
 }

@@ -32,6 +32,9 @@ enum vault_kind {
 	VAULT_PNE = 6,           /* owner: PNE; whose it is */
 	VAULT_DELIVERY = 7,      /* owner: PNE, item: key index; a report the server has not had */
 	VAULT_PROCEDURE = 8,     /* item: procedure; one that is under way */
+	VAULT_REVOCATION = 9,    /* owner: entity; what is revoked, and its reset */
+	VAULT_CLOCK = 10,        /* the service clock */
+	VAULT_VERIFIER = 11,     /* owner: user; what checks a password without the server */
 };
 
 /* Largest content, owner and item in bytes. */
@@ -39,14 +42,36 @@ enum vault_kind {
 #define VAULT_OWNER_MAX   64
 #define VAULT_ITEM_MAX    64
 
+/* Stable numbers, part of the file format. */
+enum vault_source {
+	VAULT_SOURCE_KEY_FILE = 1,
+	VAULT_SOURCE_PASSPHRASE = 2,
+};
+
 /*
- * Where the vault is and what opens it. The key file holds 64 hex digits and is 0600 or stricter;
- * create makes vault and key file when neither is there (never one without the other).
+ * One thing that opens the vault. A key file holds 64 hex digits, is 0600 or stricter and belongs
+ * to the process's user or to root; inside $CREDENTIALS_DIRECTORY it may be 0440. Its path may be
+ * "credential:NAME", which is $CREDENTIALS_DIRECTORY/NAME.
+ */
+struct vault_opener {
+	enum vault_source source;
+	const char *path;          /* of a key file */
+	struct secret *passphrase; /* borrowed */
+};
+
+/*
+ * Where the vault is and what opens it. The openers are tried in order until one does. create makes
+ * vault and key files when none of them is there (never one without the other).
  */
 struct vault_options {
 	const char *path;
-	const char *key_file;
+	const struct vault_opener *openers;
+	size_t opener_count;
 	bool create;
+	/* What tells that an older copy was put back: NULL or "" for none, "file:PATH",
+	   "tpm:HANDLE". */
+	const char *anchor;
+	const char *vfs; /* name of an SQLite VFS, NULL for the system's */
 };
 
 /* Positive outcomes. */
@@ -60,7 +85,8 @@ enum {
 
 /*
  * Opens, or creates and opens. 0: *out is the caller's to vault_close(). A positive outcome or a
- * negative errno otherwise, and why (of why_size bytes) holds one sentence for a person.
+ * negative errno otherwise, and why (of why_size bytes) holds one sentence for a person. A
+ * passphrase makes it slow. It may run on any thread; the vault is then used from one at a time.
  */
 int vault_open(const struct vault_options *options, struct vault **out, char *why, size_t why_size);
 

@@ -98,7 +98,9 @@ struct sim_pne *sim_pne_new(struct sim *s, const char *directory)
 	char path[512];
 	char key[512];
 	char why[256] = "";
-	struct vault_options vault = {.path = path, .key_file = key, .create = true};
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
+	struct vault_options vault = {
+		.path = path, .openers = &opener, .opener_count = 1, .create = true};
 
 	ck_assert_ptr_nonnull(p);
 	p->sim = s;

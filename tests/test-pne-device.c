@@ -283,9 +283,13 @@ static void open_devices(struct rig *r)
 		char vault[128];
 		char key[128];
 		char why[256];
+		const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
 		struct pne_device_options options = {
 			.connect = r->address,
-			.vault = {.path = vault, .key_file = key, .create = true},
+			.vault = {.path = vault,
+				  .openers = &opener,
+				  .opener_count = 1,
+				  .create = true},
 			.secure_from = PAN_SECURITY_AUTHENTICATED,
 			.temporary_key = temporary_key,
 		};
@@ -399,6 +403,7 @@ START_TEST(test_a_vault_that_does_not_open)
 	struct pne_device_callbacks callbacks = {0};
 	char vault[128];
 	char key[128];
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
 	char why[256] = "";
 
 	rig_begin(&r);
@@ -407,7 +412,8 @@ START_TEST(test_a_vault_that_does_not_open)
 	snprintf(vault, sizeof(vault), "%s/nothing/x.vault", r.folder);
 	snprintf(key, sizeof(key), "%s/nothing/x.key", r.folder);
 	options.vault.path = vault;
-	options.vault.key_file = key;
+	options.vault.openers = &opener;
+	options.vault.opener_count = 1;
 	options.vault.create = true;
 	ck_assert_int_eq(name_set(&options.core.entity, bytes_text(ENTITY)), 0);
 	ck_assert_int_ne(

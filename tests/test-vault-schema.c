@@ -92,7 +92,8 @@ static void copy_fixture(int schema, const char *suffix, const char *to)
 
 static struct vault *open_fixture(void)
 {
-	struct vault_options options = {path, key_file, false};
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key_file};
+	struct vault_options options = {.path = path, .openers = &opener, .opener_count = 1};
 	struct vault *v = NULL;
 	int r = vault_open(&options, &v, why, sizeof(why));
 

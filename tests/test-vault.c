@@ -18,6 +18,7 @@ static char directory[64];
 static char path[128];
 static char key_file[128];
 static char why[256];
+static const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key_file};
 
 static void setup(void)
 {
@@ -45,7 +46,8 @@ static void teardown(void)
 
 static int try_open(bool make, struct vault **v)
 {
-	struct vault_options options = {path, key_file, make};
+	struct vault_options options = {
+		.path = path, .openers = &opener, .opener_count = 1, .create = make};
 	int r;
 
 	strcpy(why, "-");
@@ -649,7 +651,8 @@ START_TEST(test_locked)
 	put_now(v, VAULT_PNE, "a", "", "1");
 	child = fork();
 	if (child == 0) {
-		struct vault_options options = {path, key_file, true};
+		struct vault_options options = {
+			.path = path, .openers = &opener, .opener_count = 1, .create = true};
 		struct vault *second = NULL;
 		int r = vault_open(&options, &second, why, sizeof(why));
 
@@ -779,7 +782,8 @@ END_TEST
 
 static void die_after_flush(void)
 {
-	struct vault_options options = {path, key_file, true};
+	struct vault_options options = {
+		.path = path, .openers = &opener, .opener_count = 1, .create = true};
 	struct told told = {0, 1};
 	struct vault_batch *b;
 	struct vault *v = NULL;
@@ -818,7 +822,8 @@ END_TEST
 /* Writes two records a batch and says so after each flush, until it is killed. */
 static void write_until_killed(int out)
 {
-	struct vault_options options = {path, key_file, true};
+	struct vault_options options = {
+		.path = path, .openers = &opener, .opener_count = 1, .create = true};
 	struct told told = {0, 1};
 	struct vault *v = NULL;
 
