@@ -1,6 +1,7 @@
-#include "gateway/control.h"
+#include "gateway/control-internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,26 @@
 
 #define INPUT_SIZE    512
 #define PASSWORD_SIZE 400
-#define WORDS_MAX     600
 #define CLIENTS_MAX   32
 
-struct client {
+enum needs { NOTHING, PASSWORD };
+
+static const struct command {
+	const char *name;
+	control_command_fn *carry_out;
+	const char *arguments;
+	enum needs needs;
+} commands[] = {
+#define COMMAND(n, function, what, a, meaning) \
+	{.name = n, .carry_out = gateway_control_##function, .arguments = a, .needs = what},
+#include "gateway/commands.def"
+#undef COMMAND
+};
+
+struct control_client {
 	uv_pipe_t pipe;
 	struct gateway_control *control;
-	struct client *next;
+	struct control_client *next;
 	struct secret *input;    /* what was just read; it may hold a password */
 	struct secret *password; /* as far as it has come */
 	size_t password_size;
@@ -26,6 +40,9 @@ struct client {
 	bool line_done;
 	bool answered; /* no further input is looked at */
 	bool closing;
+	const struct command *command; /* NULL before the line is there, and for one unknown */
+	void *job;
+	void (*gone)(void *job);
 	uint64_t run;
 	size_t told, expected;
 	int code;
@@ -35,8 +52,10 @@ struct gateway_control {
 	uv_pipe_t listener;
 	struct gateway_control_options options;
 	struct name self;
+	struct core *core; /* NULL while the vault is being opened */
+	struct vault *vault;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	struct client *clients;
+	struct control_client *clients;
 	unsigned handles;
 	uint64_t last_run;
 	bool stopping;
@@ -58,7 +77,7 @@ static void unhandled(struct gateway_control *c)
 
 static void client_closed(uv_handle_t *handle)
 {
-	struct client *client = handle->data;
+	struct control_client *client = handle->data;
 	struct gateway_control *c = client->control;
 
 	secret_unref(client->input);
@@ -67,10 +86,10 @@ static void client_closed(uv_handle_t *handle)
 	unhandled(c);
 }
 
-static void client_close(struct client *client)
+static void client_close(struct control_client *client)
 {
 	struct gateway_control *c = client->control;
-	struct client **at = &c->clients;
+	struct control_client **at = &c->clients;
 	uint64_t run = client->run;
 
 	if (client->closing)
@@ -80,8 +99,10 @@ static void client_close(struct client *client)
 		at = &(*at)->next;
 	*at = client->next;
 	uv_close((uv_handle_t *)&client->pipe, client_closed);
+	if (client->gone)
+		client->gone(client->job);
 	if (run != 0 && client->told < client->expected && !c->stopping)
-		gateway_core_cancel(c->options.core, run);
+		gateway_core_cancel(c->core, run);
 }
 
 static void written(uv_write_t *write, int status)
@@ -90,7 +111,7 @@ static void written(uv_write_t *write, int status)
 	free(write->data);
 }
 
-static void put(struct client *client, const char *text)
+static void put(struct control_client *client, const char *text)
 {
 	size_t size = strlen(text);
 	struct output *o;
@@ -108,25 +129,32 @@ static void put(struct client *client, const char *text)
 		free(o);
 }
 
-static void put_line(struct client *client, const char *text)
+void gateway_control_say(struct control_client *client, const char *format, ...)
 {
 	char line[VERDICT_TEXT_SIZE + 256];
+	va_list arguments;
+	int n;
 
-	(void)snprintf(line, sizeof(line), "%s\n", text);
+	va_start(arguments, format);
+	n = vsnprintf(line, sizeof(line) - 1, format, arguments);
+	va_end(arguments);
+	if (n < 0)
+		return;
+	(void)strcat(line, "\n");
 	put(client, line);
 }
 
 static void last_written(uv_write_t *write, int status)
 {
 	struct output *o = write->data;
-	struct client *client = (struct client *)(void *)write->handle;
+	struct control_client *client = (struct control_client *)(void *)write->handle;
 
 	(void)status;
 	free(o);
 	client_close(client);
 }
 
-static void end(struct client *client, int code)
+void gateway_control_end(struct control_client *client, int code)
 {
 	struct output *o;
 	uv_buf_t buf;
@@ -147,9 +175,9 @@ static void end(struct client *client, int code)
 	}
 }
 
-static struct client *client_of(struct gateway_control *c, uint64_t run)
+static struct control_client *client_of(struct gateway_control *c, uint64_t run)
 {
-	struct client *client = c ? c->clients : NULL;
+	struct control_client *client = c ? c->clients : NULL;
 
 	while (client && client->run != run)
 		client = client->next;
@@ -158,10 +186,10 @@ static struct client *client_of(struct gateway_control *c, uint64_t run)
 
 void gateway_control_line(struct gateway_control *c, uint64_t run, const char *text)
 {
-	struct client *client = client_of(c, run);
+	struct control_client *client = client_of(c, run);
 
 	if (client)
-		put_line(client, text);
+		gateway_control_say(client, "%s", text);
 }
 
 static int code_of(enum verdict_id id)
@@ -181,263 +209,155 @@ static int worse(int a, int b)
 
 void gateway_control_verdict(struct gateway_control *c, uint64_t run, const struct verdict *v)
 {
-	struct client *client = client_of(c, run);
+	struct control_client *client = client_of(c, run);
 	char text[VERDICT_TEXT_SIZE], line[VERDICT_TEXT_SIZE + 16];
 
 	if (!client)
 		return;
 	(void)snprintf(line, sizeof(line), "verdict: %s", verdict_describe(v, text, sizeof(text)));
-	put_line(client, line);
+	gateway_control_say(client, "%s", line);
 	client->code = worse(client->code, code_of(v->id));
 	client->told++;
 	if (client->told == client->expected)
-		end(client, client->code);
+		gateway_control_end(client, client->code);
 }
 
-static void usage(struct client *client, const char *text)
+void gateway_control_usage(struct control_client *client)
 {
-	put_line(client, text);
-	end(client, CONTROL_USAGE);
+	if (client->command)
+		gateway_control_say(client, "usage: %s %s", client->command->name,
+				    client->command->arguments);
+	gateway_control_end(client, CONTROL_USAGE);
 }
 
-struct words {
-	char *word[WORDS_MAX];
-	size_t count;
-};
+struct core *gateway_control_core(const struct control_client *client)
+{
+	return client->control->core;
+}
 
-static void split(char *line, struct words *out)
+struct vault *gateway_control_vault(const struct control_client *client)
+{
+	return client->control->vault;
+}
+
+const struct gateway_control_options *
+gateway_control_options_of(const struct control_client *client)
+{
+	return &client->control->options;
+}
+
+uv_loop_t *gateway_control_loop(const struct control_client *client)
+{
+	return client->pipe.loop;
+}
+
+void gateway_control_job(struct control_client *client, void *job, void (*gone)(void *job))
+{
+	client->job = job;
+	client->gone = gone;
+}
+
+uint64_t gateway_control_run_begin(struct control_client *client)
+{
+	client->run = ++client->control->last_run;
+	client->expected = SIZE_MAX;
+	return client->run;
+}
+
+void gateway_control_run_expect(struct control_client *client, int verdicts)
+{
+	if (verdicts < 0) {
+		client->expected = client->told;
+		gateway_control_say(client, "%s", strerror(-verdicts));
+		gateway_control_end(client, CONTROL_RETRY);
+		return;
+	}
+	client->expected = (size_t)verdicts;
+	if (client->told == client->expected)
+		gateway_control_end(client, client->code);
+}
+
+struct secret *gateway_control_take_password(struct control_client *client)
+{
+	struct secret *password = client->password;
+
+	secret_shrink(password, client->password_size ? client->password_size : 1);
+	client->password = NULL;
+	return password;
+}
+
+bool gateway_control_entities(const struct control_words *w, size_t first, struct name *entities)
+{
+	for (size_t i = first; i < w->count; i++) {
+		if (!entity_id_valid(bytes_text(w->word[i])) ||
+		    name_set(&entities[i - first], bytes_text(w->word[i])) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void split(char *line, struct control_words *out)
 {
 	char *rest = line, *word;
 
 	out->count = 0;
-	while (out->count < WORDS_MAX && (word = strsep(&rest, " ")) != NULL) {
+	while (out->count < CONTROL_WORDS_MAX && (word = strsep(&rest, " ")) != NULL) {
 		if (word[0])
 			out->word[out->count++] = word;
 	}
 }
 
-static void each_element(void *arg, const struct name *entity, enum pan_security level, bool ui,
-			 const struct name *owner, const char *peer)
+/* The command that line begins with, and of how many words its name is. */
+static const struct command *command_of(const char *line, size_t *words)
 {
-	char line[512];
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		size_t size = strlen(commands[i].name);
 
-	(void)snprintf(line, sizeof(line), "%s security=%s ui=%s owner=%s from=%s", entity->text,
-		       pan_security_name(level), ui ? "yes" : "no",
-		       owner->text[0] ? owner->text : "-", peer);
-	put_line(arg, line);
-}
-
-static void count_element(void *arg, const struct name *entity, enum pan_security level, bool ui,
-			  const struct name *owner, const char *peer)
-{
-	(void)entity;
-	(void)level;
-	(void)ui;
-	(void)owner;
-	(void)peer;
-	++*(size_t *)arg;
-}
-
-static void status(struct client *client)
-{
-	struct gateway_control *c = client->control;
-	const struct core_counters *n = gateway_core_counters(c->options.core);
-	size_t links = 0;
-	char text[1024];
-
-	gateway_core_each_link(c->options.core, count_element, &links);
-	(void)snprintf(text, sizeof(text),
-		       "PN GW %s\nowner: %s\nown EUKey: index %lu\nPNEs connected: %zu\n"
-		       "procedures under way: %zu\nprocedures started: %llu\n"
-		       "requests relayed: %llu\nreports taken: %llu\n",
-		       c->self.text,
-		       gateway_core_owner(c->options.core)->text[0]
-			       ? gateway_core_owner(c->options.core)->text
-			       : "-",
-		       (unsigned long)gateway_core_own_index(c->options.core), links,
-		       gateway_core_procedures(c->options.core), (unsigned long long)n->procedures,
-		       (unsigned long long)n->relayed, (unsigned long long)n->reports);
-	put(client, text);
-	c->options.status(c->options.arg, text, sizeof(text));
-	put(client, text);
-	end(client, CONTROL_DONE);
-}
-
-static void fingerprint(struct client *client, const struct words *w)
-{
-	struct gateway_control *c = client->control;
-	uint8_t challenge[64], print[8];
-	char hex[17], line[256];
-	struct name entity = c->self, user;
-	size_t size;
-	uint32_t index;
-	int r;
-
-	if (w->count < 2 || w->count > 3 ||
-	    hex_decode(bytes_text(w->word[1]), challenge, sizeof(challenge), &size) != 0 ||
-	    size < 8 || (w->count == 3 && name_set(&entity, bytes_text(w->word[2])) != 0)) {
-		usage(client, "fingerprint needs a challenge of 8 to 64 bytes in hex [ENTITY]");
-		return;
+		if (strncmp(line, commands[i].name, size) == 0 &&
+		    (line[size] == ' ' || line[size] == '\0')) {
+			*words = strchr(commands[i].name, ' ') ? 2 : 1;
+			return &commands[i];
+		}
 	}
-	r = gateway_core_fingerprint(c->options.core, &entity, bytes_of(challenge, size), print,
-				     &index, &user);
-	if (r != 0) {
-		put_line(client, r > 0 ? "no EUKey that is known to be held" : strerror(-r));
-		end(client, CONTROL_REFUSED);
-		return;
-	}
-	(void)hex_encode(bytes_of(print, sizeof(print)), hex, sizeof(hex));
-	(void)snprintf(line, sizeof(line), "%s %s %lu %s", user.text, entity.text,
-		       (unsigned long)index, hex);
-	put_line(client, line);
-	end(client, CONTROL_DONE);
+	return NULL;
 }
 
-static void release(struct client *client, const struct words *w)
+static void carry_out(struct control_client *client)
 {
-	struct name entity;
-	int r;
-
-	if (w->count != 2 || name_set(&entity, bytes_text(w->word[1])) != 0) {
-		usage(client, "release needs an ENTITY");
-		return;
-	}
-	r = gateway_core_release(client->control->options.core, &entity);
-	put_line(client, r == 0 ? "released" : strerror(-r));
-	end(client, r == 0 ? CONTROL_DONE : CONTROL_RETRY);
-}
-
-static enum figure figure_of(const char *command)
-{
-	if (strcmp(command, "register") == 0)
-		return FIGURE_5;
-	if (strcmp(command, "figure6") == 0)
-		return FIGURE_6;
-	if (strcmp(command, "figure7") == 0)
-		return FIGURE_7;
-	if (strcmp(command, "figure8") == 0)
-		return FIGURE_8;
-	return FIGURE_NONE;
-}
-
-static bool parse_count(const char *text, unsigned *out)
-{
-	char *rest;
-	unsigned long n;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	n = strtoul(text, &rest, 10);
-	if (*rest || n < 1 || n > 64)
-		return false;
-	*out = (unsigned)n;
-	return true;
-}
-
-/* Fills entities; false when the words are not what the figure needs. */
-static bool parse_start(const struct words *w, struct core_start *s, struct name *entities)
-{
-	size_t count = w->count;
-
-	if (count < 2 || !user_id_valid(bytes_text(w->word[1])) ||
-	    name_set(&s->user, bytes_text(w->word[1])) != 0)
-		return false;
-	if (s->figure == FIGURE_5 || s->figure == FIGURE_8)
-		return count == 2;
-	if (s->figure == FIGURE_7 && count == 4) {
-		if (!parse_count(w->word[3], &s->set_count))
-			return false;
-		count = 3;
-	}
-	if (count < 3 || (s->figure == FIGURE_7 && count != 3))
-		return false;
-	for (size_t i = 2; i < count; i++) {
-		if (!entity_id_valid(bytes_text(w->word[i])) ||
-		    name_set(&entities[i - 2], bytes_text(w->word[i])) != 0)
-			return false;
-	}
-	s->entities = entities;
-	s->count = count - 2;
-	return true;
-}
-
-static void start(struct client *client, const struct words *w, enum figure figure)
-{
-	struct gateway_control *c = client->control;
-	struct core_start s = {.figure = figure,
-			       .set_kind = c->options.set_kind,
-			       .set_count = c->options.set_count};
-	struct name *entities = calloc(WORDS_MAX, sizeof(*entities));
-	int verdicts;
-
-	if (!entities || !parse_start(w, &s, entities)) {
-		free(entities);
-		usage(client, "expected: register USER | figure6 USER ENTITY... | "
-			      "figure7 USER ENTITY [COUNT of 1 to 64] | figure8 USER");
-		return;
-	}
-	secret_shrink(client->password, client->password_size ? client->password_size : 1);
-	client->run = ++c->last_run;
-	client->expected = SIZE_MAX;
-	s.run = client->run;
-	s.typed = client->password;
-	verdicts = gateway_core_start(c->options.core, &s);
-	secret_clear(&client->password);
-	free(entities);
-	if (verdicts < 0) {
-		client->expected = client->told;
-		put_line(client, strerror(-verdicts));
-		end(client, CONTROL_RETRY);
-		return;
-	}
-	client->expected = (size_t)verdicts;
-	if (client->told == client->expected)
-		end(client, client->code);
-}
-
-static void carry_out(struct client *client)
-{
-	struct words *w = malloc(sizeof(*w));
+	struct control_words *w;
+	size_t words = 0;
 
 	client->answered = true;
+	client->command = command_of(client->line, &words);
+	if (!client->command) {
+		gateway_control_say(client, "no such command");
+		gateway_control_usage(client);
+		return;
+	}
+	if (!client->control->core) {
+		gateway_control_say(client, "opening the vault");
+		gateway_control_end(client, CONTROL_RETRY);
+		return;
+	}
+	w = malloc(sizeof(*w));
 	if (!w) {
-		end(client, CONTROL_RETRY);
+		gateway_control_end(client, CONTROL_RETRY);
 		return;
 	}
 	split(client->line, w);
-	if (w->count == 0)
-		usage(client, "no command");
-	else if (figure_of(w->word[0]) != FIGURE_NONE)
-		start(client, w, figure_of(w->word[0]));
-	else if (strcmp(w->word[0], "status") == 0)
-		status(client);
-	else if (strcmp(w->word[0], "fingerprint") == 0)
-		fingerprint(client, w);
-	else if (strcmp(w->word[0], "release") == 0)
-		release(client, w);
-	else if (strcmp(w->word[0], "elements") == 0) {
-		gateway_core_each_link(client->control->options.core, each_element, client);
-		end(client, CONTROL_DONE);
-	} else {
-		usage(client, "no such command");
-	}
+	client->command->carry_out(client, w, words);
 	free(w);
 }
 
-/* The first word decides whether a password follows. */
-static bool wants_password(const struct client *client)
+static bool wants_password(const struct control_client *client)
 {
-	char word[16];
-	size_t size = strcspn(client->line, " ");
+	size_t words;
+	const struct command *command = command_of(client->line, &words);
 
-	if (size >= sizeof(word))
-		return false;
-	memcpy(word, client->line, size);
-	word[size] = '\0';
-	return figure_of(word) != FIGURE_NONE;
+	return command && command->needs == PASSWORD;
 }
 
-static void take_byte(struct client *client, uint8_t byte)
+static void take_byte(struct control_client *client, uint8_t byte)
 {
 	if (client->answered)
 		return;
@@ -445,7 +365,8 @@ static void take_byte(struct client *client, uint8_t byte)
 		if (byte != '\n') {
 			if (client->line_size == sizeof(client->line) - 1) {
 				client->answered = true;
-				usage(client, "the line is too long");
+				gateway_control_say(client, "the line is too long");
+				gateway_control_end(client, CONTROL_USAGE);
 				return;
 			}
 			client->line[client->line_size++] = (char)byte;
@@ -468,7 +389,7 @@ static void take_byte(struct client *client, uint8_t byte)
 
 static void client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-	struct client *client = handle->data;
+	struct control_client *client = handle->data;
 
 	(void)suggested;
 	*buf = uv_buf_init((char *)secret_buffer(client->input), INPUT_SIZE);
@@ -476,7 +397,7 @@ static void client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void client_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
-	struct client *client = stream->data;
+	struct control_client *client = stream->data;
 
 	if (size < 0) {
 		client_close(client);
@@ -491,7 +412,7 @@ static void client_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 static void connected(uv_stream_t *listener, int status_code)
 {
 	struct gateway_control *c = listener->data;
-	struct client *client;
+	struct control_client *client;
 	unsigned n = 0;
 
 	if (status_code != 0 || c->stopping)
@@ -564,6 +485,7 @@ int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *o
 	}
 	c->options = *options;
 	c->self = *options->self;
+	c->options.self = &c->self;
 	(void)snprintf(c->path, sizeof(c->path), "%s", options->path);
 	c->listener.data = c;
 	c->handles = 1;
@@ -579,6 +501,12 @@ int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *o
 	}
 	*out = c;
 	return 0;
+}
+
+void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault)
+{
+	c->core = core;
+	c->vault = vault;
 }
 
 void gateway_control_stop(struct gateway_control *c)

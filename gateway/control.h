@@ -7,9 +7,8 @@
  * It gets lines of text, and last "END N", N being the exit code the command is to have. A client
  * that goes away cancels what it started.
  *
- *   status | elements | release ENTITY | fingerprint CHALLENGE [ENTITY]
- *   register USER | figure6 USER ENTITY... | figure7 USER ENTITY [COUNT] | figure8 USER    +
- * password
+ * gateway/commands.def lists the commands. Until gateway_control_ready() each is answered "opening
+ * the vault" and END 2.
  */
 
 #include <uv.h>
@@ -24,20 +23,21 @@ enum { CONTROL_DONE = 0, CONTROL_REFUSED = 1, CONTROL_RETRY = 2, CONTROL_USAGE =
 
 struct gateway_control_options {
 	const char *path;
-	struct core *core;
 	const struct name *self;
 	enum key_set_kind set_kind;
 	unsigned set_count;
-	/* Writes lines about the WAN, each ended by a newline. */
-	void (*status)(void *arg, char *out, size_t out_size);
+	/* Calls line with what the daemon adds to the status. */
+	void (*status)(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg);
 	void (*stopped)(void *arg); /* everything is closed and freed; the last callback */
 	void *arg;
 };
 
-/* Listens. 0 or a negative errno; path and self are copied, core is borrowed until it is stopped.
- */
+/* Listens. 0 or a negative errno; path and self are copied. */
 int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *options,
 			struct gateway_control **out);
+/* From now on commands are carried out; core and vault are borrowed until it is stopped. */
+void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault);
+/* Clients are closed within the call: core and vault are not used after it. */
 void gateway_control_stop(struct gateway_control *c);
 
 /* A line of progress, and a verdict, for whoever started run; nobody may be there any more. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "gateway/control.h"
+#include "gateway/opening.h"
 #include "pan/bearer-local.h"
 #include "protocol/p1.h"
 #include "wan/client.h"
@@ -33,6 +34,7 @@ struct gateway_daemon {
 	uv_loop_t *loop;
 	char file[CONFIG_TEXT_MAX];
 	struct config config;
+	struct gateway_opening *opening; /* NULL once the vault is open */
 	struct vault *vault;
 	struct core *core;
 	struct wan *wan;
@@ -45,8 +47,9 @@ struct gateway_daemon {
 	uv_signal_t signals[3];
 	char last_wan[256];
 	bool stopping;
-	void (*on_stop)(void *arg);
-	void *on_stop_arg;
+	char failure[OPENING_WHY_SIZE];
+	struct gateway_daemon_events events;
+	void *events_arg;
 };
 
 /* One line, one write. */
@@ -489,17 +492,20 @@ static int start_pan(struct gateway_daemon *d, size_t i, char *why, size_t why_s
 
 /* Control. */
 
-static void status_lines(void *arg, char *out, size_t out_size)
+static void status_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
 {
 	struct gateway_daemon *d = arg;
 	const struct wan_state *state = d->wan ? wan_state(d->wan) : NULL;
+	char text[256];
 
 	if (state && state->up)
-		(void)snprintf(out, out_size, "WAN: up, %s, %s\n",
+		(void)snprintf(text, sizeof(text), "WAN: up, %s, %s",
 			       state->http2 ? "HTTP/2" : "HTTP/1.1",
 			       state->mutual ? "mutual" : "not mutual");
 	else
-		(void)snprintf(out, out_size, "WAN: down, %s\n", state ? state->why : "restarting");
+		(void)snprintf(text, sizeof(text), "WAN: down, %s",
+			       state ? state->why : "restarting");
+	line(line_arg, text);
 }
 
 /* SIGHUP: credentials and limits; what names this PN GW or its files needs a restart. */
@@ -522,8 +528,10 @@ static void reload(struct gateway_daemon *d)
 	config.listen_count = d->config.listen_count;
 	memcpy(config.listen, d->config.listen, sizeof(config.listen));
 	d->config = config;
-	gateway_config_core_options(&d->config, &options);
-	gateway_core_set_options(d->core, &options);
+	if (d->core) {
+		gateway_config_core_options(&d->config, &options);
+		gateway_core_set_options(d->core, &options);
+	}
 	log_line(d, LOG_LEVEL_INFO, "configuration read again");
 	if (d->wan) {
 		struct wan *old = d->wan;
@@ -557,20 +565,66 @@ static void watch_signals(struct gateway_daemon *d)
 	}
 }
 
+static void fail(struct gateway_daemon *d, const char *why)
+{
+	(void)snprintf(d->failure, sizeof(d->failure), "%s", why);
+	gateway_daemon_stop(d);
+}
+
+/* With the vault open, PNEs may come and the server is sought. */
+static int begin(struct gateway_daemon *d, char *why, size_t why_size)
+{
+	struct core_options options;
+	int r;
+
+	gateway_config_core_options(&d->config, &options);
+	r = gateway_core_new(&options, d->vault, &ports, d, &d->core);
+	if (r != 0) {
+		(void)snprintf(why, why_size, "vault: %s", strerror(r < 0 ? -r : EIO));
+		return r < 0 ? r : -EIO;
+	}
+	for (size_t i = 0; i < d->config.listen_count; i++) {
+		r = start_pan(d, i, why, why_size);
+		if (r != 0)
+			return r;
+	}
+	gateway_control_ready(d->control, d->core, d->vault);
+	r = start_wan(d);
+	if (r != 0)
+		(void)snprintf(why, why_size, "WAN: %s", strerror(-r));
+	return r;
+}
+
+static void vault_opened(void *arg, int result, struct vault *v, const char *why)
+{
+	struct gateway_daemon *d = arg;
+	char text[OPENING_WHY_SIZE];
+
+	d->opening = NULL;
+	if (result != 0) {
+		(void)snprintf(text, sizeof(text), "%s",
+			       why[0] ? why : strerror(result < 0 ? -result : EACCES));
+		fail(d, text);
+		return;
+	}
+	d->vault = v;
+	if (begin(d, text, sizeof(text)) != 0) {
+		fail(d, text);
+		return;
+	}
+	log_line(d, LOG_LEVEL_INFO, "ready");
+	if (d->events.ready)
+		d->events.ready(d->events_arg, d);
+}
+
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
+		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
-	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
-					    .path = config->vault_key_file};
-	struct vault_options vault = {.path = config->vault_path,
-				      .openers = &opener,
-				      .opener_count = 1,
-				      .create = config->vault_create};
 	struct gateway_control_options control = {.path = config->control_socket,
 						  .set_kind = config->key_set_kind,
 						  .set_count = config->key_set_count,
 						  .status = status_lines};
-	struct core_options options;
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -580,6 +634,8 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	}
 	d->loop = loop;
 	d->config = *config;
+	d->events = *events;
+	d->events_arg = arg;
 	(void)snprintf(d->file, sizeof(d->file), "%s", file);
 	(void)uv_prepare_init(loop, &d->prepare);
 	(void)uv_timer_init(loop, &d->timer);
@@ -592,21 +648,6 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	r = tls_of(&d->config, &d->tls, why, why_size);
 	if (r != 0)
 		return r;
-	r = vault_open(&vault, &d->vault, why, why_size);
-	if (r != 0)
-		return r < 0 ? r : -EACCES;
-	gateway_config_core_options(&d->config, &options);
-	r = gateway_core_new(&options, d->vault, &ports, d, &d->core);
-	if (r != 0) {
-		(void)snprintf(why, why_size, "vault: %s", strerror(r < 0 ? -r : EIO));
-		return r < 0 ? r : -EIO;
-	}
-	for (size_t i = 0; i < d->config.listen_count; i++) {
-		r = start_pan(d, i, why, why_size);
-		if (r != 0)
-			return r;
-	}
-	control.core = d->core;
 	control.self = &d->config.entity_id;
 	control.arg = d;
 	r = gateway_control_new(loop, &control, &d->control);
@@ -615,11 +656,9 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 			       strerror(-r));
 		return r;
 	}
-	r = start_wan(d);
+	r = gateway_opening_start(loop, &d->config, vault_opened, d, &d->opening);
 	if (r != 0)
-		(void)snprintf(why, why_size, "WAN: %s", strerror(-r));
-	else
-		log_line(d, LOG_LEVEL_INFO, "ready");
+		(void)snprintf(why, why_size, "vault: %s", strerror(-r));
 	return r;
 }
 
@@ -632,8 +671,11 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 		return;
 	d->stopping = true;
 	log_line(d, LOG_LEVEL_INFO, "stopping");
-	if (d->on_stop)
-		d->on_stop(d->on_stop_arg);
+	if (d->events.stopping)
+		d->events.stopping(d->events_arg);
+	if (d->opening)
+		gateway_opening_abandon(d->opening);
+	d->opening = NULL;
 	gateway_core_free(core);
 	d->core = NULL;
 	d->wan = NULL;
@@ -652,10 +694,9 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
 }
 
-void gateway_daemon_on_stop(struct gateway_daemon *d, void (*stopping)(void *arg), void *arg)
+const char *gateway_daemon_failure(const struct gateway_daemon *d)
 {
-	d->on_stop = stopping;
-	d->on_stop_arg = arg;
+	return d->failure[0] ? d->failure : NULL;
 }
 
 void gateway_daemon_free(struct gateway_daemon *d)

@@ -10,18 +10,27 @@
 
 struct gateway_daemon;
 
+struct gateway_daemon_events {
+	/* The vault is open, PNEs may connect. */
+	void (*ready)(void *arg, struct gateway_daemon *d);
+	/* It begins to stop: who else is on its loop should too. */
+	void (*stopping)(void *arg);
+};
+
 /*
- * Everything is open and listening on 0. file is read again on SIGHUP. On a negative errno why says
- * what is wrong; the loop may then still have handles to close: run it once before closing it.
+ * On 0 the control socket answers and the vault is being opened on another thread; then come the
+ * listeners and the WAN. file is read again on SIGHUP. On a negative errno why says what is wrong;
+ * *out, where it is not NULL, is then to be stopped by the caller.
  */
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
+		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size);
 
 /* Begins to stop; the loop ends when all is closed. SIGTERM and SIGINT do the same. */
 void gateway_daemon_stop(struct gateway_daemon *d);
 
-/* stopping is called once when the daemon begins to stop: who else is on its loop should too. */
-void gateway_daemon_on_stop(struct gateway_daemon *d, void (*stopping)(void *arg), void *arg);
+/* Why it stopped by itself, one sentence; NULL where it was told to, or has not stopped. */
+const char *gateway_daemon_failure(const struct gateway_daemon *d);
 
 /* After the loop has ended. NULL is allowed. */
 void gateway_daemon_free(struct gateway_daemon *d);

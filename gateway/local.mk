@@ -1,12 +1,14 @@
 libpngw_la_SOURCES += \
 	gateway/config.c gateway/config.h gateway/settings.def \
-	gateway/control.c gateway/control.h \
+	gateway/commands.def \
+	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
 	gateway/core-report.c gateway/core-start.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
+	gateway/opening.c gateway/opening.h \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \

@@ -11,6 +11,7 @@
 
 #include "gateway/daemon.h"
 #include "gateway/hosted-pne.h"
+#include "gateway/opening.h"
 #include <config.h>
 
 #define EXIT_USAGE  64
@@ -34,41 +35,59 @@ static void harden(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
-static void stop_pne(void *pne)
+/* What runs on the loop. */
+struct programme {
+	uv_loop_t loop;
+	const struct config *config;
+	struct gateway_hosted_pne *pne;
+	char why[OPENING_WHY_SIZE];
+};
+
+static void ready(void *arg, struct gateway_daemon *d)
 {
-	gateway_hosted_pne_stop(pne);
+	struct programme *p = arg;
+
+	if (gateway_hosted_pne_new(&p->loop, p->config, &p->pne, p->why, sizeof(p->why)) != 0)
+		gateway_daemon_stop(d);
+}
+
+static void stopping(void *arg)
+{
+	struct programme *p = arg;
+
+	gateway_hosted_pne_stop(p->pne);
+	p->pne = NULL;
 }
 
 static int run(const char *file, const struct config *config)
 {
+	static const struct gateway_daemon_events events = {.ready = ready, .stopping = stopping};
+	struct programme p = {.config = config};
 	struct gateway_daemon *d = NULL;
-	struct gateway_hosted_pne *pne = NULL;
-	char why[512] = "";
-	uv_loop_t loop;
-	int r;
+	const char *failure = NULL;
+	int r = uv_loop_init(&p.loop);
 
-	r = uv_loop_init(&loop);
 	if (r != 0) {
 		(void)fprintf(stderr, "pngwd: %s\n", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	r = gateway_daemon_new(&loop, file, config, &d, why, sizeof(why));
-	if (r == 0)
-		r = gateway_hosted_pne_new(&loop, config, &pne, why, sizeof(why));
-	if (r == 0 && pne)
-		gateway_daemon_on_stop(d, stop_pne, pne);
-	if (r != 0) {
-		(void)fprintf(stderr, "pngwd: %s\n", why);
-		if (d)
-			gateway_daemon_stop(d);
-	}
-	(void)uv_run(&loop, UV_RUN_DEFAULT);
+	if (gateway_daemon_new(&p.loop, file, config, &events, &p, &d, p.why, sizeof(p.why)) != 0 &&
+	    d)
+		gateway_daemon_stop(d);
+	(void)uv_run(&p.loop, UV_RUN_DEFAULT);
+	if (d)
+		failure = gateway_daemon_failure(d);
+	if (!failure && p.why[0])
+		failure = p.why;
+	if (failure)
+		(void)fprintf(stderr, "pngwd: %s\n", failure);
+	r = failure ? EXIT_FAILURE : EXIT_SUCCESS;
 	gateway_daemon_free(d);
-	if (uv_loop_close(&loop) != 0) {
+	if (uv_loop_close(&p.loop) != 0) {
 		(void)fputs("pngwd: not everything was closed\n", stderr);
 		return EXIT_FAILURE;
 	}
-	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return r;
 }
 
 int main(int argc, char **argv)

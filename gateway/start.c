@@ -19,18 +19,30 @@
 #define PASSWORD_SIZE  400
 #define SOCKET_DEFAULT "/run/pngw/control"
 
-static const char usage[] =
-	"usage: pngw-start [--socket PATH] COMMAND\n"
-	"  status                            what the PN GW knows of itself\n"
-	"  elements                          the PNEs that are connected\n"
-	"  register USER                     Figure 5, steps 1A to 4\n"
-	"  figure6 USER ENTITY...            PNEs without UI on a secure PAN\n"
-	"  figure7 USER ENTITY [COUNT]       a PNE without UI on a PAN that is not secure\n"
-	"  figure8 USER                      the PN GW's own EUKey\n"
-	"  fingerprint --challenge HEX [ENTITY]\n"
-	"  release ENTITY                    forget whose a device is, and its keys\n"
-	"The password is read from the terminal without echo, or from standard input.\n"
-	"Exit code: 0 done, 1 refused, 2 try again later, 64 usage.\n";
+enum needs { NOTHING, PASSWORD };
+
+static const struct command {
+	const char *name, *arguments, *meaning;
+	enum needs needs;
+} commands[] = {
+#define COMMAND(n, function, what, a, m) {.name = n, .arguments = a, .meaning = m, .needs = what},
+#include "gateway/commands.def"
+#undef COMMAND
+};
+
+static void write_usage(FILE *out)
+{
+	(void)fputs("usage: pngw-start [--socket PATH] COMMAND\n", out);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		int n = fprintf(out, "  %s %s", commands[i].name, commands[i].arguments);
+
+		(void)fprintf(out, "%*s%s\n", n < 37 ? 37 - n : 1, "", commands[i].meaning);
+	}
+	(void)fputs("The password is read from the terminal without echo, or from standard "
+		    "input.\n"
+		    "Exit code: 0 done, 1 refused, 2 try again later, 64 usage.\n",
+		    out);
+}
 
 static struct termios saved;
 static volatile sig_atomic_t echo_off;
@@ -161,14 +173,22 @@ static int connect_to(const char *path)
 	return fd;
 }
 
-static bool needs_password(const char *command)
+/* The command that line begins with; NULL: none. */
+static const struct command *command_of(const char *line)
 {
-	return strcmp(command, "register") == 0 || strncmp(command, "figure", 6) == 0;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		size_t size = strlen(commands[i].name);
+
+		if (strncmp(line, commands[i].name, size) == 0 &&
+		    (line[size] == ' ' || line[size] == '\0'))
+			return &commands[i];
+	}
+	return NULL;
 }
 
 static int wrong_usage(void)
 {
-	(void)fputs(usage, stderr);
+	write_usage(stderr);
 	return CONTROL_USAGE;
 }
 
@@ -182,6 +202,7 @@ int main(int argc, char **argv)
 	};
 	static const struct rlimit none;
 	const char *path = SOCKET_DEFAULT, *challenge = NULL;
+	const struct command *command;
 	struct secret *password = NULL;
 	char line[CONTROL_LINE_MAX];
 	size_t size = 0;
@@ -196,7 +217,7 @@ int main(int argc, char **argv)
 			challenge = optarg;
 			break;
 		case 'h':
-			(void)fputs(usage, stdout);
+			write_usage(stdout);
 			return CONTROL_DONE;
 		default:
 			return wrong_usage();
@@ -214,11 +235,14 @@ int main(int argc, char **argv)
 			return wrong_usage();
 		size += (size_t)n;
 	}
+	command = command_of(line);
+	if (!command)
+		return wrong_usage();
 	line[size++] = '\n';
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 
-	if (needs_password(argv[optind])) {
+	if (command->needs == PASSWORD) {
 		password = read_password();
 		if (!password) {
 			(void)fputs("pngw-start: out of memory\n", stderr);
