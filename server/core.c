@@ -216,6 +216,10 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 		r = take(store_eukey(s, name_bytes(&w->user), name_bytes(&w->entity), w->held_index,
 				     &f->held_key),
 			 &there);
+	if (r == 0 && w->refill_index > 0)
+		r = take(store_eukey(s, name_bytes(&w->user), name_bytes(&w->entity),
+				     w->refill_index, &f->refill_key),
+			 &there);
 	if (r == 0 && w->temporary_key) {
 		r = take(store_temporary_key(s, name_bytes(&w->entity), &tk), &there);
 		if (r == 0 && there)

@@ -129,6 +129,41 @@ static enum status check(struct server_procedure *p, unsigned *step, enum verdic
 	return STATUS_OK;
 }
 
+/*
+ * Without the user: the PN GW that is authenticated on this connection was given an EUKey of an
+ * earlier set, which the server still has. Both devices must have that user for their owner, or the
+ * PN GW none: a set goes to no PNE that its user gave away.
+ */
+static bool refill_right(struct server_procedure *p)
+{
+	const struct m_eukey_assignment_request *r = &p->request->eukey_assignment_request;
+	uint8_t expected[P1_MAC_SIZE];
+	bool right;
+
+	if (!p->facts.has_account || !p->facts.refill_key ||
+	    !name_equal(&p->facts.entity.owner, &p->wants.user))
+		return false;
+	if (p1_refill_proof(p->facts.refill_key, r->user_id, r->entity_id, r->refill.key_index,
+			    &p->request_id, name_bytes(&p->peer->entity), expected) < 0)
+		return false;
+	right = constant_time_equal(bytes_of(expected, sizeof(expected)), r->refill.proof);
+	wipe(expected, sizeof(expected));
+	return right;
+}
+
+/* Step 2: by the user's password, or by the proof. False: a challenge is on its way. */
+static bool authenticated(struct server_procedure *p, uint64_t now_ms, struct server_actions *out)
+{
+	if (!p->request->eukey_assignment_request.has_refill)
+		return procedure_authenticate(p, 2, now_ms, out);
+	if (refill_right(p))
+		return true;
+	procedure_challenge(p, false, true, 2, now_ms, out);
+	if (p->verdict.id == VERDICT_WRONG_PASSWORD)
+		p->verdict.id = VERDICT_REFILL_NEEDS_USER;
+	return false;
+}
+
 static void assignment_loaded(struct server_procedure *p, const struct server_event *e,
 			      struct server_actions *out)
 {
@@ -137,7 +172,7 @@ static void assignment_loaded(struct server_procedure *p, const struct server_ev
 	unsigned step = 2;
 	enum status s;
 
-	if (!procedure_take_facts(p, e, 2, out) || !procedure_authenticate(p, 2, e->now_ms, out))
+	if (!procedure_take_facts(p, e, 2, out) || !authenticated(p, e->now_ms, out))
 		return;
 	s = check(p, &step, &verdict);
 	if (s != STATUS_OK) {

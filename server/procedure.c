@@ -11,6 +11,7 @@ void server_facts_clear(struct server_facts *f)
 	store_account_clear(&f->account);
 	secret_unref(f->gateway_key);
 	secret_unref(f->held_key);
+	secret_unref(f->refill_key);
 	secret_unref(f->temporary_key);
 	for (size_t i = 0; i < SERVER_DELIVERIES_LIMIT; i++)
 		secret_unref(f->delivered[i]);
@@ -137,6 +138,7 @@ static enum status choose_assignment(struct server_procedure *p)
 	(void)name_set(&p->wants.user, r->user_id);
 	(void)name_set(&p->wants.entity, r->entity_id);
 	p->wants.held_index = r->has_held_key ? r->held_key.key_index : 0;
+	p->wants.refill_index = r->has_refill ? r->refill.key_index : 0;
 	p->verdict.user = p->wants.user;
 	p->verdict.entity = p->wants.entity;
 	if (r->has_key_set) {
@@ -146,11 +148,12 @@ static enum status choose_assignment(struct server_procedure *p)
 		p->wants.temporary_key = true;
 		if (own || r->has_security_material || r->mode != ENTITY_PNE)
 			return STATUS_NOT_EXPECTED;
-		if (r->key_set.gateway_key.kind == GATEWAY_KEY_EXPORTER && !p->peer->mutual)
+		if ((r->has_refill || r->key_set.gateway_key.kind == GATEWAY_KEY_EXPORTER) &&
+		    !p->peer->mutual)
 			return STATUS_NOT_MUTUAL;
 		return STATUS_OK;
 	}
-	if (!own)
+	if (!own || r->has_refill)
 		return STATUS_NOT_EXPECTED;
 	if (r->has_security_material) {
 		p->figure = FIGURE_6;
@@ -263,7 +266,7 @@ bool server_procedure_bare(const struct server_procedure *p)
 	const struct m_eukey_assignment_request *r = &p->request->eukey_assignment_request;
 
 	return p->request->kind == MESSAGE_eukey_assignment_request && !r->has_digest &&
-	       !r->has_security_material;
+	       !r->has_security_material && !r->has_refill;
 }
 
 void server_procedure_event(struct server_procedure *p, const struct server_event *e,

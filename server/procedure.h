@@ -50,6 +50,7 @@ struct server_wants {
 	uint32_t gateway_key_index; /* 0: none */
 	struct name entity;         /* element, and user's EUKey of held_index */
 	uint32_t held_index;        /* 0: none */
+	uint32_t refill_index;      /* user's EUKey that proves a refill; 0: none */
 	bool temporary_key;         /* of entity */
 	const struct m_delivery *deliveries; /* the EUKey each is about */
 	size_t deliveries_count;
@@ -63,6 +64,7 @@ struct server_facts {
 	struct store_element entity;
 	struct secret *gateway_key;   /* NULL: absent */
 	struct secret *held_key;      /* NULL: absent */
+	struct secret *refill_key;    /* NULL: absent */
 	struct secret *temporary_key; /* NULL: absent */
 	struct secret *delivered[SERVER_DELIVERIES_LIMIT];
 };

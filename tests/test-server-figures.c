@@ -981,6 +981,145 @@ START_TEST(test_c281_figure8_by_the_owners_password)
 }
 END_TEST
 
+static struct secret *stored_key(const char *user, const char *entity, uint32_t index)
+{
+	struct secret *key = NULL;
+
+	ck_assert_int_eq(store_eukey(store, bytes_text(user), bytes_text(entity), index, &key), 0);
+	return key;
+}
+
+/* The proof of a refill, made with key, for the PN GW of that name. */
+static void ask_refill(struct asking *q, const struct secret *key, uint32_t index,
+		       const char *gateway)
+{
+	struct m_eukey_assignment_request *r = &q->m.eukey_assignment_request;
+
+	ck_assert_int_eq(p1_refill_proof(key, r->user_id, r->entity_id, index, &q->id,
+					 bytes_text(gateway), q->proof),
+			 0);
+	r->has_refill = true;
+	r->refill.key_index = index;
+	r->refill.proof = bytes_of(q->proof, sizeof(q->proof));
+}
+
+/* A refill of one key as client, everything right but for what the arguments say. */
+static enum status refill(const struct client *client, const char *user, const char *entity,
+			  const struct secret *key, uint32_t index, const char *gateway)
+{
+	struct asking q;
+
+	ask(&q, client->self.text, user, entity, ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ask_refill(&q, key, index, gateway);
+	return status_of(post(client, &q.m, NULL));
+}
+
+/* gw-1 of alice has EUKeys 1 to 3 of her headset. */
+static void first_set(const struct client *gw, const struct secret *temporary_key)
+{
+	struct asking q;
+
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 3, GATEWAY_KEY_EXPORTER, 0);
+	check_set(asked(gw, &q, "pw"), "headset", gw->peer.exporter, temporary_key, 1, 3);
+	asking_end(&q);
+}
+
+START_TEST(test_refill)
+{
+	struct client gw = gateway("gw-1", true), open = gateway("gw-1", false);
+	struct client bobs = gateway("gw-2", true);
+	struct secret *tk = secret_random(KEY_SIZE), *key, *other = secret_random(KEY_SIZE);
+	char before[MESSAGE_MAX_SIZE + 1];
+	struct asking q;
+	struct message *m;
+	struct answer *a;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&bobs, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	give_temporary_key("headset", tk);
+	first_set(&gw, tk);
+	key = stored_key("alice", "headset", 3);
+	/* appended, and the same bytes for the same message */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 2, GATEWAY_KEY_EXPORTER, 0);
+	ask_refill(&q, key, 3, "gw-1");
+	m = post(&gw, &q.m, &a);
+	memcpy(before, a->body, sizeof(before));
+	check_set(m, "headset", gw.peer.exporter, tk, 4, 2);
+	a = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
+	ck_assert_str_eq(a->body, before);
+	ck_assert(server_has("alice", "headset", 5) && !server_has("alice", "headset", 6));
+	/* a chain too, and with the last key of the set before */
+	secret_unref(key);
+	key = stored_key("alice", "headset", 5);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_CHAIN, 3, GATEWAY_KEY_EXPORTER, 0);
+	ask_refill(&q, key, 5, "gw-1");
+	check_set(post(&gw, &q.m, NULL), "headset", gw.peer.exporter, tk, 6, 3);
+	/* more than the server gives out */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 9, GATEWAY_KEY_EXPORTER, 0);
+	ask_refill(&q, key, 5, "gw-1");
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_TOO_MANY_KEYS);
+	ck_assert_int_eq((int)refill(&open, "alice", "headset", key, 5, "gw-1"), STATUS_NOT_MUTUAL);
+	/* the proof is for the PN GW that has the connection, the key for that user and device */
+	ck_assert_int_eq((int)refill(&bobs, "alice", "headset", key, 5, "gw-1"),
+			 STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 5, "gw-2"), STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", other, 5, "gw-1"),
+			 STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 4, "gw-1"), STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 99, "gw-1"),
+			 STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)refill(&gw, "bob", "headset", key, 5, "gw-1"), STATUS_UNAUTHORIZED);
+	/* even with the key: a PN GW of somebody else */
+	ck_assert_int_eq((int)refill(&bobs, "alice", "headset", key, 5, "gw-2"), STATUS_NOT_OWNER);
+	ck_assert(!server_has("alice", "headset", 9));
+	ck_assert_ptr_nonnull(strstr(journal, "REFILL_NEEDS_USER"));
+	secret_unref(key);
+	secret_unref(other);
+	secret_unref(tk);
+	client_free(&gw);
+	client_free(&bobs);
+}
+END_TEST
+
+/* What a PNE says of its key, which anybody on the PAN may hear, gets nobody a set. */
+START_TEST(test_refill_is_no_receipt)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *tk = secret_random(KEY_SIZE), *key;
+	struct m_eukey_assignment_request *r;
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	give_temporary_key("headset", tk);
+	first_set(&gw, tk);
+	key = stored_key("alice", "headset", 1);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ask_refill(&q, key, 1, "gw-1");
+	r = &q.m.eukey_assignment_request;
+	ck_assert_int_eq(p1_held_proof(key, r->user_id, r->entity_id, 1, &q.id, q.proof), 0);
+	m = post(&gw, &q.m, NULL);
+	ck_assert_int_eq((int)message_status(m), STATUS_UNAUTHORIZED);
+	/* the answer to a request without credentials */
+	ck_assert(m->eukey_assignment_response.has_challenge);
+	message_free(m);
+	/* and a refill is for sets only */
+	ask(&q, "headset", "alice", "headset", ENTITY_PNE);
+	ask_refill(&q, key, 1, "headset");
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_NOT_EXPECTED);
+	ck_assert(!server_has("alice", "headset", 4));
+	secret_unref(key);
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
 static enum status report(const struct client *gw, const struct secret *key, uint32_t index)
 {
 	struct message m = {.kind = MESSAGE_eukey_delivery_report};
@@ -1156,6 +1295,8 @@ int main(void)
 	tcase_add_test(t, test_figure6);
 	tcase_add_test(t, test_c270_c272_c278_figure7_random_or_chain);
 	tcase_add_test(t, test_c281_figure8_by_the_owners_password);
+	tcase_add_test(t, test_refill);
+	tcase_add_test(t, test_refill_is_no_receipt);
 	tcase_add_test(t, test_delivery_report);
 	tcase_add_test(t, test_http_header);
 	tcase_add_test(t, test_store_fails);
