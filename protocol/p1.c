@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -185,6 +186,48 @@ int p1_password_hash(const struct secret *password, const uint8_t salt[SALT_SIZE
 	return p1_pbkdf2(password, bytes_of(salt, SALT_SIZE), iterations, out);
 }
 
+/*
+ * wc_scrypt() frees its blocks as they are, and with what the first step left in them a guess costs
+ * one HMAC in place of 32 MiB. The next allocations of that size on this thread are the same
+ * memory: the allocator keeps the last freed chunks of a size per thread.
+ */
+static void wipe_freed_blocks(size_t size)
+{
+	void *blocks[3];
+
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+		blocks[i] = malloc(size);
+		if (blocks[i])
+			wipe(blocks[i], size);
+	}
+	for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++)
+		free(blocks[i]);
+}
+
+int p1_scrypt(const struct secret *password, struct bytes salt, uint8_t log_n, uint8_t r, uint8_t p,
+	      struct secret **out)
+{
+	struct secret *key;
+	int code;
+
+	if (r == 0 || p == 0)
+		return -EINVAL;
+	key = secret_new(KEY_SIZE);
+	if (!key)
+		return -ENOMEM;
+	code = wc_scrypt(secret_buffer(key), secret_bytes(password).data,
+			 (int)secret_size(password), salt.data, (int)salt.size, log_n, r, p,
+			 KEY_SIZE);
+	wipe_freed_blocks((size_t)128 * r * p);
+	wipe_stack_below();
+	if (code != 0) {
+		secret_unref(key);
+		return error_of(code);
+	}
+	*out = key;
+	return 0;
+}
+
 int p1_stretch_temporary_key(const struct secret *passphrase, struct bytes entity,
 			     struct secret **out)
 {
@@ -349,6 +392,22 @@ static void clamp(uint8_t *scalar)
 	scalar[31] |= 64;
 }
 
+int p1_x25519_public(const struct secret *private_key, uint8_t public_key[KEY_SIZE])
+{
+	SCOPED_SECRET *scalar = NULL;
+	int r;
+
+	if (secret_size(private_key) != KEY_SIZE)
+		return -EINVAL;
+	scalar = secret_copy(secret_bytes(private_key));
+	if (!scalar)
+		return -ENOMEM;
+	clamp(secret_buffer(scalar));
+	r = wc_curve25519_make_pub(KEY_SIZE, public_key, KEY_SIZE, secret_bytes(scalar).data);
+	wipe_stack_below();
+	return error_of(r);
+}
+
 int p1_x25519_generate(struct secret **private_key, uint8_t public_key[KEY_SIZE])
 {
 	SCOPED_SECRET *key = secret_random(KEY_SIZE);
@@ -357,10 +416,9 @@ int p1_x25519_generate(struct secret **private_key, uint8_t public_key[KEY_SIZE]
 	if (!key)
 		return -ENOMEM;
 	clamp(secret_buffer(key));
-	r = wc_curve25519_make_pub(KEY_SIZE, public_key, KEY_SIZE, secret_bytes(key).data);
-	wipe_stack_below();
+	r = p1_x25519_public(key, public_key);
 	if (r != 0)
-		return error_of(r);
+		return r;
 	*private_key = secret_ref(key);
 	return 0;
 }

@@ -69,6 +69,15 @@ int p1_pbkdf2(const struct secret *password, struct bytes salt, uint32_t iterati
  */
 int p1_unknown_salt(const struct secret *key, struct bytes user, uint8_t out[SALT_SIZE]);
 
+/*
+ * scrypt (RFC 7914) of 32 bytes with N = 2^log_n. It takes 128 * r * N bytes of memory (32 MiB for
+ * 15, 8, 1) and about 0.15 s: never on an event loop, any thread. -ENOMEM where that much is not to
+ * be had, -EINVAL for parameters that wolfCrypt does not take. The large table goes back to the
+ * kernel, wolfCrypt's two blocks of 128 * r * p bytes are wiped before anybody else gets them.
+ */
+int p1_scrypt(const struct secret *password, struct bytes salt, uint8_t log_n, uint8_t r, uint8_t p,
+	      struct secret **out);
+
 /* HKDF(secret, salt, context) of out_size (<= 64) bytes. */
 int p1_hkdf(const struct secret *secret, struct bytes salt, const struct p1_context *context,
 	    size_t out_size, struct secret **out);
@@ -202,6 +211,8 @@ int p1_hmac(const struct secret *key, struct bytes data, uint8_t out[P1_MAC_SIZE
 
 /* X25519 (RFC 7748). The private key is a secret of KEY_SIZE bytes. */
 int p1_x25519_generate(struct secret **private_key, uint8_t public_key[KEY_SIZE]);
+/* The public key of a private one that was derived, not generated. */
+int p1_x25519_public(const struct secret *private_key, uint8_t public_key[KEY_SIZE]);
 /* P1_REFUSED for a public key that gives the all-zero secret. */
 int p1_x25519_shared(const struct secret *private_key, const uint8_t peer_public[KEY_SIZE],
 		     struct secret **out);

@@ -5,5 +5,6 @@ libpngw_la_SOURCES += \
 	storage/vault-batch.c \
 	storage/vault-file.c \
 	storage/vault-internal.h \
-	storage/vault-key.c
+	storage/vault-key.c storage/vault-key.h \
+	storage/vault-wrap.c storage/vault-wrap.h
 EXTRA_DIST += doc/storage.md

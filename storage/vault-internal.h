@@ -17,6 +17,7 @@
 #include <sqlite3.h>
 
 #include "protocol/p1.h"
+#include "storage/vault-key.h"
 #include "storage/vault.h"
 
 #define VAULT_SCHEMA         1
@@ -90,10 +91,8 @@ int vault_write_row(struct vault *v, const struct vault_row *row, struct bytes s
 /* vault-batch.c: everything queued ends with -ECANCELED. */
 void vault_batches_cancel(struct vault *v);
 
-/* vault-key.c. Each returns 0, VAULT_KEY_FILE or a negative errno, and explains itself in why. */
+/* vault-key.c: schema 1, where the key file was the master. Outcomes as in vault-key.h. */
 int vault_key_read(const char *path, struct vault_keys *out, char *why, size_t why_size);
-/* Writes a new key file, durable on return; -EEXIST when there is one. */
-int vault_key_create(const char *path, const struct secret *master, char *why, size_t why_size);
 int vault_keys_derive(const struct secret *master, struct vault_keys *out);
 void vault_keys_clear(struct vault_keys *keys);
 /* Makes the directory entry of path durable. */

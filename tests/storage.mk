@@ -1,5 +1,5 @@
 # tests of storage
-check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema
+check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap
 tests_test_record_SOURCES = tests/test-record.c
 tests_test_record_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_record_LDADD = $(TEST_LIBS)
@@ -10,3 +10,6 @@ tests_test_vault_schema_SOURCES = tests/test-vault-schema.c
 tests_test_vault_schema_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_schema_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/data/vault-schema-1.db tests/data/vault-schema-1.key
+tests_test_vault_wrap_SOURCES = tests/test-vault-wrap.c
+tests_test_vault_wrap_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_wrap_LDADD = $(TEST_LIBS)

@@ -107,6 +107,30 @@ START_TEST(rfc8439)
 }
 END_TEST
 
+static void scrypt_one(const struct vector *v)
+{
+	SCOPED_SECRET *password = vector_secret(v, "password");
+	SCOPED_SECRET *key = NULL;
+
+	ck_assert_int_eq(
+		p1_scrypt(password, vector_bytes(v, "salt"), (uint8_t)vector_number(v, "log_n"),
+			  (uint8_t)vector_number(v, "r"), (uint8_t)vector_number(v, "p"), &key),
+		0);
+	assert_bytes(secret_bytes(key), vector_bytes(v, "key"));
+}
+
+START_TEST(rfc7914_scrypt)
+{
+	SCOPED_SECRET *password = secret_copy(bytes_text("x"));
+	struct secret *none = NULL;
+
+	vectors_each("rfc7914-scrypt.txt", NULL, scrypt_one);
+	ck_assert_int_eq(p1_scrypt(password, bytes_text("s"), 4, 0, 1, &none), -EINVAL);
+	ck_assert_int_eq(p1_scrypt(password, bytes_text("s"), 0, 8, 1, &none), -EINVAL);
+	ck_assert_ptr_null(none);
+}
+END_TEST
+
 static void x25519_one(const struct vector *v)
 {
 	SCOPED_SECRET *private_key = vector_secret(v, "private");
@@ -648,6 +672,7 @@ int main(void)
 	tcase_add_test(t, rfc8439);
 	tcase_add_test(t, rfc7748);
 	tcase_add_test(t, x25519_pairs);
+	tcase_add_test(t, rfc7914_scrypt);
 	tcase_add_test(t, password_hash);
 	tcase_add_test(t, unknown_salt);
 	tcase_add_test(t, wraps);
