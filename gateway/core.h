@@ -28,6 +28,7 @@ struct core_options {
 	const char *path;
 	struct procedure_limits procedures;
 	struct relay_limits relay;
+	struct pool_limits pool;
 	unsigned max_procedures;
 	unsigned ping_ms; /* a link that was silent that long is pinged, twice that long dropped; 0:
 			     never */
@@ -54,6 +55,10 @@ struct core_ports {
 	/* Closes a stream; the core has forgotten it. */
 	void (*close)(void *arg, void *stream);
 	uint64_t (*now)(void *arg);
+	/* Seconds since 1970 as this device believes; may jump. */
+	uint64_t (*wall)(void *arg);
+	/* Seconds since any fixed point, time asleep included; never jumps. */
+	uint64_t (*elapsed)(void *arg);
 	/* gateway_core_tick() at that time; only the latest call counts. */
 	void (*wake)(void *arg, uint64_t at);
 	void (*log)(void *arg, enum log_level level, const char *text);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gateway/control.h"
@@ -110,6 +111,22 @@ static uint64_t now(void *arg)
 	struct gateway_daemon *d = arg;
 
 	return uv_now(d->loop);
+}
+
+static uint64_t wall(void *arg)
+{
+	struct timespec t;
+
+	(void)arg;
+	return clock_gettime(CLOCK_REALTIME, &t) == 0 && t.tv_sec > 0 ? (uint64_t)t.tv_sec : 0;
+}
+
+static uint64_t elapsed(void *arg)
+{
+	struct timespec t;
+
+	(void)arg;
+	return clock_gettime(CLOCK_BOOTTIME, &t) == 0 ? (uint64_t)t.tv_sec : 0;
 }
 
 static void timer_due(uv_timer_t *timer)
@@ -456,6 +473,8 @@ static const struct core_ports ports = {
 	.write = stream_write,
 	.close = stream_close,
 	.now = now,
+	.wall = wall,
+	.elapsed = elapsed,
 	.wake = wake,
 	.log = log_line,
 	.step = step_line,

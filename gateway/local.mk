@@ -9,6 +9,7 @@ libpngw_la_SOURCES += \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
 	gateway/opening.c gateway/opening.h \
+	gateway/pool.c gateway/pool.h \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \

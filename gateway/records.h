@@ -3,12 +3,10 @@
 
 /* What the PN GW keeps in its vault: the records' contents, and batches that write them. */
 
+#include "gateway/pool.h"
 #include "protocol/message.h"
 #include "protocol/verdict.h"
 #include "storage/vault.h"
-
-/* How far an EUKey of a Figure 7 set has come. Stable numbers: they are in the vault. */
-enum key_state { KEY_UNSPENT = 0, KEY_ISSUED = 1, KEY_DELIVERED = 2 };
 
 /* A record of VAULT_DELIVERY. */
 struct delivery {

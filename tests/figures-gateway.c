@@ -87,6 +87,20 @@ static uint64_t port_now(void *arg)
 	return sim_now(g->sim);
 }
 
+static uint64_t port_wall(void *arg)
+{
+	struct sim_gateway *g = arg;
+
+	return 1700000000 + sim_now(g->sim) / 1000;
+}
+
+static uint64_t port_elapsed(void *arg)
+{
+	struct sim_gateway *g = arg;
+
+	return sim_now(g->sim) / 1000;
+}
+
 static void port_wake(void *arg, uint64_t at)
 {
 	struct sim_gateway *g = arg;
@@ -130,6 +144,8 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 						.write = port_write,
 						.close = port_close,
 						.now = port_now,
+						.wall = port_wall,
+						.elapsed = port_elapsed,
 						.wake = port_wake,
 						.log = port_log,
 						.step = port_step,

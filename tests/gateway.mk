@@ -6,3 +6,7 @@ check_PROGRAMS += tests/test-gateway-figures
 tests_test_gateway_figures_SOURCES = tests/test-gateway-figures.c
 tests_test_gateway_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_gateway_figures_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-pool
+tests_test_pool_SOURCES = tests/test-pool.c
+tests_test_pool_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_pool_LDADD = $(TEST_LIBS)
