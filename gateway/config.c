@@ -317,6 +317,11 @@ static int check(struct reader *r, const config_setting_t *root)
 			"server.path: expected a path of at most 128 bytes that begins with /");
 	if (c->backoff_min > c->backoff_max)
 		return wrong(r, root, "server.backoff_min: expected at most server.backoff_max");
+	if (!c->vault_key_file[0] && !c->vault_passphrase_file[0])
+		return wrong(r, root,
+			     "vault.key_file: must be given unless vault.passphrase_file is");
+	if (c->vault_second_key_file[0] && !c->vault_key_file[0])
+		return wrong(r, root, "vault.second_key_file: expected only with vault.key_file");
 	if (c->pne_entity_id[0] && !entity_id_valid(bytes_text(c->pne_entity_id)))
 		return wrong(r, root, "pne.entity_id: expected an Entity ID");
 	if (c->pne_entity_id[0] && (!c->pne_vault_path[0] || !c->pne_vault_key_file[0]))

@@ -8,6 +8,7 @@ libpngw_la_SOURCES += \
 	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
+	gateway/openers.c gateway/openers.h \
 	gateway/opening.c gateway/opening.h \
 	gateway/pool.c gateway/pool.h \
 	gateway/procedure.c gateway/procedure.h \

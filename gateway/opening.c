@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "gateway/openers.h"
 
 struct gateway_opening {
 	uv_work_t work;
@@ -18,14 +21,20 @@ struct gateway_opening {
 static void open_work(uv_work_t *work)
 {
 	struct gateway_opening *o = work->data;
-	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
-					    .path = o->config.vault_key_file};
+	struct gateway_openers openers;
 	struct vault_options options = {.path = o->config.vault_path,
-					.openers = &opener,
-					.opener_count = 1,
-					.create = o->config.vault_create};
+					.create = o->config.vault_create,
+					.anchor = o->config.vault_anchor};
+	int r = gateway_openers_load(&o->config, &openers, o->why, sizeof(o->why));
 
-	o->result = vault_open(&options, &o->vault, o->why, sizeof(o->why));
+	/* A vault is not made without the wrap that was asked for; one that is there may open. */
+	options.create = options.create && r == 0;
+	options.openers = openers.opener;
+	options.opener_count = openers.count;
+	o->result = r;
+	if (openers.count > 0 && (r == 0 || access(options.path, F_OK) == 0))
+		o->result = vault_open(&options, &o->vault, o->why, sizeof(o->why));
+	gateway_openers_clear(&openers);
 }
 
 static void open_done(uv_work_t *work, int status)

@@ -56,6 +56,14 @@ static const struct wrong {
 	 "key_set.count: expected a number from 1 to 64"},
 	{HEAD LISTEN "limits = 5;\n", 5, "limits: expected a group"},
 	{HEAD LISTEN "control = 5;\n", 5, "control: expected text"},
+	{"entity_id = \"gw-1\";\n"
+	 "server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n"
+	 "vault = { path = \"v\"; };\n" LISTEN,
+	 0, "vault.key_file: must be given unless vault.passphrase_file is"},
+	{"entity_id = \"gw-1\";\n"
+	 "server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n"
+	 "vault = { path = \"v\"; passphrase_file = \"p\"; second_key_file = \"k\"; };\n" LISTEN,
+	 0, "vault.second_key_file: expected only with vault.key_file"},
 	{HEAD "pan = { };\n", 0, "pan.listen: must be given"},
 	{HEAD "pan = { listen = ( ); };\n", 4, "pan.listen: expected ("},
 	{HEAD "pan = { listen = ( { address = \"x\"; security = \"none\"; } ); };\n", 4,
