@@ -380,6 +380,13 @@ void gateway_config_core_options(const struct config *config, struct core_option
 			  .request_ms = config->request_deadline,
 			  .receipt_ms = config->receipt_deadline,
 			  .secure_level = config->secure_level},
+		.pool = {.low_water = config->key_set_low_water < config->key_set_count
+					      ? config->key_set_low_water
+					      : config->key_set_count - 1,
+			 .size = config->key_set_count,
+			 .kind = config->key_set_kind,
+			 .lifetime_s = config->key_set_lifetime * 86400U,
+			 .renew_s = config->renew_interval},
 		.max_procedures = config->max_procedures,
 		.ping_ms = config->ping,
 		.hello_ms = config->hello_deadline,

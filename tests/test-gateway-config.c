@@ -120,6 +120,16 @@ START_TEST(test_defaults)
 	gateway_config_core_options(&config, &options);
 	ck_assert_str_eq(options.server.text, "srv");
 	ck_assert_uint_eq(options.relay.quota, 4);
+	ck_assert_uint_eq(options.pool.low_water, 1);
+	ck_assert_uint_eq(options.pool.size, 4);
+	ck_assert_uint_eq(options.pool.lifetime_s, 0);
+	ck_assert_uint_eq(options.pool.renew_s, 0);
+	ck_assert_int_eq(load(HEAD LISTEN "key_set = { count = 1; lifetime = 2; };\n", &config, why,
+			      sizeof(why)),
+			 0);
+	gateway_config_core_options(&config, &options);
+	ck_assert_uint_eq(options.pool.low_water, 0);
+	ck_assert_uint_eq(options.pool.lifetime_s, 172800);
 }
 END_TEST
 
