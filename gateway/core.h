@@ -11,6 +11,7 @@
 
 #include "gateway/procedure.h"
 #include "gateway/relay.h"
+#include "gateway/revoke.h"
 #include "pan/link.h"
 #include "storage/vault.h"
 
@@ -137,5 +138,33 @@ int gateway_core_fingerprint(struct core *c, const struct name *entity, struct b
  * procedure runs for it.
  */
 int gateway_core_release(struct core *c, const struct name *entity);
+
+/*
+ * Revocation. What runs for the device ends with REVOKED; its EUKeys, Temporary Key and owner are
+ * erased, and a tombstone stays. While the WAN is down it waits to be told to the server. Revoking
+ * the PN GW itself erases its own EUKey and owner.
+ *
+ * Each device gets exactly one verdict by the port, perhaps during the call: DONE when the PNE has
+ * confirmed its reset (or there is none to do), PNE_RESET_UNCONFIRMED when it is revoked but that
+ * is outstanding; PNE_UNKNOWN when nothing is known of it. Returns how many verdicts there are in
+ * all, or a negative errno and none.
+ */
+int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run);
+/* Every device of that user, the PN GW too where it is the owner. */
+int gateway_core_revoke_user(struct core *c, const struct name *user, uint64_t run);
+/* Every device that is known, and the PN GW. */
+int gateway_core_revoke_all(struct core *c, uint64_t run);
+/* Sends the reset now, also to one that was given up. One verdict as above; PNE_UNKNOWN when the
+ * device was never revoked. */
+int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t run);
+/*
+ * The operator declares the device lost: its reset is no longer sent. The revocation stays on
+ * record. 0, -ENOENT when it was never revoked, or another negative errno.
+ */
+int gateway_core_forget_revocation(struct core *c, const struct name *entity);
+
+/* Every revocation there is, in the order of their last change. */
+typedef void core_revocation_fn(void *arg, const struct revocation *r);
+void gateway_core_each_revocation(struct core *c, core_revocation_fn *each, void *arg);
 
 #endif

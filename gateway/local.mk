@@ -14,7 +14,8 @@ libpngw_la_SOURCES += \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \
-	gateway/report.c gateway/report.h
+	gateway/report.c gateway/report.h \
+	gateway/revoke.c gateway/revoke.h
 
 bin_PROGRAMS += pngw-start
 pngw_start_SOURCES = gateway/start.c

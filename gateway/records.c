@@ -306,6 +306,37 @@ static int find_key(struct vault *v, const struct name *entity, enum search sear
 	return 0;
 }
 
+struct key_walk {
+	records_key_fn *each;
+	void *arg;
+};
+
+static int walk_key(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	const struct key_walk *w = arg;
+	struct stored_key key = {0};
+	uint32_t state;
+	int r;
+
+	(void)owner;
+	if (item_index(item, &key.index) != 0 || record_get_u32(content, TAG_STATE, &state) != 0 ||
+	    state > KEY_DELIVERED || record_get_name(content, TAG_USER, &key.user) != 0)
+		return 0;
+	r = record_get_secret(content, TAG_KEY, &key.key);
+	if (r != 0)
+		return r == -ENOMEM ? r : 0;
+	r = w->each(w->arg, &key, (enum key_state)state);
+	secret_unref(key.key);
+	return r;
+}
+
+int records_each_key(struct vault *v, const struct name *entity, records_key_fn *each, void *arg)
+{
+	struct key_walk w = {each, arg};
+
+	return vault_each(v, VAULT_EUKEY, name_bytes(entity), walk_key, &w, NULL);
+}
+
 int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out)
 {
 	return find_key(v, entity, SEARCH_HIGHEST, out);

@@ -50,6 +50,10 @@ struct stored_key {
 	struct secret *key;
 };
 
+/* Each EUKey of entity, oldest write first; key is borrowed. Stops when each returns another than
+ * 0, and returns that; damaged ones are passed over. */
+typedef int records_key_fn(void *arg, const struct stored_key *key, enum key_state state);
+int records_each_key(struct vault *v, const struct name *entity, records_key_fn *each, void *arg);
 /* The highest index of entity: the PN GW's own key. */
 int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out);
 /* The highest index that was delivered to entity. */
