@@ -275,30 +275,49 @@ static int write_key(int fd, const struct secret *master)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-int vault_key_create(const char *path, const struct secret *master, char *why, size_t why_size)
+/* Under another name first: whenever the power goes, the key file is whole or not there. */
+static int make_key(const char *path, const char *new_path, const struct secret *key)
 {
 	int r;
 	int fd;
+
+	if (unlink(new_path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = write_key(fd, key);
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	if (r == 0 && renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(new_path);
+		return r;
+	}
+	r = vault_sync_directory(path);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+int vault_key_create(const char *path, const struct secret *key, char *why, size_t why_size)
+{
+	char *new_path = NULL;
+	int r;
 
 	if (strncmp(path, VAULT_KEY_CREDENTIAL, sizeof(VAULT_KEY_CREDENTIAL) - 1) == 0) {
 		snprintf(why, why_size, "%s: a credential is made by systemd-creds, not here",
 			 path);
 		return VAULT_KEY_FILE;
 	}
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		r = -errno;
-		snprintf(why, why_size, "key file %s: %s", path, strerror(-r));
-		return r;
+	if (asprintf(&new_path, "%s.new", path) < 0) {
+		snprintf(why, why_size, "key file %s: %s", path, strerror(ENOMEM));
+		return -ENOMEM;
 	}
-	r = write_key(fd, master);
-	if (close(fd) < 0 && r == 0)
-		r = -errno;
-	if (r == 0)
-		r = vault_sync_directory(path);
-	if (r < 0) {
-		unlink(path);
+	r = make_key(path, new_path, key);
+	free(new_path);
+	if (r < 0)
 		snprintf(why, why_size, "key file %s: %s", path, strerror(-r));
-	}
 	return r;
 }
