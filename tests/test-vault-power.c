@@ -1,0 +1,385 @@
+/*
+ * The power goes at every write and every flush, and the disk keeps any subset of what was not
+ * flushed. Afterwards the vault opens, every acknowledged batch is whole, every other one is whole
+ * or absent, and nothing else is there.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <sqlite3.h>
+
+#include "fault-vfs.h"
+#include "storage/vault.h"
+#include "vault-model.h"
+
+static char base[64];
+static char live[80];   /* where the workload runs */
+static char after[80];  /* where the disk's contents after a cut are laid out */
+static char nested[80]; /* the same when the power goes again during the recovery */
+static char why[256];
+static size_t states;
+static size_t nested_states;
+
+static struct {
+	struct vault *v;
+	unsigned acknowledged;
+} world;
+
+/* The log is moved into the file often, so that a short run has all of that too. */
+static int checkpoint_often(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
+{
+	(void)error;
+	(void)api;
+	return sqlite3_wal_autocheckpoint(db, 24);
+}
+
+static void make_folder(char *out, size_t size, const char *name)
+{
+	(void)snprintf(out, size, "%s/%s", base, name);
+	ck_assert_int_eq(mkdir(out, 0700), 0);
+}
+
+static void setup(void)
+{
+	strcpy(base, access("/dev/shm", W_OK) == 0 ? "/dev/shm/test-power-XXXXXX"
+						   : "/tmp/test-power-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(base));
+	make_folder(live, sizeof(live), "live");
+	make_folder(after, sizeof(after), "after");
+	make_folder(nested, sizeof(nested), "nested");
+	fault_vfs_register(false);
+	fault_plan(NULL);
+	ck_assert_int_eq(sqlite3_auto_extension((void (*)(void))checkpoint_often), SQLITE_OK);
+	model_reset();
+	world.v = NULL;
+	world.acknowledged = 0;
+	states = 0;
+	nested_states = 0;
+}
+
+static void remove_folder(const char *folder)
+{
+	struct dirent *e;
+	DIR *dir = opendir(folder);
+	char path[400];
+
+	ck_assert_ptr_nonnull(dir);
+	while ((e = readdir(dir))) {
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+		if (e->d_name[0] != '.')
+			ck_assert_int_eq(unlink(path), 0);
+	}
+	(void)closedir(dir);
+	ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static void teardown(void)
+{
+	remove_folder(live);
+	remove_folder(after);
+	remove_folder(nested);
+	ck_assert_int_eq(rmdir(base), 0);
+	ck_assert_uint_eq(secret_count(), 0);
+	sqlite3_reset_auto_extension();
+}
+
+static int try_open(const char *folder, bool create, struct vault **out)
+{
+	char path[120], key[120];
+	struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
+	struct vault_options options = {.path = path,
+					.openers = &opener,
+					.opener_count = 1,
+					.create = create,
+					.vfs = FAULT_VFS};
+
+	(void)snprintf(path, sizeof(path), "%s/vault", folder);
+	(void)snprintf(key, sizeof(key), "%s/key", folder);
+	return vault_open(&options, out, why, sizeof(why));
+}
+
+/* The workload. */
+
+static void open_live(bool create)
+{
+	int r = try_open(live, create, &world.v);
+
+	ck_assert_msg(r == 0, "vault_open: %d %s", r, why);
+}
+
+static void on_done(void *arg, int result)
+{
+	(void)arg;
+	ck_assert_int_eq(result, 0);
+	world.acknowledged++;
+}
+
+static void submit(struct vault_batch *b)
+{
+	ck_assert_int_eq(vault_submit(world.v, b, on_done, NULL), 0);
+	disk_mark(world.acknowledged, model_batches());
+}
+
+static void flush(void)
+{
+	(void)vault_flush(world.v);
+	ck_assert_uint_eq(world.acknowledged, model_batches());
+	disk_mark(world.acknowledged, model_batches());
+}
+
+static void put_one(const char *owner, const char *item, size_t size)
+{
+	struct vault_batch *b = model_batch();
+
+	model_put(b, VAULT_EUKEY, owner, item, size);
+	submit(b);
+}
+
+/* The vault's making is batch 1: an empty one. */
+static void create_live(void)
+{
+	vault_batch_free(model_batch());
+	disk_mark(0, 1);
+	open_live(true);
+	world.acknowledged = 1;
+	disk_mark(1, 1);
+}
+
+static void reopen(void)
+{
+	vault_close(world.v);
+	open_live(false);
+}
+
+static void write_batches(void)
+{
+	struct vault_batch *b;
+
+	put_one("pne-1", "1", 60);
+	flush();
+	b = model_batch();
+	model_put(b, VAULT_EUKEY, "pne-1", "2", 60);
+	model_put(b, VAULT_EUKEY, "pne-2", "1", 60);
+	model_put(b, VAULT_PNE, "pne-2", "", 10);
+	submit(b);
+	flush();
+	/* Several in one commit. */
+	for (int i = 0; i < 3; i++) {
+		b = model_batch();
+		model_put(b, VAULT_ANSWER, "pne-1", i == 0 ? "a" : i == 1 ? "b" : "c", 200);
+		model_put(b, VAULT_DELIVERY, "pne-1", i == 0 ? "a" : i == 1 ? "b" : "c", 0);
+		submit(b);
+	}
+	flush();
+	/* Key 1 goes, key 2 is replaced. */
+	b = model_batch();
+	model_erase(b, VAULT_EUKEY, "pne-1", "1");
+	model_put(b, VAULT_EUKEY, "pne-1", "2", 61);
+	submit(b);
+	flush();
+}
+
+static void write_more(void)
+{
+	struct vault_batch *b = model_batch();
+
+	model_put(b, VAULT_ANSWER, "pne-2", "long", 9000);
+	model_put(b, VAULT_TEMPORARY_KEY, "pne-1", "", 48);
+	submit(b);
+	flush();
+	b = model_batch();
+	model_erase_owner(b, VAULT_DELIVERY, "pne-1");
+	model_trim(b, VAULT_ANSWER, "pne-1", 1);
+	model_put(b, VAULT_ANSWER, "pne-1", "d", 300);
+	submit(b);
+	b = model_batch();
+	model_erase(b, VAULT_ANSWER, "pne-2", "long");
+	submit(b);
+	flush();
+}
+
+/* What must hold after a cut. */
+
+static void expect_state(const char *folder, const struct disk_state *state, const char *when)
+{
+	char reason[160];
+	int found;
+	struct vault *v = NULL;
+	int r = try_open(folder, state->acknowledged == 0, &v);
+
+	ck_assert_msg(r == 0, "%s, state %zu at %zu: vault_open gives %d: %s", when, state->number,
+		      state->position, r, why);
+	found = model_match(v, state->acknowledged, state->submitted, reason, sizeof(reason));
+	ck_assert_msg(found >= 0, "%s, state %zu at %zu, batches %u to %u: %s", when, state->number,
+		      state->position, state->acknowledged, state->submitted, reason);
+	vault_close(v);
+}
+
+static void after_second_cut(void *arg, const struct disk_state *state)
+{
+	const struct disk_state *first = arg;
+	struct disk_state expected = *first;
+
+	expected.number = first->number;
+	expected.position = state->position;
+	expect_state(nested, &expected, "cut again in the recovery");
+	nested_states++;
+}
+
+/* Goes on after the cut: a new record is taken, and is there after the next opening. */
+static void goes_on(const struct disk_state *state)
+{
+	struct vault_id id = {VAULT_USER, bytes_text("after"), BYTES_NONE};
+	struct vault_content c = {NULL, 0};
+	struct vault_batch *b = vault_batch_new();
+	struct vault *v = NULL;
+
+	ck_assert_int_eq(try_open(after, state->acknowledged == 0, &v), 0);
+	vault_batch_put(b, &id, bytes_text("still here"));
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+	ck_assert_int_eq(try_open(after, false, &v), 0);
+	ck_assert_int_eq(vault_get(v, &id, &c), 0);
+	vault_content_free(&c);
+	vault_close(v);
+}
+
+static void after_cut(void *arg, const struct disk_state *state)
+{
+	static const struct disk_limits few = {2, 0, 24};
+	struct disk_state first = *state;
+	struct disk *d = NULL;
+
+	(void)arg;
+	if (state->number % 97 == 13)
+		d = disk_record(after, state->acknowledged, state->submitted);
+	expect_state(after, state, "cut");
+	if (d) {
+		disk_stop(d);
+		(void)disk_each_state(d, &few, nested, after_second_cut, &first);
+		disk_free(d);
+	}
+	if (state->number % 31 == 7)
+		goes_on(state);
+	states++;
+}
+
+/* Under valgrind and sanitizers each state takes longer: a sample of them. */
+static size_t most_states(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return getenv("PNGW_VALGRIND") ? 40 : 1500;
+#else
+	return getenv("PNGW_VALGRIND") ? 40 : 0;
+#endif
+}
+
+static void examine(struct disk *d, const char *what)
+{
+	const struct disk_limits limits = {8, 32, most_states()};
+
+	disk_stop(d);
+	(void)disk_each_state(d, &limits, after, after_cut, NULL);
+	disk_free(d);
+	ck_assert_uint_gt(states, 20);
+	printf("%s: %zu states after a power cut, %zu after a second one\n", what, states,
+	       nested_states);
+	(void)fflush(stdout);
+}
+
+static struct disk *record_live(void)
+{
+	return disk_record(live, world.acknowledged, model_batches());
+}
+
+START_TEST(test_power_creation)
+{
+	struct disk *d = record_live();
+
+	create_live();
+	put_one("pne-1", "1", 60);
+	flush();
+	vault_close(world.v);
+	examine(d, "making a vault");
+}
+END_TEST
+
+START_TEST(test_power_batches)
+{
+	struct disk *d;
+
+	create_live();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	write_batches();
+	vault_close(world.v);
+	examine(d, "batches, groups and erasing");
+}
+END_TEST
+
+START_TEST(test_power_reopening)
+{
+	struct disk *d;
+
+	create_live();
+	write_batches();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	write_more();
+	reopen();
+	put_one("pne-3", "1", 60);
+	flush();
+	vault_close(world.v);
+	examine(d, "opening, closing and opening again");
+}
+END_TEST
+
+/* The log fills up, is moved into the file and begun anew, several times. */
+START_TEST(test_power_checkpoints)
+{
+	struct disk *d;
+	char item[8];
+
+	create_live();
+	write_batches();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	for (int i = 0; i < 12; i++) {
+		(void)snprintf(item, sizeof(item), "%d", i % 5);
+		put_one("pne-4", item, i % 4 == 3 ? 5000 : 100);
+		flush();
+	}
+	vault_close(world.v);
+	examine(d, "moving the log into the file");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("vault power");
+	TCase *t = tcase_create("power");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 120);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, test_power_creation);
+	tcase_add_test(t, test_power_batches);
+	tcase_add_test(t, test_power_reopening);
+	tcase_add_test(t, test_power_checkpoints);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
