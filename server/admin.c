@@ -106,11 +106,11 @@ static int add_user(struct admin *a)
 	return r == 0 ? EXIT_SUCCESS : fail("add-user", r);
 }
 
-static int print_account(void *arg, struct bytes user, uint32_t iterations)
+static int print_account(void *arg, struct bytes user, uint32_t iterations, bool blocked)
 {
 	(void)arg;
-	(void)printf("%.*s\titerations %lu\n", (int)user.size, (const char *)user.data,
-		     (unsigned long)iterations);
+	(void)printf("%.*s\titerations %lu%s\n", (int)user.size, (const char *)user.data,
+		     (unsigned long)iterations, blocked ? "\tblocked" : "");
 	return 0;
 }
 

@@ -30,15 +30,16 @@ static int make_keys(enum key_set_kind kind, size_t count, struct secret **keys)
 	return 0;
 }
 
-static int store_keys(struct server_procedure *p, uint32_t last, size_t count,
-		      struct secret *const *keys)
+static int add_keys(struct server_procedure *p, uint32_t last, size_t count,
+		    struct secret *const *keys)
 {
 	const struct m_eukey_assignment_request *r = &p->request->eukey_assignment_request;
-	struct store_element element = {.entity = p->wants.entity,
-					.mode = ENTITY_PNE,
-					.owner = p->wants.user,
-					.last_index = last + (uint32_t)count};
+	struct store_element element = p->facts.entity;
 
+	element.entity = p->wants.entity;
+	element.mode = ENTITY_PNE;
+	element.owner = p->wants.user;
+	element.last_index = last + (uint32_t)count;
 	store_batch_element(&p->batch, &element, last);
 	for (size_t i = 0; i < count; i++)
 		store_batch_eukey(&p->batch, r->user_id, r->entity_id, last + 1 + (uint32_t)i,
@@ -91,7 +92,7 @@ static enum status issue(struct server_procedure *p, struct secret *shared)
 	if (result == 0)
 		result = make_keys(r->key_set.kind, count, keys);
 	if (result == 0)
-		result = store_keys(p, last, count, keys);
+		result = add_keys(p, last, count, keys);
 	if (result == 0)
 		result = wrap_keys(p, shared, last, count, keys);
 	for (size_t i = 0; i < count; i++)

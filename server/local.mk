@@ -10,7 +10,11 @@ libpngw_la_SOURCES += \
 	server/figure8.c \
 	server/procedure.c server/procedure.h \
 	server/report.c \
-	server/store-sqlite.c \
+	server/store-key.c \
+	server/store-sqlite.c server/store-sqlite.h \
+	server/store-sqlite-read.c \
+	server/store-sqlite-schema.c \
+	server/store-sqlite-write.c \
 	server/store.c server/store.h
 
 sbin_PROGRAMS += cpns-serverd

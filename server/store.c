@@ -9,6 +9,12 @@ void store_account_clear(struct store_account *a)
 	secret_clear(&a->ph);
 }
 
+void store_keys_clear(struct store_key keys[STORE_KEYS_MAX])
+{
+	for (size_t i = 0; i < STORE_KEYS_MAX; i++)
+		secret_clear(&keys[i].key);
+}
+
 /* An appended, zeroed change, or NULL once memory is out. */
 static struct store_change *append(struct store_batch *b, enum store_change_kind kind)
 {
@@ -73,6 +79,16 @@ void store_batch_account(struct store_batch *b, const struct store_account *a)
 	c->secret = secret_ref(a->ph);
 }
 
+void store_batch_block(struct store_batch *b, struct bytes user, bool blocked)
+{
+	struct store_change *c = append(b, STORE_BLOCK_ACCOUNT);
+
+	if (!c)
+		return;
+	set_name(b, &c->user, user);
+	c->blocked = blocked;
+}
+
 void store_batch_element(struct store_batch *b, const struct store_element *e, uint32_t expected)
 {
 	struct store_change *c = append(b, STORE_PUT_ELEMENT);
@@ -84,6 +100,7 @@ void store_batch_element(struct store_batch *b, const struct store_element *e, u
 	c->owner = e->owner;
 	c->index = e->last_index;
 	c->expected = expected;
+	c->expected_epoch = e->revocation.epoch;
 }
 
 void store_batch_eukey(struct store_batch *b, struct bytes user, struct bytes entity,
@@ -116,6 +133,81 @@ void store_batch_release(struct store_batch *b, struct bytes entity)
 
 	if (c)
 		set_name(b, &c->entity, entity);
+}
+
+void store_batch_revoke(struct store_batch *b, const struct store_element *e, uint32_t epoch,
+			uint32_t key_index, enum reset_state reset, int64_t now)
+{
+	struct store_change *c = append(b, STORE_REVOKE);
+
+	if (!c)
+		return;
+	c->entity = e->entity;
+	c->expected = e->last_index;
+	c->expected_epoch = e->revocation.epoch;
+	c->epoch = epoch;
+	c->index = key_index;
+	c->reset = reset;
+	c->time = now;
+}
+
+void store_batch_reset(struct store_batch *b, struct bytes user, struct bytes entity,
+		       const struct store_resets *of, const struct store_reset *reset)
+{
+	struct store_change *c = append(b, STORE_ADD_RESET);
+
+	if (!c)
+		return;
+	set_name(b, &c->user, user);
+	set_name(b, &c->entity, entity);
+	c->epoch = of->epoch;
+	c->id = of->id;
+	c->index = reset->key_index;
+	c->secret = secret_new(sizeof(reset->proof) + sizeof(reset->confirmation));
+	if (!c->secret) {
+		b->error = -ENOMEM;
+		return;
+	}
+	memcpy(secret_buffer(c->secret), reset->proof, sizeof(reset->proof));
+	memcpy(secret_buffer(c->secret) + sizeof(reset->proof), reset->confirmation,
+	       sizeof(reset->confirmation));
+}
+
+void store_batch_resets_told(struct store_batch *b, struct bytes user, struct bytes entity,
+			     uint32_t epoch)
+{
+	struct store_change *c = append(b, STORE_RESETS_TOLD);
+
+	if (!c)
+		return;
+	set_name(b, &c->user, user);
+	set_name(b, &c->entity, entity);
+	c->epoch = epoch;
+}
+
+void store_batch_reset_done(struct store_batch *b, struct bytes entity, uint32_t epoch)
+{
+	struct store_change *c = append(b, STORE_RESET_DONE);
+
+	if (!c)
+		return;
+	set_name(b, &c->entity, entity);
+	c->epoch = epoch;
+}
+
+void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
+			     const struct store_vault_state *state,
+			     const struct store_vault_state *before, int64_t now)
+{
+	struct store_change *c = append(b, STORE_PUT_VAULT_STATE);
+
+	if (!c)
+		return;
+	set_name(b, &c->entity, gateway);
+	c->vault = *state;
+	c->known = before != NULL;
+	c->expected = before ? before->sequence : 0;
+	c->time = now;
 }
 
 void store_batch_temporary_key(struct store_batch *b, struct bytes entity, struct secret *key,
@@ -189,6 +281,23 @@ int store_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_
 		struct secret **out)
 {
 	return s->ops->eukey(s, user, entity, index, out);
+}
+
+int store_keys(struct store *s, struct bytes user, struct bytes entity,
+	       struct store_key out[STORE_KEYS_MAX])
+{
+	return s->ops->keys(s, user, entity, out);
+}
+
+int store_resets(struct store *s, struct bytes user, struct bytes entity, struct store_resets *out)
+{
+	return s->ops->resets(s, user, entity, out);
+}
+
+int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
+		      struct store_vault_state *out)
+{
+	return s->ops->vault_state(s, gateway, vault_id, out);
 }
 
 int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out)

@@ -35,16 +35,64 @@ struct store_account {
 	uint8_t salt[SALT_SIZE];
 	uint32_t iterations;
 	struct secret *ph; /* a reference of the holder's */
+	bool blocked;      /* by the operator: nobody is let in with it */
 };
 void store_account_clear(struct store_account *a);
 
-/* A device. It stays, with its key index, when it is released: an index is never used twice. */
+/* What revocations have done to an element so far; all zero: there was none. */
+struct store_revocation {
+	uint32_t epoch;         /* how many there were */
+	uint32_t key_index;     /* EUKeys up to this one are worthless, and are kept nowhere */
+	enum reset_state reset; /* of the PNE that may still hold one of them */
+	struct name owner;      /* whose element it was, "" : nobody's */
+	int64_t since;          /* the last one, seconds since 1970 */
+};
+
+/*
+ * A device. It stays, with its key index, when it is released or revoked: an index is never used
+ * twice.
+ */
 struct store_element {
 	struct name entity;
 	enum entity_mode mode;
 	struct name owner;   /* "" : nobody's */
 	uint32_t last_index; /* highest key index ever given out; 0: none */
+	struct store_revocation revocation;
 };
+
+/* An EUKey that is kept. */
+struct store_key {
+	uint32_t index;
+	struct secret *key; /* a reference of the holder's */
+};
+#define STORE_KEYS_MAX 8
+void store_keys_clear(struct store_key keys[STORE_KEYS_MAX]);
+
+/*
+ * What a PN GW needs to make a PNE forget a revoked EUKey that the store has erased since. Who
+ * knows one can reset that PNE: the holder wipes it.
+ */
+struct store_reset {
+	uint32_t key_index;
+	uint8_t proof[32], confirmation[32]; /* p1_reset_proof(), p1_reset_confirmation() */
+};
+
+/* Those of one revocation: they go into one PNEResetRequest. */
+struct store_resets {
+	uint32_t epoch;
+	struct message_id id; /* of the PNEResetRequest */
+	uint32_t told;        /* how often a PN GW got them */
+	size_t count;         /* 1 to STORE_KEYS_MAX */
+	struct store_reset list[STORE_KEYS_MAX];
+};
+
+/* Where a PN GW's vault stood when it last told so; one per PN GW and vault id. */
+struct store_vault_state {
+	uint8_t vault_id[16];
+	uint32_t sequence;
+	uint8_t head[32];
+};
+#define STORE_VAULTS_MAX 8 /* of one PN GW, the latest that were told */
 
 /* From the manufacturer. key is what travels and wraps: a printed passphrase was stretched at
  * import. */
@@ -72,7 +120,14 @@ int store_account(struct store *s, struct bytes user, struct store_account *out)
 int store_element(struct store *s, struct bytes entity, struct store_element *out);
 int store_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
 		struct secret **out);
+/* The first of that user and entity, lowest index first. STORE_ABSENT: there is none. */
+int store_keys(struct store *s, struct bytes user, struct bytes entity,
+	       struct store_key out[STORE_KEYS_MAX]);
 int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out);
+/* The latest of that entity that were made of that user's keys. */
+int store_resets(struct store *s, struct bytes user, struct bytes entity, struct store_resets *out);
+int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
+		      struct store_vault_state *out);
 int store_answer(struct store *s, const struct message_id *id, struct store_answer *out);
 int store_secret(struct store *s, const char *name, struct secret **out);
 
@@ -86,7 +141,7 @@ struct store_key_row {
 	bool held; /* known to be the key that the entity holds */
 	struct secret *key;
 };
-typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations);
+typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations, bool blocked);
 typedef int store_element_fn(void *arg, const struct store_element *element);
 typedef int store_key_fn(void *arg, const struct store_key_row *row);
 int store_each_account(struct store *s, store_account_fn *each, void *arg);
@@ -95,11 +150,19 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg);
 
 /* The kinds of change. */
 enum store_change_kind {
-	STORE_ADD_ACCOUNT, /* a new User ID; STORE_CONFLICT when it is there */
-	STORE_PUT_ELEMENT, /* new or changed; STORE_CONFLICT unless its last_index was expected */
-	STORE_ADD_EUKEY,   /* STORE_CONFLICT when (entity, index) was given out */
-	STORE_HELD,        /* index is held: marks it, erases that user's and entity's keys below */
+	STORE_ADD_ACCOUNT,   /* a new User ID; STORE_CONFLICT when it is there */
+	STORE_BLOCK_ACCOUNT, /* or let in again; STORE_CONFLICT when it is not there */
+	STORE_PUT_ELEMENT, /* STORE_CONFLICT unless last_index and revocation.epoch were expected */
+	STORE_ADD_EUKEY,   /* STORE_CONFLICT when (entity, index) was given out or user is blocked
+			    */
+	STORE_HELD,        /* index is held: marks it, erases that user's and entity's keys below,
+			      and resets that were still wanted */
 	STORE_RELEASE,     /* the element is nobody's, its EUKeys are erased; absent is no error */
+	STORE_REVOKE,      /* as RELEASE, and counted; STORE_CONFLICT as PUT_ELEMENT */
+	STORE_ADD_RESET,   /* one of an epoch's authorizations */
+	STORE_RESETS_TOLD, /* a PN GW got those of that user, entity and epoch */
+	STORE_RESET_DONE,  /* confirmed, if epoch is still the element's; they are erased */
+	STORE_PUT_VAULT_STATE,   /* STORE_CONFLICT unless the sequence was expected */
 	STORE_PUT_TEMPORARY_KEY, /* new or replaced */
 	STORE_PUT_ANSWER,        /* STORE_CONFLICT when the id is there */
 	STORE_TRIM_ANSWERS,      /* erases the answers given before a time */
@@ -117,13 +180,21 @@ struct store_change {
 	enum entity_mode mode;   /* element */
 	struct name owner;       /* element */
 	uint32_t index;          /* element: the new last index; eukey, held: the key's */
-	uint32_t expected;       /* element: last_index as it was loaded; 0 also: no such element */
-	struct secret *secret;   /* account: PH; eukey; temporary key; secret */
-	bool passphrase;         /* temporary key */
-	struct message_id id;    /* answer */
+	uint32_t expected;       /* element, revoke: last_index as it was loaded; 0 also: no such
+				    element. vault state: the sequence */
+	uint32_t expected_epoch; /* element, revoke: as it was loaded */
+	uint32_t epoch;          /* revoke, resets */
+	enum reset_state reset;  /* revoke */
+	bool blocked;            /* block account */
+	bool known;              /* vault state: one was loaded */
+	struct store_vault_state vault;
+	struct secret *secret; /* account: PH; eukey; temporary key; secret; reset: both MACs */
+	bool passphrase;       /* temporary key */
+	struct message_id id;  /* answer, reset */
 	uint8_t request_sha256[32]; /* answer */
 	int http;                   /* answer */
-	int64_t time;               /* answer: when given; trim: before when. Seconds since 1970 */
+	int64_t time;               /* answer, revoke, vault state: when; trim: before when. Seconds
+				       since 1970 */
 	char label[32];             /* secret: its name */
 	uint8_t *data;              /* answer: body; subscription: text; owned */
 	size_t data_size;
@@ -139,12 +210,26 @@ void store_batch_clear(struct store_batch *b); /* drops secrets, frees; the batc
 /* Each copies its arguments and takes a reference of its secret. Failures are remembered in the
  * batch. */
 void store_batch_account(struct store_batch *b, const struct store_account *a);
+void store_batch_block(struct store_batch *b, struct bytes user, bool blocked);
+/* Of the revocation only the epoch counts: it is the one that was loaded. */
 void store_batch_element(struct store_batch *b, const struct store_element *e, uint32_t expected);
 void store_batch_eukey(struct store_batch *b, struct bytes user, struct bytes entity,
 		       uint32_t index, struct secret *key);
 void store_batch_held(struct store_batch *b, struct bytes user, struct bytes entity,
 		      uint32_t index);
 void store_batch_release(struct store_batch *b, struct bytes entity);
+/* e as it was loaded; epoch, key_index and reset as they will be. See server/revoke.h. */
+void store_batch_revoke(struct store_batch *b, const struct store_element *e, uint32_t epoch,
+			uint32_t key_index, enum reset_state reset, int64_t now);
+void store_batch_reset(struct store_batch *b, struct bytes user, struct bytes entity,
+		       const struct store_resets *of, const struct store_reset *reset);
+void store_batch_resets_told(struct store_batch *b, struct bytes user, struct bytes entity,
+			     uint32_t epoch);
+void store_batch_reset_done(struct store_batch *b, struct bytes entity, uint32_t epoch);
+/* before: as it was loaded, or NULL where there was none. */
+void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
+			     const struct store_vault_state *state,
+			     const struct store_vault_state *before, int64_t now);
 void store_batch_temporary_key(struct store_batch *b, struct bytes entity, struct secret *key,
 			       bool passphrase);
 void store_batch_answer(struct store_batch *b, const struct message_id *id,
@@ -165,7 +250,8 @@ void store_close(struct store *s);
 /*
  * The SQLite backend. The key file holds 64 hex digits and is 0600 or stricter; with create, store
  * and key file are made when neither is there. Every secret is sealed under that key, bound to its
- * record. 0, a positive outcome or a negative errno, and one sentence in why.
+ * record. A store of an older schema is brought to this program's in one transaction. 0, a positive
+ * outcome or a negative errno, and one sentence in why.
  */
 struct store_sqlite_options {
 	const char *path;
@@ -181,7 +267,13 @@ struct store_ops {
 	int (*element)(struct store *s, struct bytes entity, struct store_element *out);
 	int (*eukey)(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
 		     struct secret **out);
+	int (*keys)(struct store *s, struct bytes user, struct bytes entity,
+		    struct store_key out[STORE_KEYS_MAX]);
 	int (*temporary_key)(struct store *s, struct bytes entity, struct store_temporary_key *out);
+	int (*resets)(struct store *s, struct bytes user, struct bytes entity,
+		      struct store_resets *out);
+	int (*vault_state)(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
+			   struct store_vault_state *out);
 	int (*answer)(struct store *s, const struct message_id *id, struct store_answer *out);
 	int (*secret)(struct store *s, const char *name, struct secret **out);
 	int (*each_account)(struct store *s, store_account_fn *each, void *arg);

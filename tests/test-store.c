@@ -423,8 +423,9 @@ END_TEST
 
 static char seen[200];
 
-static int note_account(void *arg, struct bytes user, uint32_t iterations)
+static int note_account(void *arg, struct bytes user, uint32_t iterations, bool blocked)
 {
+	ck_assert(!blocked);
 	ck_assert_ptr_null(arg);
 	ck_assert_uint_eq(iterations, 600000);
 	snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%.*s ", (int)user.size,
@@ -568,14 +569,345 @@ START_TEST(not_a_store)
 }
 END_TEST
 
+static size_t read_whole(const char *name, char *out, size_t out_size)
+{
+	FILE *f = fopen(name, "r");
+	size_t size;
+
+	ck_assert_msg(f != NULL, "%s", name);
+	size = fread(out, 1, out_size, f);
+	ck_assert_uint_lt(size, out_size);
+	fclose(f);
+	return size;
+}
+
 START_TEST(newer)
 {
+	static char before[1 << 18], after[1 << 18];
 	struct store *s = opened();
+	size_t size;
 
 	fill(s);
 	store_close(s);
-	alter("PRAGMA user_version = 2; UPDATE account SET iterations = 5");
+	alter("PRAGMA user_version = 3; UPDATE account SET iterations = 5");
+	size = read_whole(path, before, sizeof(before));
 	ck_assert_int_eq(refused(), STORE_NEWER);
+	ck_assert_uint_eq(read_whole(path, after, sizeof(after)), size);
+	ck_assert_int_eq(memcmp(before, after, size), 0);
+}
+END_TEST
+
+/* What the first release wrote: tests/data/server-store-1.db. */
+static void take_fixture(const char *name, const char *as)
+{
+	static char content[1 << 18];
+	const char *source = getenv("PNGW_SRCDIR");
+	char from[512];
+	size_t size;
+	FILE *f;
+
+	snprintf(from, sizeof(from), "%s/tests/data/%s", source ? source : ".", name);
+	size = read_whole(from, content, sizeof(content));
+	f = fopen(as, "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(content, 1, size, f), size);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(as, 0600), 0);
+}
+
+START_TEST(schema_1)
+{
+	struct message_id empty_one = {{4}};
+	struct store_element element;
+	struct store_account account;
+	struct store_answer answer;
+	struct store *s;
+
+	take_fixture("server-store-1.db", path);
+	take_fixture("server-store-1.key", key_file);
+	ck_assert(file_holds("", "the answer"));
+	options.create = false;
+	s = opened();
+	for (int i = 0; i < 2; i++) {
+		check_filled(s);
+		ck_assert_int_eq(store_answer(s, &empty_one, &answer), 0);
+		ck_assert_int_eq(answer.http, 401);
+		ck_assert_uint_eq(answer.body_size, 0);
+		free(answer.body);
+		ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), 0);
+		ck_assert(!account.blocked);
+		store_account_clear(&account);
+		ck_assert_int_eq(store_element(s, bytes_text("gw-1"), &element), 0);
+		ck_assert_int_eq(element.mode, ENTITY_PNGW);
+		ck_assert_uint_eq(element.revocation.epoch, 0);
+		ck_assert_uint_eq(element.revocation.key_index, 0);
+		ck_assert_int_eq(element.revocation.reset, RESET_NONE);
+		ck_assert_str_eq(element.revocation.owner.text, "");
+		store_close(s);
+		s = opened();
+	}
+	store_close(s);
+	ck_assert(!file_holds("", "the answer") && !file_holds("-wal", "the answer"));
+}
+END_TEST
+
+/* With the key of another store nothing is mixed: it stays as it was, and opens with its own. */
+START_TEST(schema_1_wrong_key)
+{
+	static char before[1 << 18], after[1 << 18];
+	struct store *s;
+	size_t size;
+
+	take_fixture("server-store-1.db", path);
+	write_key_file(HEX_KEY, 0600);
+	alter("PRAGMA journal_mode = WAL; UPDATE account SET iterations = 600000");
+	size = read_whole(path, before, sizeof(before));
+	ck_assert_int_eq(refused(), STORE_DAMAGED);
+	ck_assert_uint_eq(read_whole(path, after, sizeof(after)), size);
+	ck_assert_int_eq(memcmp(before, after, size), 0);
+	take_fixture("server-store-1.key", key_file);
+	s = opened();
+	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+/* Something in the way half through: none of it is there. */
+START_TEST(schema_1_all_or_nothing)
+{
+	struct store *s;
+
+	take_fixture("server-store-1.db", path);
+	take_fixture("server-store-1.key", key_file);
+	alter("CREATE TABLE vault (x); INSERT INTO vault VALUES (1); INSERT INTO vault VALUES (2)");
+	ck_assert_int_lt(refused(), 0);
+	ck_assert(file_holds("", "the answer"));
+	alter("UPDATE vault SET x = 3; DROP TABLE vault");
+	s = opened();
+	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+START_TEST(blocked)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_account account;
+
+	fill(s);
+	store_batch_block(&b, bytes_text("nobody"), true);
+	conflict(s, &b);
+	store_batch_block(&b, bytes_text("alice"), true);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), 0);
+	ck_assert(account.blocked);
+	store_account_clear(&account);
+	/* whoever had looked before that gives out no key after it */
+	add_eukey(&b, "alice", "pne-9", 1, "too late");
+	conflict(s, &b);
+	ck_assert(!has_key(s, "alice", "pne-9", 1, "too late"));
+	store_batch_block(&b, bytes_text("alice"), false);
+	add_eukey(&b, "alice", "pne-9", 1, "again");
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_account(s, bytes_text("alice"), &account), 0);
+	ck_assert(!account.blocked);
+	store_account_clear(&account);
+	store_close(s);
+}
+END_TEST
+
+static struct store_element element_of(struct store *s, const char *entity)
+{
+	struct store_element e;
+
+	ck_assert_int_eq(store_element(s, bytes_text(entity), &e), 0);
+	return e;
+}
+
+START_TEST(revoked)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_element before, e;
+
+	fill(s);
+	before = element_of(s, "pne-1");
+	store_batch_revoke(&b, &before, 1, 2, RESET_UNCONFIRMED, 4000);
+	ck_assert_int_eq(commit(s, &b), 0);
+	e = element_of(s, "pne-1");
+	ck_assert_str_eq(e.owner.text, "");
+	ck_assert_uint_eq(e.last_index, 2);
+	ck_assert_uint_eq(e.revocation.epoch, 1);
+	ck_assert_uint_eq(e.revocation.key_index, 2);
+	ck_assert_int_eq(e.revocation.reset, RESET_UNCONFIRMED);
+	ck_assert_str_eq(e.revocation.owner.text, "alice");
+	ck_assert_int_eq(e.revocation.since, 4000);
+	ck_assert(!has_key(s, "alice", "pne-1", 1, CANARY));
+	ck_assert(!has_key(s, "alice", "pne-1", 2, "second key"));
+	/* whoever loaded it before that begins again, whatever he is about to do */
+	store_batch_revoke(&b, &before, 1, 2, RESET_UNCONFIRMED, 4001);
+	conflict(s, &b);
+	store_batch_element(&b, &before, before.last_index);
+	conflict(s, &b);
+	/* what is said to be held has no effect, a new key has */
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 2);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_UNCONFIRMED);
+	e.owner = named("bob");
+	e.last_index = 3;
+	store_batch_element(&b, &e, 2);
+	add_eukey(&b, "bob", "pne-1", 3, "of bob");
+	ck_assert_int_eq(commit(s, &b), 0);
+	e = element_of(s, "pne-1");
+	ck_assert_str_eq(e.owner.text, "bob");
+	ck_assert_uint_eq(e.revocation.epoch, 1);
+	ck_assert_str_eq(e.revocation.owner.text, "alice");
+	store_batch_held(&b, bytes_text("bob"), bytes_text("pne-1"), 3);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_NONE);
+	/* revoked again while nobody's, and with an index that this store never gave out */
+	before = element_of(s, "pne-1");
+	store_batch_revoke(&b, &before, 2, 7, RESET_NONE, 5000);
+	ck_assert_int_eq(commit(s, &b), 0);
+	e = element_of(s, "pne-1");
+	ck_assert_uint_eq(e.last_index, 7);
+	ck_assert_str_eq(e.revocation.owner.text, "bob");
+	store_batch_revoke(&b, &e, 3, 7, RESET_NONE, 5001);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_str_eq(element_of(s, "pne-1").revocation.owner.text, "bob");
+	store_close(s);
+}
+END_TEST
+
+static void add_resets(struct store *s, const char *user, uint32_t epoch, uint32_t first,
+		       uint32_t count)
+{
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_resets made = {.epoch = epoch, .id = {{(uint8_t)epoch, 9}}};
+	struct store_reset one;
+
+	for (uint32_t i = 0; i < count; i++) {
+		one.key_index = first + i;
+		memset(one.proof, 'P', sizeof(one.proof));
+		memset(one.confirmation, 'C', sizeof(one.confirmation));
+		store_batch_reset(&b, bytes_text(user), bytes_text("pne-1"), &made, &one);
+	}
+	ck_assert_int_eq(commit(s, &b), 0);
+}
+
+START_TEST(resets)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_resets found;
+	struct store_element e;
+
+	fill(s);
+	e = element_of(s, "pne-1");
+	store_batch_revoke(&b, &e, 2, 2, RESET_UNCONFIRMED, 4000);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
+			 STORE_ABSENT);
+	add_resets(s, "alice", 1, 1, 1);
+	add_resets(s, "alice", 2, 1, 2);
+	add_resets(s, "bob", 3, 1, 1);
+	ck_assert(!file_holds("-wal", "PPPPPPPP") && !file_holds("-wal", "CCCCCCCC"));
+	for (uint32_t told = 0; told < 2; told++) {
+		ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
+				 0);
+		ck_assert_uint_eq(found.epoch, 2);
+		ck_assert_uint_eq(found.count, 2);
+		ck_assert_uint_eq(found.told, told);
+		ck_assert_uint_eq(found.id.b[0], 2);
+		ck_assert_uint_eq(found.list[1].key_index, 2);
+		ck_assert_uint_eq(found.list[1].proof[31], 'P');
+		ck_assert_uint_eq(found.list[1].confirmation[0], 'C');
+		store_batch_resets_told(&b, bytes_text("alice"), bytes_text("pne-1"), 2);
+		ck_assert_int_eq(commit(s, &b), 0);
+	}
+	/* of another epoch: nothing */
+	store_batch_reset_done(&b, bytes_text("pne-1"), 1);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_UNCONFIRMED);
+	ck_assert_int_eq(store_resets(s, bytes_text("bob"), bytes_text("pne-1"), &found), 0);
+	store_batch_reset_done(&b, bytes_text("pne-1"), 2);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_CONFIRMED);
+	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
+			 STORE_ABSENT);
+	add_resets(s, "alice", 2, 1, 2);
+	store_close(s);
+	alter("UPDATE reset SET macs = (SELECT macs FROM reset WHERE idx = 1) WHERE idx = 2");
+	s = opened();
+	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
+			 STORE_DAMAGED);
+	store_close(s);
+}
+END_TEST
+
+START_TEST(first_keys)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_key keys[STORE_KEYS_MAX];
+
+	fill(s);
+	ck_assert_int_eq(store_keys(s, bytes_text("bob"), bytes_text("pne-1"), keys), STORE_ABSENT);
+	ck_assert_int_eq(store_keys(s, bytes_text("alice"), bytes_text("pne-1"), keys), 0);
+	ck_assert_uint_eq(keys[0].index, 1);
+	ck_assert(constant_time_equal(secret_bytes(keys[1].key), bytes_text("second key")));
+	ck_assert_ptr_null(keys[2].key);
+	store_keys_clear(keys);
+	for (uint32_t i = 3; i < 12; i++)
+		add_eukey(&b, "alice", "pne-1", i, "more");
+	store_batch_held(&b, bytes_text("alice"), bytes_text("pne-1"), 2);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_keys(s, bytes_text("alice"), bytes_text("pne-1"), keys), 0);
+	ck_assert_uint_eq(keys[0].index, 2);
+	ck_assert_uint_eq(keys[STORE_KEYS_MAX - 1].index, 9);
+	store_keys_clear(keys);
+	store_close(s);
+}
+END_TEST
+
+START_TEST(vault_states)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_vault_state state = {.vault_id = {1}, .sequence = 7, .head = {5}}, found;
+
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
+			 STORE_ABSENT);
+	store_batch_vault_state(&b, bytes_text("gw-1"), &state, NULL, 100);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-2"), state.vault_id, &found),
+			 STORE_ABSENT);
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found), 0);
+	ck_assert_uint_eq(found.sequence, 7);
+	ck_assert_uint_eq(found.head[0], 5);
+	/* two that loaded the same: one is first */
+	store_batch_vault_state(&b, bytes_text("gw-1"), &state, NULL, 100);
+	conflict(s, &b);
+	state.sequence = 9;
+	store_batch_vault_state(&b, bytes_text("gw-1"), &state, &found, 100);
+	ck_assert_int_eq(commit(s, &b), 0);
+	store_batch_vault_state(&b, bytes_text("gw-1"), &state, &found, 100);
+	conflict(s, &b);
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found), 0);
+	ck_assert_uint_eq(found.sequence, 9);
+	/* many vaults of one PN GW: the latest are kept, also within one second */
+	for (uint8_t i = 2; i < 30; i++) {
+		state.vault_id[0] = i;
+		store_batch_vault_state(&b, bytes_text("gw-1"), &state, NULL, 200 + i / 4);
+		ck_assert_int_eq(commit(s, &b), 0);
+		ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
+				 0);
+	}
+	state.vault_id[0] = 1;
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
+			 STORE_ABSENT);
+	store_close(s);
 }
 END_TEST
 
@@ -603,6 +935,14 @@ int main(void)
 	tcase_add_test(t, not_there);
 	tcase_add_test(t, not_a_store);
 	tcase_add_test(t, newer);
+	tcase_add_test(t, schema_1);
+	tcase_add_test(t, schema_1_wrong_key);
+	tcase_add_test(t, schema_1_all_or_nothing);
+	tcase_add_test(t, blocked);
+	tcase_add_test(t, revoked);
+	tcase_add_test(t, resets);
+	tcase_add_test(t, first_keys);
+	tcase_add_test(t, vault_states);
 	suite_add_tcase(suite, t);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
