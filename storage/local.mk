@@ -6,5 +6,6 @@ libpngw_la_SOURCES += \
 	storage/vault-file.c \
 	storage/vault-internal.h \
 	storage/vault-key.c storage/vault-key.h \
+	storage/vault-backup.c storage/vault-backup.h storage/vault-restore.c \
 	storage/vault-wrap.c storage/vault-wrap.h
 EXTRA_DIST += doc/storage.md

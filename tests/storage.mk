@@ -1,5 +1,6 @@
 # tests of storage
-check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap
+check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap \
+	tests/test-vault-backup
 tests_test_record_SOURCES = tests/test-record.c
 tests_test_record_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_record_LDADD = $(TEST_LIBS)
@@ -22,3 +23,6 @@ tests_test_vault_power_SOURCES = tests/test-vault-power.c $(DISK_FILES)
 tests_test_vault_power_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_power_LDADD = $(TEST_LIBS)
 tests_test_vault_power_LDFLAGS = $(AM_LDFLAGS) $(WRAP_FILES)
+tests_test_vault_backup_SOURCES = tests/test-vault-backup.c
+tests_test_vault_backup_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_backup_LDADD = $(TEST_LIBS)

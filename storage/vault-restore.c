@@ -1,0 +1,386 @@
+#include "storage/vault-backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/vault-internal.h"
+
+/* The bytes of a database file that SQLite locks, whatever its mode (its file format, 2.3). */
+#define SQLITE_LOCK_FIRST 0x40000000
+#define SQLITE_LOCK_COUNT 512
+
+#define COPY_BLOCK   65536
+#define REPLACED_MAX 99
+
+/* The files that one restore or drill makes beside the vault. */
+struct places {
+	char *vault_ledger;
+	char *copy; /* what becomes the vault */
+	char *drill;
+	char *drill_log;
+	char *drill_ledger;
+};
+
+static int failed(int r, const char *path, char *why, size_t why_size)
+{
+	snprintf(why, why_size, "restore %s: %s", path, strerror(r < 0 ? -r : EIO));
+	return r;
+}
+
+static bool name_file(char **out, const char *path, const char *suffix)
+{
+	if (asprintf(out, "%s%s", path, suffix) >= 0)
+		return true;
+	*out = NULL;
+	return false;
+}
+
+static bool places_set(struct places *p, const char *path)
+{
+	*p = (struct places){0};
+	return name_file(&p->vault_ledger, path, ".ledger") &&
+	       name_file(&p->copy, path, ".restore") && name_file(&p->drill, path, ".drill") &&
+	       name_file(&p->drill_log, path, ".drill-wal") &&
+	       name_file(&p->drill_ledger, path, ".drill.ledger");
+}
+
+static void remove_drill(const struct places *p)
+{
+	unlink(p->drill);
+	unlink(p->drill_log);
+	unlink(p->drill_ledger);
+}
+
+static void places_clear(struct places *p)
+{
+	free(p->vault_ledger);
+	free(p->copy);
+	free(p->drill);
+	free(p->drill_log);
+	free(p->drill_ledger);
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int copy_descriptor(int from, int to)
+{
+	uint8_t *block = malloc(COPY_BLOCK);
+	int r = block ? 0 : -ENOMEM;
+
+	while (r == 0) {
+		ssize_t n = read(from, block, COPY_BLOCK);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			break;
+		r = n < 0 ? -errno : write_all(to, block, (size_t)n);
+	}
+	if (r == 0 && fsync(to) < 0)
+		r = -errno;
+	free(block);
+	return r;
+}
+
+/* A private copy at to, in place of anything that an earlier attempt left. */
+static int copy_file(const char *from, const char *to)
+{
+	struct stat st;
+	int target;
+	int source;
+	int r;
+
+	if (unlink(to) < 0 && errno != ENOENT)
+		return -errno;
+	source = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (source < 0)
+		return -errno;
+	if (fstat(source, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(source);
+		return -EINVAL;
+	}
+	target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (target < 0) {
+		r = -errno;
+		close(source);
+		return r;
+	}
+	r = copy_descriptor(source, target);
+	close(source);
+	if (close(target) < 0 && r == 0)
+		r = -errno;
+	if (r < 0)
+		unlink(to);
+	return r;
+}
+
+static bool exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+struct tally {
+	uint64_t records;
+};
+
+static int count_one(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct tally *t = arg;
+
+	(void)owner;
+	(void)item;
+	(void)content;
+	t->records++;
+	return 0;
+}
+
+/* Opens every record of every kind. */
+static int open_all(struct vault *v, struct vault_drill *out)
+{
+	struct tally t = {0};
+
+	for (int kind = VAULT_IDENTITY; kind <= VAULT_VERIFIER; kind++) {
+		size_t damaged = 0;
+		int r = vault_each(v, (enum vault_kind)kind, BYTES_NONE, count_one, &t, &damaged);
+
+		if (r != 0)
+			return r;
+		out->damaged += damaged;
+	}
+	out->records = t.records + out->damaged;
+	return 0;
+}
+
+static int drill(const struct vault_options *options, const struct places *p,
+		 struct vault_drill *out, char *why, size_t why_size)
+{
+	struct vault_options drilled = *options;
+	struct vault *v = NULL;
+	int r;
+
+	remove_drill(p);
+	r = copy_file(p->copy, p->drill);
+	if (r < 0) {
+		remove_drill(p);
+		return failed(r, p->drill, why, why_size);
+	}
+	drilled.path = p->drill;
+	drilled.create = false;
+	drilled.anchor = NULL;
+	r = vault_open(&drilled, &v, why, why_size);
+	if (r == 0) {
+		r = open_all(v, out);
+		if (r != 0)
+			failed(r, p->drill, why, why_size);
+		vault_close(v);
+	}
+	remove_drill(p);
+	if (r == 0 && out->damaged > 0) {
+		snprintf(why, why_size, "%llu of %llu records of the backup do not open",
+			 (unsigned long long)out->damaged, (unsigned long long)out->records);
+		r = VAULT_DAMAGED;
+	}
+	return r;
+}
+
+/* Leaves the drilled copy at p->copy when all is well, else nothing. */
+static int prepare(const struct vault_options *options, const char *backup, const struct places *p,
+		   struct vault_drill *out, char *why, size_t why_size)
+{
+	struct stat a, b;
+	int r;
+
+	*out = (struct vault_drill){.present = exists(options->path)};
+	if (stat(backup, &a) == 0 && stat(options->path, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino) {
+		snprintf(why, why_size, "restore %s: that is the vault itself", backup);
+		return -EINVAL;
+	}
+	r = copy_file(backup, p->copy);
+	if (r < 0)
+		return failed(r, backup, why, why_size);
+	r = drill(options, p, out, why, why_size);
+	if (r != 0)
+		unlink(p->copy);
+	return r;
+}
+
+int vault_restore_check(const struct vault_options *options, const char *backup,
+			struct vault_drill *out, char *why, size_t why_size)
+{
+	struct places p;
+	int r = -ENOMEM;
+
+	if (!places_set(&p, options->path)) {
+		failed(r, backup, why, why_size);
+	} else {
+		r = prepare(options, backup, &p, out, why, why_size);
+		unlink(p.copy);
+	}
+	places_clear(&p);
+	return r;
+}
+
+/*
+ * Moves the log of the vault that is to be replaced into it, as far as it is good. VAULT_LOCKED
+ * when somebody has it open; what else is wrong with it does not matter here.
+ */
+static int settle(const char *path)
+{
+	sqlite3 *db = NULL;
+	int r = sqlite3_open_v2(path, &db,
+				SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+				NULL);
+
+	if (r == SQLITE_OK)
+		r = sqlite3_exec(db,
+				 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL;"
+				 "BEGIN EXCLUSIVE; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+				 NULL, NULL, NULL);
+	(void)sqlite3_close(db);
+	return (r & 0xff) == SQLITE_BUSY ? VAULT_LOCKED : 0;
+}
+
+/* A descriptor that keeps everybody else from opening the vault, or a negative errno. */
+static int lock_out(const char *path)
+{
+	struct flock lock = {.l_type = F_WRLCK,
+			     .l_whence = SEEK_SET,
+			     .l_start = SQLITE_LOCK_FIRST,
+			     .l_len = SQLITE_LOCK_COUNT};
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return fd;
+	r = errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
+	close(fd);
+	return r;
+}
+
+/* The first of path.replaced, path.replaced.2 ... that is free, together with its log. */
+static int free_name(const char *path, char **name, char **log)
+{
+	for (int i = 1; i <= REPLACED_MAX; i++) {
+		char suffix[24];
+
+		snprintf(suffix, sizeof(suffix), i == 1 ? ".replaced" : ".replaced.%d", i);
+		if (!name_file(name, path, suffix) || !name_file(log, *name, "-wal"))
+			return -ENOMEM;
+		if (!exists(*name) && !exists(*log))
+			return 0;
+		free(*name);
+		free(*log);
+		*name = *log = NULL;
+	}
+	return -EEXIST;
+}
+
+/* The vault keeps its name until the restored one takes it, so that there always is one. */
+static int keep_replaced(const char *path)
+{
+	char *name = NULL;
+	char *log = NULL;
+	char *own_log = NULL;
+	int r = name_file(&own_log, path, "-wal") ? free_name(path, &name, &log) : -ENOMEM;
+
+	if (r == 0 && link(path, name) < 0)
+		r = -errno;
+	if (r == 0 && rename(own_log, log) < 0 && errno != ENOENT)
+		r = -errno;
+	free(name);
+	free(log);
+	free(own_log);
+	return r;
+}
+
+static int take_place(const struct vault_options *options, const struct places *p)
+{
+	int r = 0;
+
+	if (exists(options->path))
+		r = keep_replaced(options->path);
+	/* Both names of the old one are durable before the new one replaces it. */
+	if (r == 0)
+		r = vault_sync_directory(options->path);
+	if (r == 0 && rename(p->copy, options->path) < 0)
+		r = -errno;
+	if (r == 0)
+		r = vault_sync_directory(options->path);
+	return r;
+}
+
+static int restore_locked(const struct vault_options *options, const char *backup,
+			  const struct places *p, struct vault_drill *out, char *why,
+			  size_t why_size)
+{
+	int r = prepare(options, backup, p, out, why, why_size);
+
+	if (r != 0)
+		return r;
+	r = take_place(options, p);
+	if (r < 0) {
+		unlink(p->copy);
+		return failed(r, options->path, why, why_size);
+	}
+	return 0;
+}
+
+static int restore(const struct vault_options *options, const char *backup, const struct places *p,
+		   struct vault_drill *out, char *why, size_t why_size)
+{
+	int fd = -ENOENT;
+	int r = 0;
+
+	if (exists(options->path)) {
+		r = settle(options->path);
+		fd = r == 0 ? lock_out(options->path) : -EBUSY;
+	}
+	if (fd == -EBUSY) {
+		snprintf(why, why_size, "vault %s is in use: stop what uses it first",
+			 options->path);
+		return VAULT_LOCKED;
+	}
+	if (fd < 0 && fd != -ENOENT)
+		return failed(fd, options->path, why, why_size);
+	r = restore_locked(options, backup, p, out, why, why_size);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+int vault_restore(const struct vault_options *options, const char *backup, struct vault_drill *out,
+		  char *why, size_t why_size)
+{
+	struct places p;
+	int r = -ENOMEM;
+
+	if (places_set(&p, options->path))
+		r = restore(options, backup, &p, out, why, why_size);
+	else
+		failed(r, backup, why, why_size);
+	places_clear(&p);
+	return r;
+}
