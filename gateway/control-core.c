@@ -78,10 +78,11 @@ void gateway_control_fingerprint(struct control_client *client, const struct con
 	uint32_t index;
 	int r;
 
-	if (w->count < first + 1 || w->count > first + 2 ||
-	    hex_decode(bytes_text(w->word[first]), challenge, sizeof(challenge), &size) != 0 ||
+	if (w->count < first + 2 || w->count > first + 3 ||
+	    strcmp(w->word[first], "--challenge") != 0 ||
+	    hex_decode(bytes_text(w->word[first + 1]), challenge, sizeof(challenge), &size) != 0 ||
 	    size < 8 ||
-	    (w->count == first + 2 && name_set(&entity, bytes_text(w->word[first + 1])) != 0)) {
+	    (w->count == first + 3 && name_set(&entity, bytes_text(w->word[first + 2])) != 0)) {
 		gateway_control_say(client, "a challenge is 8 to 64 bytes in hex");
 		gateway_control_usage(client);
 		return;

@@ -49,12 +49,17 @@ void gateway_control_usage(struct control_client *client);
  */
 void gateway_control_job(struct control_client *client, void *job, void (*gone)(void *job));
 
+/* A backup was finished: the status says since when there is one. */
+void gateway_control_backed_up(struct control_client *client);
+
 /*
  * For a command that starts procedures. Begin gives the run; verdicts are counted from then on.
  * Expect says how many there are in all, or a negative errno: none were started.
  */
 uint64_t gateway_control_run_begin(struct control_client *client);
 void gateway_control_run_expect(struct control_client *client, int verdicts);
+/* The exit code will be at least that bad. */
+void gateway_control_worse(struct control_client *client, int code);
 /* What was typed; the caller drops it. */
 struct secret *gateway_control_take_password(struct control_client *client);
 

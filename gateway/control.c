@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define INPUT_SIZE    512
@@ -58,6 +59,7 @@ struct gateway_control {
 	struct control_client *clients;
 	unsigned handles;
 	uint64_t last_run;
+	time_t backed_up; /* 0: not since the start */
 	bool stopping;
 };
 
@@ -275,6 +277,16 @@ void gateway_control_run_expect(struct control_client *client, int verdicts)
 	client->expected = (size_t)verdicts;
 	if (client->told == client->expected)
 		gateway_control_end(client, client->code);
+}
+
+void gateway_control_backed_up(struct control_client *client)
+{
+	client->control->backed_up = time(NULL);
+}
+
+void gateway_control_worse(struct control_client *client, int code)
+{
+	client->code = worse(client->code, code);
 }
 
 struct secret *gateway_control_take_password(struct control_client *client)

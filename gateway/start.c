@@ -196,25 +196,21 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"socket", required_argument, NULL, 's'},
-		{"challenge", required_argument, NULL, 'c'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct rlimit none;
-	const char *path = SOCKET_DEFAULT, *challenge = NULL;
+	const char *path = SOCKET_DEFAULT;
 	const struct command *command;
 	struct secret *password = NULL;
 	char line[CONTROL_LINE_MAX];
 	size_t size = 0;
 	int option, fd, code;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			path = optarg;
-			break;
-		case 'c':
-			challenge = optarg;
 			break;
 		case 'h':
 			write_usage(stdout);
@@ -223,13 +219,11 @@ int main(int argc, char **argv)
 			return wrong_usage();
 		}
 	}
-	if (optind == argc || !challenge == !strcmp(argv[optind], "fingerprint"))
+	if (optind == argc)
 		return wrong_usage();
 	for (int i = optind; i < argc; i++) {
-		int n = snprintf(line + size, sizeof(line) - size, "%s%s%s%s",
-				 i > optind ? " " : "", argv[i],
-				 i == optind && challenge ? " " : "",
-				 i == optind && challenge ? challenge : "");
+		int n = snprintf(line + size, sizeof(line) - size, "%s%s", i > optind ? " " : "",
+				 argv[i]);
 
 		if (n < 0 || (size_t)n + 1 >= sizeof(line) - size || strpbrk(argv[i], " \n"))
 			return wrong_usage();

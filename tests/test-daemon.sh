@@ -48,6 +48,19 @@ start register "$user" || complain "registration: $(cat "$run/start.out")"
 start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
 start figure6 "$user" settop-pne || complain "Figure 6 with the hosted PNE: $(cat "$run/start.out")"
 
+# A backup while it serves; its path must be absolute, the vault's own is refused.
+start vault backup "$run/backup" || complain "backup: $(cat "$run/start.out")"
+[ -s "$run/backup" ] || complain "no backup: $(cat "$run/start.out")"
+code=0
+start vault backup backup || code=$?
+[ "$code" = 64 ] || complain "a relative path got exit code $code"
+code=0
+start vault backup "$run/gateway.vault" || code=$?
+[ "$code" = 1 ] || complain "the vault's own path got exit code $code: $(cat "$run/start.out")"
+code=0
+start vault back "$run/x" || code=$?
+[ "$code" = 64 ] || complain "an unknown command got exit code $code"
+
 kill -HUP "${pid_of[gateway]}"
 await "configuration read again"
 start figure6 "$user" settop-pne || complain "Figure 6 after SIGHUP: $(cat "$run/start.out")"

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The PN GW is started with no WAN: it serves its PNEs from the pools, also across kill -9, and when the
+# server comes back each receipt is reported exactly once and both sides hold the same key.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-offline.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+# No filling up in between: what is issued is what Figure 7 brought.
+sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+bad=0
+complain() {
+	echo "$1"
+	bad=1
+}
+
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-2 pan-open none
+await "headset-2 is connected"
+start register "$user" || complain "registration: $(cat "$run/start.out")"
+start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
+start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
+await "key index 1; the device holds the key"
+stop gateway
+stop server
+
+: >"$run/log"
+launch_gateway
+await "WAN is down"
+await "headset-2 is connected"
+start renew headset-2 || complain "renewal with no WAN: $(cat "$run/start.out")"
+grep -q "key index 2" "$run/start.out" || complain "not index 2: $(cat "$run/start.out")"
+start figure7 "$user" headset-2 || complain "Figure 7 with no WAN: $(cat "$run/start.out")"
+grep -q "key index 3" "$run/start.out" || complain "not index 3: $(cat "$run/start.out")"
+kill9 gateway
+: >"$run/log"
+launch_gateway
+await "WAN is down"
+await "headset-2 is connected"
+start renew headset-2 || complain "renewal after kill -9: $(cat "$run/start.out")"
+grep -q "key index 4" "$run/start.out" || complain "not index 4: $(cat "$run/start.out")"
+if start renew headset-2; then
+	complain "a fifth key from a pool of four: $(cat "$run/start.out")"
+fi
+grep -qF GATEWAY_POOL_EMPTY "$run/start.out" || complain "no such verdict: $(cat "$run/start.out")"
+start pool headset-2 || complain "pool: $(cat "$run/start.out")"
+
+: >"$run/log"
+launch_server
+await "WAN is up"
+await "key index 4; the device holds the key"
+# A second session has nothing further to report.
+stop server
+await "WAN is down"
+launch_server
+await "WAN is up"
+sleep 0.5
+for index in 2 3 4; do
+	times=$(grep -c "key index $index; the device holds the key" "$run/log" || true)
+	[ "$times" = 1 ] || complain "the receipt of key $index was reported $times times"
+done
+start renew headset-2 || complain "renewal once the WAN is back: $(cat "$run/start.out")"
+stop headset-2
+challenge=$(openssl rand -hex 16)
+same_key headset-2 "$(pne_fingerprint headset-2)" || complain "the server holds another key"
+
+"$(bin pngw-ledger)" verify "$run/gateway.vault.ledger" >"$run/verify.out" 2>&1 ||
+	complain "the ledger: $(cat "$run/verify.out")"
+
+exit $bad
