@@ -144,8 +144,9 @@ static void rig_open(struct rig *r)
 		.line = port_line,
 		.verdict = port_verdict,
 	};
+	struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = r->key_path};
 	struct vault_options vault = {
-		.path = r->vault_path, .key_file = r->key_path, .create = true};
+		.path = r->vault_path, .openers = &opener, .opener_count = 1, .create = true};
 	struct pne_core_options options = {.iterations_floor = 10, .deadline_ms = 5000};
 	char why[256] = "";
 
