@@ -9,6 +9,8 @@
 /* Tokens of posts and batches tell whose they are. */
 #define TOKEN_RELAY     (UINT64_C(1) << 62)
 #define TOKEN_REPORT    (UINT64_C(1) << 63)
+#define TOKEN_RESET     (UINT64_C(1) << 61)
+#define TOKEN_STATE     (UINT64_C(1) << 60)
 #define REPORT_RETRY_MS 30000U
 #define REPORT_AGAIN_MS 1000U
 
@@ -26,6 +28,35 @@ struct core_link {
 	bool pinged;
 };
 
+/* A growing list; free() its list. */
+struct core_names {
+	struct name *list;
+	size_t count, room;
+};
+
+#define STATE_PAGE 32 /* devices in one GatewayStateReport */
+
+struct ledger_state {
+	uint8_t vault_id[16];
+	uint32_t sequence;
+	uint8_t head[32];
+};
+
+struct state_report {
+	bool wanted;  /* there is news */
+	bool whole;   /* every device is to be told of: the session has just begun */
+	bool refused; /* the server takes none on this connection */
+	bool under_way;
+	uint64_t due;
+	struct message_id id;
+	struct ledger_state ledger; /* as it was told */
+	struct core_names names;    /* who is told of, from at on */
+	size_t at, page;
+	struct m_element_state told[STATE_PAGE];
+};
+
+struct reset;
+
 struct core {
 	struct core_options options;
 	char path[129];
@@ -38,6 +69,9 @@ struct core {
 	struct relay *relay;
 	struct report report;
 	uint64_t report_due;
+	struct reset *resets;
+	uint64_t last_reset;
+	struct state_report state;
 	uint64_t last_id;
 	struct stored_key own_key;
 	struct name owner;
@@ -87,6 +121,48 @@ void gateway_core_report_later(struct core *c, const char *why);
 void gateway_core_report_taken(struct core *c, const struct message *m);
 /* Sends what is due; the time of the next one. */
 uint64_t gateway_core_tick_report(struct core *c, uint64_t now);
+
+/* Our own EUKey and owner, as they stand in the vault. */
+int gateway_core_load_identity(struct core *c);
+
+/* Adds entity unless it is there. 0 or -ENOMEM. */
+int gateway_core_names_add(struct core_names *n, const struct name *entity);
+/* The PN GW and every device there is a record of. 0 or a negative errno; *out may hold some. */
+int gateway_core_known_names(struct core *c, struct core_names *out);
+
+/* Revocations and resets. The highest index of entity that is worthless; 0: none is. */
+uint32_t gateway_core_revoked_index(struct core *c, const struct name *entity);
+void gateway_core_reset_stored(struct core *c, uint64_t id, int result);
+/* The PNE is there; it may hold an EUKey of after; what it answered. */
+void gateway_core_reset_link_up(struct core *c, const struct name *entity);
+void gateway_core_reset_superseded(struct core *c, const struct name *entity);
+void gateway_core_reset_answered(struct core *c, const struct name *entity,
+				 const struct message *m);
+void gateway_core_reset_receipt(struct core *c, const struct name *entity,
+				const struct receipt *receipt);
+/* What is to be told of entity; out borrows its name. */
+void gateway_core_revocation_state(struct core *c, const struct name *entity,
+				   struct m_element_state *out);
+/* The server has that now; it knows this; it gives this. */
+void gateway_core_revocation_told(struct core *c, const struct name *entity,
+				  const struct m_element_state *told);
+void gateway_core_revocation_merge(struct core *c, const struct name *entity,
+				   const struct m_element_state *server);
+void gateway_core_reset_authorized(struct core *c, const struct name *entity,
+				   const struct m_reset_authorization *a);
+uint64_t gateway_core_tick_resets(struct core *c, uint64_t now);
+/* The verdicts that are owed; and, once nothing more is told, the memory. */
+void gateway_core_end_resets(struct core *c);
+void gateway_core_free_resets(struct core *c);
+
+/* State reports: of all at the beginning of a session, and of what is new. */
+void gateway_core_state_session(struct core *c);
+void gateway_core_state_soon(struct core *c);
+/* m: NULL where what came is no message. */
+void gateway_core_state_answered(struct core *c, const struct message *m);
+void gateway_core_state_failed(struct core *c, enum wan_failure failure);
+uint64_t gateway_core_tick_state(struct core *c, uint64_t now);
+void gateway_core_end_state(struct core *c);
 
 /* The link of entity that is up, or NULL. */
 struct core_link *gateway_core_link_of(struct core *c, const struct name *entity);

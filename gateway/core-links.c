@@ -56,6 +56,7 @@ static void link_up(void *arg, const struct hello *peer)
 		       peer->entity.text, l->peer, pan_security_name(l->level),
 		       older ? "; its older link is closed" : "");
 	gateway_core_say(c, LOG_LEVEL_INFO, text);
+	gateway_core_reset_link_up(c, &peer->entity);
 }
 
 static void link_malformed(struct core_link *l, const struct malformation *why)
@@ -116,6 +117,11 @@ static void link_message(void *arg, struct bytes xml)
 		message_free(m);
 		return;
 	}
+	if (m->kind == MESSAGE_pne_reset_response) {
+		gateway_core_reset_answered(c, view.entity, m);
+		message_free(m);
+		return;
+	}
 	c->counters.relayed++;
 	gateway_actions_begin(&a);
 	gateway_relay_request(c->relay, &view, m, xml, &a);
@@ -134,6 +140,7 @@ static void link_receipt(void *arg, const struct receipt *receipt)
 
 	if (l->dying)
 		return;
+	gateway_core_reset_receipt(l->core, view.entity, receipt);
 	gateway_actions_begin(&a);
 	if (gateway_relay_receipt(l->core->relay, &view, receipt, &a))
 		gateway_core_perform(l->core, NULL, &a);

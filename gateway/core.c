@@ -44,8 +44,7 @@ struct procedure *gateway_core_procedure_for(struct core *c, const struct name *
 	return NULL;
 }
 
-/* Our own identity as it stands in the vault. */
-static int load_identity(struct core *c)
+int gateway_core_load_identity(struct core *c)
 {
 	struct stored_key key = {0};
 	struct name owner = {{0}};
@@ -86,6 +85,10 @@ static void stored(void *arg, int result)
 		gateway_core_report_soon(c);
 		return;
 	}
+	if (pending.token & TOKEN_RESET) {
+		gateway_core_reset_stored(c, pending.token & ~TOKEN_RESET, result);
+		return;
+	}
 	if (pending.token & TOKEN_REPORT) {
 		if (result == 0)
 			gateway_core_report_soon(c);
@@ -96,7 +99,7 @@ static void stored(void *arg, int result)
 		struct event e = {.kind = EVENT_STORED, .result = result};
 
 		if (p->type->figure == FIGURE_8 && result == 0)
-			(void)load_identity(c);
+			(void)gateway_core_load_identity(c);
 		gateway_core_give(c, p, &e);
 	}
 }
@@ -163,6 +166,8 @@ void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v)
 	else
 		c->counters.failed++;
 	c->ports.verdict(c->arg, run, v);
+	if (v->id == VERDICT_DONE && v->entity.text[0] && v->key_index > 0)
+		gateway_core_reset_superseded(c, &v->entity);
 }
 
 /* The subscription of a Figure 6 run has ended: those that waited for it go on, or end. */
@@ -397,6 +402,18 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 			;
 	}
 	gateway_core_report_soon(c);
+	gateway_core_state_session(c);
+}
+
+/* A key that was revoked while it was on its way is dropped. */
+static bool is_revoked(struct core *c, const struct message *m)
+{
+	struct name entity;
+
+	return m && m->kind == MESSAGE_eukey_assignment_response &&
+	       m->eukey_assignment_response.has_key &&
+	       name_set(&entity, m->eukey_assignment_response.entity_id) == 0 &&
+	       m->eukey_assignment_response.key.key_index <= gateway_core_revoked_index(c, &entity);
 }
 
 void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
@@ -415,10 +432,15 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 	}
 	if (token & TOKEN_REPORT) {
 		gateway_core_report_taken(c, m);
+	} else if (token & TOKEN_STATE) {
+		gateway_core_state_answered(c, m);
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
-		gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY, m,
-				       body, &a);
+		if (is_revoked(c, m))
+			gateway_relay_drop_answer(c->relay, token & ~TOKEN_RELAY, &a);
+		else
+			gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY,
+					       m, body, &a);
 		gateway_core_perform(c, NULL, &a);
 		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 	} else {
@@ -445,6 +467,8 @@ void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure fa
 
 	if (token & TOKEN_REPORT) {
 		gateway_core_report_later(c, "no answer");
+	} else if (token & TOKEN_STATE) {
+		gateway_core_state_failed(c, failure);
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
 		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, failure, &a);
@@ -511,6 +535,8 @@ void gateway_core_tick(struct core *c)
 	next = earlier(next, relay_next);
 	next = earlier(next, gateway_core_tick_links(c, now));
 	next = earlier(next, gateway_core_tick_report(c, now));
+	next = earlier(next, gateway_core_tick_resets(c, now));
+	next = earlier(next, gateway_core_tick_state(c, now));
 	gateway_core_wake_by(c, next);
 }
 
@@ -530,7 +556,7 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 	c->options.server = options->server;
 	r = gateway_relay_new(&options->relay, &c->relay);
 	if (r == 0)
-		r = load_identity(c);
+		r = gateway_core_load_identity(c);
 	if (r == 0)
 		r = gateway_core_give_leftovers(c);
 	if (r != 0) {
@@ -563,12 +589,15 @@ void gateway_core_free(struct core *c)
 
 		gateway_core_give(c, c->procedures, &e);
 	}
+	gateway_core_end_resets(c);
 	c->ending = true;
 	while (c->links) {
 		c->ports.close(c->arg, c->links->stream);
 		gateway_core_forget_link(c, c->links, "the PN GW stops");
 	}
 	(void)vault_flush(c->vault);
+	gateway_core_end_state(c);
+	gateway_core_free_resets(c);
 	gateway_relay_free(c->relay);
 	secret_unref(c->own_key.key);
 	free(c);

@@ -359,8 +359,7 @@ void cell_pne_malformed(struct procedure *p, const struct event *e, struct actio
 
 void cell_cancelled(struct procedure *p, const struct event *e, struct actions *out)
 {
-	(void)e;
-	gateway_fail(p, out, VERDICT_CANCELLED, NULL);
+	gateway_fail(p, out, e->revoked ? VERDICT_REVOKED : VERDICT_CANCELLED, NULL);
 }
 
 #define IGNORE(name)                                                               \

@@ -32,7 +32,7 @@ enum event_kind {
 	EVENT_RECEIPT,
 	EVENT_LINK_DOWN, /* event.queue_full */
 	EVENT_TIMEOUT,
-	EVENT_CANCEL,
+	EVENT_CANCEL, /* event.revoked */
 	EVENT_KINDS
 };
 
@@ -87,6 +87,7 @@ struct event {
 	const struct procedure *subscription;
 	struct message_id in_response_to;
 	bool queue_full;
+	bool revoked; /* EVENT_CANCEL: because the device was revoked */
 };
 
 enum action_kind {

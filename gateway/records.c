@@ -58,6 +58,14 @@ void records_put_eukey(struct vault_batch *b, const struct name *entity, const s
 	record_end(&w);
 }
 
+void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint32_t index)
+{
+	uint8_t item[4];
+	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), index_item(index, item)};
+
+	vault_batch_erase(b, &id);
+}
+
 void records_put_temporary_key(struct vault_batch *b, const struct name *entity,
 			       const struct name *user, const struct secret *key)
 {

@@ -22,6 +22,7 @@ struct delivery {
 /* Each adds to b; a failure shows in vault_submit(). */
 void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
 		       uint32_t index, const struct secret *key, enum key_state state);
+void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint32_t index);
 void records_put_temporary_key(struct vault_batch *b, const struct name *entity,
 			       const struct name *user, const struct secret *key);
 void records_put_pne_owner(struct vault_batch *b, const struct name *entity,

@@ -372,6 +372,36 @@ void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure 
 	}
 }
 
+void gateway_relay_drop_answer(struct relay *r, uint64_t token, struct actions *out)
+{
+	struct entry *e = by_token(r, token);
+
+	if (!e || e->state != ENTRY_SERVER)
+		return;
+	answer_receipt(out, &e->entity, &e->id, STATUS_NOT_EXPECTED);
+	end(r, e, out, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
+}
+
+/* One that is being stored already ends as what it was: its record is erased by what follows. */
+bool gateway_relay_revoke(struct relay *r, const struct name *entity, struct actions *out)
+{
+	size_t seen = 0;
+
+	for (uint32_t i = 0; i < r->slots && seen < r->used; i++) {
+		struct entry *e = &r->entries[i];
+
+		if (e->state == ENTRY_FREE)
+			continue;
+		seen++;
+		if (e->state == ENTRY_STORING || !name_equal(&e->entity, entity))
+			continue;
+		answer_receipt(out, &e->entity, &e->id, STATUS_NOT_EXPECTED);
+		end(r, e, out, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
+		return true;
+	}
+	return false;
+}
+
 /* Writes what is known of the delivery; the verdict follows when that is durable. */
 static void record(struct relay *r, struct entry *e, enum delivery_state state,
 		   const struct receipt *receipt, const struct verdict *v, struct actions *out)

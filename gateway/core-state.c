@@ -1,0 +1,221 @@
+/* GatewayStateReport: what the PN GW and the server tell each other of ledger and revocations. */
+
+#include "gateway/core-internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void again_later(struct core *c, const char *why)
+{
+	char text[160];
+
+	c->state.under_way = false;
+	c->state.due = c->ports.now(c->arg) + REPORT_RETRY_MS;
+	gateway_core_wake_by(c, c->state.due);
+	(void)snprintf(text, sizeof(text), "the server has not taken the state report: %s", why);
+	gateway_core_say(c, LOG_LEVEL_WARNING, text);
+}
+
+static void forget_names(struct state_report *s)
+{
+	free(s->names.list);
+	memset(&s->names, 0, sizeof(s->names));
+	s->at = 0;
+}
+
+static int collect_untold(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct revocation r;
+
+	(void)item;
+	if (revocation_parse(owner, content, &r) != 0 || r.told)
+		return 0;
+	return gateway_core_names_add(arg, &r.entity);
+}
+
+/* Who is told of: at the beginning of a session every known device, afterwards what is new. */
+static int collect(struct core *c)
+{
+	struct state_report *s = &c->state;
+
+	forget_names(s);
+	s->wanted = false;
+	if (s->whole)
+		return gateway_core_known_names(c, &s->names);
+	return vault_each(c->vault, VAULT_REVOCATION, BYTES_NONE, collect_untold, &s->names, NULL);
+}
+
+static int send_page(struct core *c)
+{
+	struct state_report *s = &c->state;
+	struct message m = {.kind = MESSAGE_gateway_state_report};
+	struct m_gateway_state_report *q = &m.gateway_state_report;
+	void *request;
+	char *xml;
+	size_t size;
+	int r = p1_random(s->id.b, MESSAGE_ID_SIZE);
+
+	memset(&s->ledger, 0, sizeof(s->ledger));
+	if (r != 0)
+		return r;
+	s->page = s->names.count - s->at;
+	if (s->page > STATE_PAGE)
+		s->page = STATE_PAGE;
+	message_envelope(&m, &s->id, NULL, &c->options.self, &c->options.server);
+	q->vault.vault_id = bytes_of(s->ledger.vault_id, sizeof(s->ledger.vault_id));
+	q->vault.sequence = s->ledger.sequence;
+	q->vault.head = bytes_of(s->ledger.head, sizeof(s->ledger.head));
+	q->elements_count = s->page;
+	for (size_t i = 0; i < s->page; i++) {
+		gateway_core_revocation_state(c, &s->names.list[s->at + i], &s->told[i]);
+		q->elements[i] = s->told[i];
+	}
+	r = message_encode(&m, &xml, &size);
+	if (r != 0)
+		return r;
+	r = c->ports.post(c->arg, bytes_of(xml, size), c->options.procedures.request_ms,
+			  c->wan.generation, TOKEN_STATE, &request);
+	free(xml);
+	return r;
+}
+
+/* Sends the next page if there is one and it may be sent. */
+static void next_page(struct core *c)
+{
+	struct state_report *s = &c->state;
+	int r = 0;
+
+	if (c->ending || !c->wan.up || !c->wan.mutual || s->refused || s->under_way || s->due != 0)
+		return;
+	if (s->at == s->names.count) {
+		if (!s->wanted)
+			return;
+		r = collect(c);
+		if (r == 0 && s->names.count == 0)
+			return;
+	}
+	if (r == 0)
+		r = send_page(c);
+	if (r == 0) {
+		s->under_way = true;
+		return;
+	}
+	/* A connection that is going down: the next one begins anew. */
+	if (r != -ENOTCONN)
+		again_later(c, strerror(-r));
+}
+
+void gateway_core_state_session(struct core *c)
+{
+	struct state_report *s = &c->state;
+
+	forget_names(s);
+	s->under_way = false;
+	s->refused = false;
+	s->due = 0;
+	s->whole = true;
+	s->wanted = true;
+	next_page(c);
+}
+
+void gateway_core_state_soon(struct core *c)
+{
+	c->state.wanted = true;
+	next_page(c);
+}
+
+void gateway_core_state_failed(struct core *c, enum wan_failure failure)
+{
+	if (!c->state.under_way)
+		return;
+	c->state.under_way = false;
+	if (failure == WAN_FAILURE_SILENT || failure == WAN_FAILURE_ANSWER)
+		again_later(c, "no answer");
+}
+
+/* The server was told more of this very vault than it has now: somebody put an older copy back. */
+static void compare(struct core *c, const struct m_vault_state *known)
+{
+	const struct ledger_state *own = &c->state.ledger;
+	struct verdict v = {.id = VERDICT_GATEWAY_ROLLED_BACK};
+
+	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))))
+		return;
+	if (known->sequence < own->sequence ||
+	    (known->sequence == own->sequence &&
+	     bytes_equal(known->head, bytes_of(own->head, sizeof(own->head)))))
+		return;
+	(void)snprintf(v.detail, sizeof(v.detail), "entry %lu of %lu that the CPNS Server knows of",
+		       (unsigned long)own->sequence, (unsigned long)known->sequence);
+	gateway_core_verdict(c, 0, &v);
+}
+
+static void take(struct core *c, const struct m_gateway_state_response *a)
+{
+	struct state_report *s = &c->state;
+	struct name entity;
+
+	if (a->has_known)
+		compare(c, &a->known);
+	for (size_t i = 0; i < s->page; i++)
+		gateway_core_revocation_told(c, &s->names.list[s->at + i], &s->told[i]);
+	for (size_t i = 0; i < a->elements_count; i++) {
+		if (name_set(&entity, a->elements[i].entity_id) == 0)
+			gateway_core_revocation_merge(c, &entity, &a->elements[i]);
+	}
+	for (size_t i = 0; i < a->resets_count; i++) {
+		if (name_set(&entity, a->resets[i].entity_id) == 0)
+			gateway_core_reset_authorized(c, &entity, &a->resets[i]);
+	}
+	s->at += s->page;
+	if (s->at < s->names.count)
+		return;
+	forget_names(s);
+	s->whole = false;
+}
+
+void gateway_core_state_answered(struct core *c, const struct message *m)
+{
+	struct state_report *s = &c->state;
+	struct message_id to;
+	enum status status;
+
+	if (!s->under_way)
+		return;
+	if (m)
+		to = message_in_response_to(m);
+	if (!m || m->kind != MESSAGE_gateway_state_response || !message_id_equal(&to, &s->id) ||
+	    !bytes_equal(m->envelope.source, name_bytes(&c->options.server))) {
+		again_later(c, "not the answer to it");
+		return;
+	}
+	status = message_status(m);
+	if (status == STATUS_OK) {
+		take(c, &m->gateway_state_response);
+		s->under_way = false;
+		next_page(c);
+		return;
+	}
+	again_later(c, status_wire_name(status));
+	/* What it does not take now it does not take on this connection. */
+	if (!status_retry(status)) {
+		s->refused = true;
+		s->due = 0;
+	}
+}
+
+uint64_t gateway_core_tick_state(struct core *c, uint64_t now)
+{
+	if (c->state.due != 0 && c->state.due <= now) {
+		c->state.due = 0;
+		next_page(c);
+	}
+	return c->state.due;
+}
+
+void gateway_core_end_state(struct core *c)
+{
+	forget_names(&c->state);
+}
