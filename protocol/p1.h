@@ -217,4 +217,16 @@ int p1_x25519_public(const struct secret *private_key, uint8_t public_key[KEY_SI
 int p1_x25519_shared(const struct secret *private_key, const uint8_t peer_public[KEY_SIZE],
 		     struct secret **out);
 
+/*
+ * Ed25519 (RFC 8032). The private key is a secret of KEY_SIZE bytes; the public key given to sign
+ * must be the one that belongs to it.
+ */
+#define P1_SIGNATURE_SIZE 64
+int p1_ed25519_public(const struct secret *private_key, uint8_t out[KEY_SIZE]);
+int p1_ed25519_sign(const struct secret *private_key, const uint8_t public_key[KEY_SIZE],
+		    struct bytes message, uint8_t signature[P1_SIGNATURE_SIZE]);
+/* 0, P1_REFUSED (a malformed key too) or a negative errno. */
+int p1_ed25519_verify(const uint8_t public_key[KEY_SIZE], struct bytes message,
+		      const uint8_t signature[P1_SIGNATURE_SIZE]);
+
 #endif

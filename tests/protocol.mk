@@ -19,7 +19,8 @@ tests_test_digest_LDADD = $(TEST_LIBS)
 TESTS += tests/test-vectors.sh
 EXTRA_DIST += tests/test-vectors.sh tests/vectors/make-p1-vectors.py tests/vectors/p1.txt \
 	tests/vectors/rfc3394.txt tests/vectors/rfc5869.txt tests/vectors/rfc7616.txt \
-	tests/vectors/rfc7748.txt tests/vectors/rfc7914.txt tests/vectors/rfc7914-scrypt.txt tests/vectors/rfc8439.txt
+	tests/vectors/rfc7748.txt tests/vectors/rfc7914.txt tests/vectors/rfc7914-scrypt.txt \
+	tests/vectors/rfc8032.txt tests/vectors/rfc8439.txt
 
 # All roles in one process: the four figures, and faults at every message.
 check_PROGRAMS += tests/test-figures

@@ -146,6 +146,35 @@ START_TEST(rfc7748)
 }
 END_TEST
 
+static void ed25519_one(const struct vector *v)
+{
+	SCOPED_SECRET *private_key = secret_copy(vector_bytes(v, "private"));
+	struct bytes message = vector_bytes(v, "message");
+	uint8_t public_key[KEY_SIZE];
+	uint8_t signature[P1_SIGNATURE_SIZE];
+
+	ck_assert_int_eq(p1_ed25519_public(private_key, public_key), 0);
+	assert_bytes(bytes_of(public_key, sizeof(public_key)), vector_bytes(v, "public"));
+	ck_assert_int_eq(p1_ed25519_sign(private_key, public_key, message, signature), 0);
+	assert_bytes(bytes_of(signature, sizeof(signature)), vector_bytes(v, "signature"));
+	ck_assert_int_eq(p1_ed25519_verify(public_key, message, signature), 0);
+	ck_assert_int_eq(p1_ed25519_verify(public_key, bytes_of("other", 5), signature),
+			 P1_REFUSED);
+	for (size_t i = 0; i < sizeof(signature); i++) {
+		signature[i] ^= 4;
+		ck_assert_int_eq(p1_ed25519_verify(public_key, message, signature), P1_REFUSED);
+		signature[i] ^= 4;
+	}
+	public_key[0] ^= 1;
+	ck_assert_int_eq(p1_ed25519_verify(public_key, message, signature), P1_REFUSED);
+}
+
+START_TEST(rfc8032)
+{
+	vectors_each("rfc8032.txt", NULL, ed25519_one);
+}
+END_TEST
+
 START_TEST(x25519_pairs)
 {
 	SCOPED_SECRET *a = NULL;
@@ -671,6 +700,7 @@ int main(void)
 	tcase_add_test(t, rfc7914);
 	tcase_add_test(t, rfc8439);
 	tcase_add_test(t, rfc7748);
+	tcase_add_test(t, rfc8032);
 	tcase_add_test(t, x25519_pairs);
 	tcase_add_test(t, rfc7914_scrypt);
 	tcase_add_test(t, password_hash);
