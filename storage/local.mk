@@ -1,5 +1,8 @@
 # storage
 libpngw_la_SOURCES += \
+	storage/anchor.c storage/anchor-file.c storage/anchor.h \
+	storage/ledger.c storage/ledger.h \
+	storage/ledger-check.c storage/ledger-check.h \
 	storage/record.c storage/record.h \
 	storage/vault.c storage/vault.h \
 	storage/vault-batch.c \
@@ -9,3 +12,7 @@ libpngw_la_SOURCES += \
 	storage/vault-backup.c storage/vault-backup.h storage/vault-restore.c \
 	storage/vault-wrap.c storage/vault-wrap.h
 EXTRA_DIST += doc/storage.md
+
+bin_PROGRAMS += pngw-ledger
+pngw_ledger_SOURCES = storage/ledger-tool.c
+EXTRA_DIST += doc/ledger.md

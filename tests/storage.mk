@@ -1,4 +1,10 @@
 # tests of storage
+check_PROGRAMS += tests/test-ledger
+tests_test_ledger_SOURCES = tests/test-ledger.c
+tests_test_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_ledger_LDADD = $(TEST_LIBS)
+TESTS += tests/test-pngw-ledger.sh
+EXTRA_DIST += tests/test-pngw-ledger.sh tests/vectors/ledger_verify.py
 check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap \
 	tests/test-vault-backup
 tests_test_record_SOURCES = tests/test-record.c
