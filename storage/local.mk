@@ -11,7 +11,7 @@ libpngw_la_SOURCES += \
 	storage/vault-key.c storage/vault-key.h \
 	storage/vault-backup.c storage/vault-backup.h storage/vault-restore.c \
 	storage/vault-wrap.c storage/vault-wrap.h
-EXTRA_DIST += doc/storage.md
+EXTRA_DIST += doc/vault.md
 
 bin_PROGRAMS += pngw-ledger
 pngw_ledger_SOURCES = storage/ledger-tool.c
