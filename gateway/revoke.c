@@ -323,22 +323,36 @@ enum revocation_change revocation_merge(struct revocation *r, const struct m_ele
 	return REVOCATION_SAME;
 }
 
+/* The server's proofs for one request come one by one. */
+static bool add_key(struct reset_attempt *a, const struct reset_key *k)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		if (a->keys[i].index == k->index)
+			return false;
+	}
+	if (a->count == RESET_KEYS_MAX)
+		return false;
+	a->keys[a->count++] = *k;
+	return true;
+}
+
 bool revocation_authorize(struct revocation *r, const struct m_reset_authorization *a)
 {
 	struct reset_attempt attempt = {.count = 1};
-	struct reset_key *k = &attempt.keys[0];
+	struct reset_key k = {.index = a->key_index};
 
 	if (r->reset != RESET_UNCONFIRMED || a->epoch > r->epoch ||
 	    name_set(&attempt.user, a->user_id) != 0)
 		return false;
 	memcpy(attempt.id.b, a->message_id.data, MESSAGE_ID_SIZE);
+	memcpy(k.proof, a->proof.data, P1_MAC_SIZE);
+	memcpy(k.confirmation, a->confirmation.data, P1_MAC_SIZE);
 	for (size_t i = 0; i < r->attempts_count; i++) {
 		if (message_id_equal(&r->attempts[i].id, &attempt.id))
-			return false;
+			return name_equal(&r->attempts[i].user, &attempt.user) &&
+			       add_key(&r->attempts[i], &k);
 	}
-	k->index = a->key_index;
-	memcpy(k->proof, a->proof.data, P1_MAC_SIZE);
-	memcpy(k->confirmation, a->confirmation.data, P1_MAC_SIZE);
+	attempt.keys[0] = k;
 	revocation_add_attempt(r, &attempt);
 	return true;
 }

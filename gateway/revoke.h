@@ -78,7 +78,7 @@ enum revocation_change {
 
 /* What the server knows of the same device. */
 enum revocation_change revocation_merge(struct revocation *r, const struct m_element_state *server);
-/* What the server needs to have it reset. True when it is new. */
+/* One proof for a reset that only the server could make. True when it is new. */
 bool revocation_authorize(struct revocation *r, const struct m_reset_authorization *a);
 
 /* Whether a reset is to be sent when the PNE is there. */

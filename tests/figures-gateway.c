@@ -20,9 +20,9 @@ struct sim_gateway {
 	struct sim *sim;
 	struct vault *vault;
 	struct core *core;
-	struct core_link *link;
+	struct core_link *links[SIM_PNES];
 	bool closing;
-	int stream; /* its address names the stream */
+	int streams[SIM_PNES]; /* the address of one names the stream */
 	uint64_t due;
 	struct derivation derivations[DERIVATIONS_MAX];
 	size_t count;
@@ -61,12 +61,20 @@ static int port_derive(void *arg, uint64_t token, struct secret *password,
 	return 0;
 }
 
+static unsigned number_of(const struct sim_gateway *g, const void *stream)
+{
+	for (unsigned i = 0; i < SIM_PNES; i++) {
+		if (stream == &g->streams[i])
+			return i;
+	}
+	ck_abort_msg("no such stream");
+}
+
 static int port_write(void *arg, void *stream, struct bytes frame)
 {
 	struct sim_gateway *g = arg;
 
-	ck_assert_ptr_eq(stream, &g->stream);
-	sim_write(g->sim, ROLE_PNGW, frame);
+	sim_write(g->sim, ROLE_PNGW, number_of(g, stream), frame);
 	return 0;
 }
 
@@ -74,10 +82,9 @@ static void port_close(void *arg, void *stream)
 {
 	struct sim_gateway *g = arg;
 
-	ck_assert_ptr_eq(stream, &g->stream);
-	g->link = NULL;
+	g->links[number_of(g, stream)] = NULL;
 	if (!g->closing)
-		sim_close(g->sim);
+		sim_close(g->sim, number_of(g, stream));
 }
 
 static uint64_t port_now(void *arg)
@@ -241,32 +248,38 @@ void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost)
 	gateway_core_wan_failed(g->core, token, lost ? WAN_FAILURE_LOST : WAN_FAILURE_SILENT);
 }
 
-void sim_gateway_stream_up(struct sim_gateway *g, bool secure)
+void sim_gateway_stream_up(struct sim_gateway *g, unsigned pne, bool secure)
 {
 	ck_assert_int_eq(
-		gateway_core_stream_up(g->core, &g->stream,
+		gateway_core_stream_up(g->core, &g->streams[pne],
 				       secure ? PAN_SECURITY_AUTHENTICATED : PAN_SECURITY_NONE,
-				       "memory", &g->link),
+				       "memory", &g->links[pne]),
 		0);
 }
 
-void sim_gateway_stream_bytes(struct sim_gateway *g, struct bytes b)
+void sim_gateway_stream_bytes(struct sim_gateway *g, unsigned pne, struct bytes b)
 {
-	if (g->link)
-		gateway_core_stream_bytes(g->core, g->link, b);
+	if (g->links[pne])
+		gateway_core_stream_bytes(g->core, g->links[pne], b);
 }
 
-void sim_gateway_stream_down(struct sim_gateway *g)
+void sim_gateway_stream_down(struct sim_gateway *g, unsigned pne)
 {
-	struct core_link *l = g->link;
+	struct core_link *l = g->links[pne];
 
-	g->link = NULL;
+	g->links[pne] = NULL;
 	if (l)
 		gateway_core_stream_down(g->core, l, BEARER_DOWN_PEER, 0);
 }
 
 int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
 		      const char *password, unsigned set_count)
+{
+	return sim_gateway_start_for(g, figure, 0, user, password, set_count);
+}
+
+int sim_gateway_start_for(struct sim_gateway *g, enum figure figure, unsigned pne, const char *user,
+			  const char *password, unsigned set_count)
 {
 	SCOPED_SECRET *typed = secret_copy(bytes_text(password));
 	struct name entity;
@@ -281,7 +294,7 @@ int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *use
 	start.run = g->run;
 	start.count = figure == FIGURE_6 || figure == FIGURE_7 ? 1 : 0;
 	ck_assert_int_eq(name_set(&start.user, bytes_text(user)), 0);
-	ck_assert_int_eq(name_set(&entity, bytes_text(SIM_PNE)), 0);
+	ck_assert_int_eq(name_set(&entity, bytes_text(sim_pne_name(pne))), 0);
 	return gateway_core_start(g->core, &start);
 }
 
@@ -305,4 +318,80 @@ bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct n
 
 	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
 	return gateway_core_fingerprint(g->core, &id, sim_challenge(), out, index, user) == 0;
+}
+
+int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name)
+{
+	struct name id = {{0}};
+
+	if (name)
+		ck_assert_int_eq(name_set(&id, bytes_text(name)), 0);
+	g->run++;
+	switch (what) {
+	case SIM_REVOKE:
+		return gateway_core_revoke(g->core, &id, g->run);
+	case SIM_REVOKE_USER:
+		return gateway_core_revoke_user(g->core, &id, g->run);
+	case SIM_REVOKE_ALL:
+		return gateway_core_revoke_all(g->core, g->run);
+	case SIM_RESET_AGAIN:
+		return gateway_core_reset_again(g->core, &id, g->run);
+	}
+	return -EINVAL;
+}
+
+int sim_gateway_forget(struct sim_gateway *g, const char *entity)
+{
+	struct name id;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
+	return gateway_core_forget_revocation(g->core, &id);
+}
+
+struct look {
+	const char *entity;
+	struct sim_revocation *out;
+	bool found;
+};
+
+static void look_at(void *arg, const struct revocation *r)
+{
+	struct look *look = arg;
+
+	if (strcmp(r->entity.text, look->entity) != 0)
+		return;
+	look->found = true;
+	*look->out = (struct sim_revocation){.epoch = r->epoch,
+					     .key_index = r->key_index,
+					     .reset = r->reset,
+					     .told = r->told,
+					     .by_server = r->by_server,
+					     .forgotten = r->forgotten};
+	(void)revocation_seen(r, look->out->seen, sizeof(look->out->seen));
+}
+
+bool sim_gateway_revocation(struct sim_gateway *g, const char *entity, struct sim_revocation *out)
+{
+	struct look look = {entity, out, false};
+
+	gateway_core_each_revocation(g->core, look_at, &look);
+	return look.found;
+}
+
+static int count_key(void *arg, const struct stored_key *key, enum key_state state)
+{
+	(void)key;
+	(void)state;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity)
+{
+	struct name id;
+	unsigned count = 0;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
+	ck_assert_int_eq(records_each_key(g->vault, &id, count_key, &count), 0);
+	return count;
 }

@@ -9,6 +9,7 @@
 
 struct sim_pne {
 	struct sim *sim;
+	unsigned number;
 	struct vault *vault;
 	struct pne_core *core;
 	struct link *link;
@@ -82,7 +83,15 @@ static void port_verdict(void *arg, const struct verdict *v)
 	sim_verdict(p->sim, ROLE_PNE, v);
 }
 
-struct sim_pne *sim_pne_new(struct sim *s, const char *directory)
+const char *sim_pne_name(unsigned number)
+{
+	static const char *const names[SIM_PNES] = {SIM_PNE, "headset-2", "headset-3", "headset-4"};
+
+	ck_assert_uint_lt(number, SIM_PNES);
+	return names[number];
+}
+
+struct sim_pne *sim_pne_new(struct sim *s, const char *directory, unsigned number)
 {
 	static const struct pne_ports ports = {.send_message = port_send_message,
 					       .send_receipt = port_send_receipt,
@@ -104,12 +113,13 @@ struct sim_pne *sim_pne_new(struct sim *s, const char *directory)
 
 	ck_assert_ptr_nonnull(p);
 	p->sim = s;
+	p->number = number;
 	for (size_t i = 0; i < sizeof(p->due) / sizeof(p->due[0]); i++)
 		p->due[i] = SIM_NEVER;
-	(void)snprintf(path, sizeof(path), "%s/pne.vault", directory);
-	(void)snprintf(key, sizeof(key), "%s/pne.key", directory);
+	(void)snprintf(path, sizeof(path), "%s/%s.vault", directory, sim_pne_name(number));
+	(void)snprintf(key, sizeof(key), "%s/%s.key", directory, sim_pne_name(number));
 	ck_assert_msg(vault_open(&vault, &p->vault, why, sizeof(why)) == 0, "%s", why);
-	ck_assert_int_eq(name_set(&options.entity, bytes_text(SIM_PNE)), 0);
+	ck_assert_int_eq(name_set(&options.entity, bytes_text(sim_pne_name(number))), 0);
 	ck_assert_int_eq(pne_core_new(&options, p->vault, &ports, p, &p->core), 0);
 	return p;
 }
@@ -155,7 +165,7 @@ void sim_pne_burn_in(struct sim_pne *p, struct secret *key)
 	int result = 1;
 
 	ck_assert_ptr_nonnull(b);
-	ck_assert_int_eq(name_set(&entity, bytes_text(SIM_PNE)), 0);
+	ck_assert_int_eq(name_set(&entity, bytes_text(sim_pne_name(p->number))), 0);
 	pne_core_burn_in(b, &entity, key);
 	ck_assert_int_eq(vault_submit(p->vault, b, burned_in, &result), 0);
 	(void)vault_flush(p->vault);
@@ -166,7 +176,7 @@ static void on_send(void *arg, struct bytes frame)
 {
 	struct sim_pne *p = arg;
 
-	sim_write(p->sim, ROLE_PNE, frame);
+	sim_write(p->sim, ROLE_PNE, p->number, frame);
 }
 
 static void on_up(void *arg, const struct hello *peer)
@@ -212,7 +222,7 @@ void sim_pne_stream_up(struct sim_pne *p, bool secure)
 							.broken = on_broken};
 	struct hello self = {.flags = HELLO_FLAG_UI};
 
-	ck_assert_int_eq(name_set(&self.entity, bytes_text(SIM_PNE)), 0);
+	ck_assert_int_eq(name_set(&self.entity, bytes_text(sim_pne_name(p->number))), 0);
 	p->secure = secure;
 	ck_assert_int_eq(link_new(&self, &callbacks, p, &p->link), 0);
 	link_start(p->link);

@@ -142,12 +142,12 @@ void sim_server_request(struct sim_server *v, uint64_t request, struct bytes xml
 	core_request(v->core, xml, BYTES_NONE, &peer, reply);
 }
 
-void sim_server_temporary_key(struct sim_server *v, struct secret *key)
+void sim_server_temporary_key(struct sim_server *v, const char *entity, struct secret *key)
 {
 	struct store_batch b;
 
 	memset(&b, 0, sizeof(b));
-	store_batch_temporary_key(&b, bytes_text(SIM_PNE), key, false);
+	store_batch_temporary_key(&b, bytes_text(entity), key, false);
 	ck_assert_int_eq(store_commit(v->store, &b), 0);
 	store_batch_clear(&b);
 }

@@ -13,6 +13,7 @@
 #define SIM_SERVER     "cpns-server"
 #define SIM_GATEWAY    "gateway-1"
 #define SIM_PNE        "headset-1"
+#define SIM_PNES       4 /* the first is SIM_PNE */
 #define SIM_ITERATIONS 1000
 #define SIM_NEVER      UINT64_MAX
 
@@ -27,8 +28,9 @@ void sim_verdict(struct sim *s, enum role role, const struct verdict *v);
 int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin);
 void sim_cancel(struct sim *s, uint64_t token);
 void sim_answer(struct sim *s, uint64_t request, struct bytes body);
-void sim_write(struct sim *s, enum role from, struct bytes frame);
-void sim_close(struct sim *s);
+/* On the stream of a PNE, which is told by its number. */
+void sim_write(struct sim *s, enum role from, unsigned pne, struct bytes frame);
+void sim_close(struct sim *s, unsigned pne);
 
 /*
  * The roles. new() opens the store in directory, or makes it; free() stops dead: nothing is
@@ -40,14 +42,16 @@ void sim_server_free(struct sim_server *v);
 bool sim_server_work(struct sim_server *v);
 void sim_server_request(struct sim_server *v, uint64_t request, struct bytes xml,
 			struct secret *exporter);
-void sim_server_temporary_key(struct sim_server *v, struct secret *key);
+void sim_server_temporary_key(struct sim_server *v, const char *entity, struct secret *key);
 /* Makes the element somebody else's. */
 void sim_server_give_away(struct sim_server *v, const char *entity, const char *owner);
 bool sim_server_fingerprint(struct sim_server *v, const struct name *user, const char *entity,
 			    uint32_t index, uint8_t out[P1_FINGERPRINT_SIZE]);
 
 struct sim_pne;
-struct sim_pne *sim_pne_new(struct sim *s, const char *directory);
+/* Entity ID of a PNE: "headset-1" and so on, number from 0. */
+const char *sim_pne_name(unsigned number);
+struct sim_pne *sim_pne_new(struct sim *s, const char *directory, unsigned number);
 void sim_pne_free(struct sim_pne *p);
 bool sim_pne_work(struct sim_pne *p);
 void sim_pne_burn_in(struct sim_pne *p, struct secret *key);
@@ -69,12 +73,28 @@ void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, ui
 void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body);
 /* lost: the connection went away; otherwise the answer did not come in time. */
 void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost);
-void sim_gateway_stream_up(struct sim_gateway *g, bool secure);
-void sim_gateway_stream_bytes(struct sim_gateway *g, struct bytes b);
-void sim_gateway_stream_down(struct sim_gateway *g);
-/* set_count: 0 but for Figure 7. Gives how many verdicts will come. */
+void sim_gateway_stream_up(struct sim_gateway *g, unsigned pne, bool secure);
+void sim_gateway_stream_bytes(struct sim_gateway *g, unsigned pne, struct bytes b);
+void sim_gateway_stream_down(struct sim_gateway *g, unsigned pne);
+/* For the first PNE; set_count: 0 but for Figure 7. Gives how many verdicts will come. */
 int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
 		      const char *password, unsigned set_count);
+int sim_gateway_start_for(struct sim_gateway *g, enum figure figure, unsigned pne, const char *user,
+			  const char *password, unsigned set_count);
+/* What the operator may ask; the verdicts come as those of a figure. */
+enum sim_revoke { SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL, SIM_RESET_AGAIN };
+int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name);
+int sim_gateway_forget(struct sim_gateway *g, const char *entity);
+/* The revocation of entity as the console shows it; false: there is none. */
+struct sim_revocation {
+	uint32_t epoch, key_index;
+	enum reset_state reset;
+	bool told, by_server, forgotten;
+	char seen[160];
+};
+bool sim_gateway_revocation(struct sim_gateway *g, const char *entity, struct sim_revocation *out);
+/* How many EUKeys of entity are in the vault. */
+unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity);
 uint64_t sim_gateway_due(const struct sim_gateway *g);
 void sim_gateway_tick(struct sim_gateway *g);
 bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,

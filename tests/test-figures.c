@@ -181,14 +181,16 @@ void sim_answer(struct sim *s, uint64_t request, struct bytes body)
 	enqueue(s, HOP_ANSWER, request, s->wan_epoch, body);
 }
 
-void sim_write(struct sim *s, enum role from, struct bytes frame)
+void sim_write(struct sim *s, enum role from, unsigned pne, struct bytes frame)
 {
+	ck_assert_uint_eq(pne, 0);
 	if (s->pan_up)
 		enqueue(s, from == ROLE_PNE ? HOP_FROM_PNE : HOP_TO_PNE, 0, s->pan_epoch, frame);
 }
 
-void sim_close(struct sim *s)
+void sim_close(struct sim *s, unsigned pne)
 {
+	ck_assert_uint_eq(pne, 0);
 	s->close_wanted = true;
 }
 
@@ -198,7 +200,7 @@ static void pan_up(struct sim *s)
 	s->pan_up = true;
 	s->close_wanted = false;
 	s->pan_epoch++;
-	sim_gateway_stream_up(s->gateway, s->secure);
+	sim_gateway_stream_up(s->gateway, 0, s->secure);
 	sim_pne_stream_up(s->pne, s->secure);
 }
 
@@ -209,7 +211,7 @@ static void pan_down(struct sim *s)
 	s->pan_epoch++;
 	s->pan_due = s->now + RECONNECT_MS;
 	if (s->gateway)
-		sim_gateway_stream_down(s->gateway);
+		sim_gateway_stream_down(s->gateway, 0);
 	if (s->pne)
 		sim_pne_stream_down(s->pne);
 }
@@ -254,7 +256,7 @@ static void restart_pne(struct sim *s)
 	sim_pne_free(s->pne);
 	s->pne = NULL;
 	pan_down(s);
-	s->pne = sim_pne_new(s, s->directory);
+	s->pne = sim_pne_new(s, s->directory, 0);
 }
 
 static void restart_gateway(struct sim *s)
@@ -328,7 +330,7 @@ static void hand_over(struct sim *s, const struct item *i)
 		sim_pne_stream_bytes(s->pne, b);
 		return;
 	case HOP_FROM_PNE:
-		sim_gateway_stream_bytes(s->gateway, b);
+		sim_gateway_stream_bytes(s->gateway, 0, b);
 		return;
 	}
 }
@@ -511,7 +513,7 @@ static struct sim *sim_new(bool secure)
 	s->wan_due = s->now;
 	s->server = sim_server_new(s, s->directory);
 	s->gateway = sim_gateway_new(s, s->directory);
-	s->pne = sim_pne_new(s, s->directory);
+	s->pne = sim_pne_new(s, s->directory, 0);
 	settle(s);
 	ck_assert(s->pan_up && s->wan_up);
 	return s;
@@ -646,7 +648,7 @@ static void give_temporary_key(struct sim *s)
 	SCOPED_SECRET *key = secret_random(KEY_SIZE);
 
 	ck_assert_ptr_nonnull(key);
-	sim_server_temporary_key(s->server, key);
+	sim_server_temporary_key(s->server, SIM_PNE, key);
 	sim_pne_burn_in(s->pne, key);
 	/* It reads what is burnt in when it starts. */
 	restart_pne(s);
