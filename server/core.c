@@ -228,6 +228,37 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 	return r;
 }
 
+static int load_device(struct store *s, struct bytes entity, const struct name *user,
+		       struct server_device *d)
+{
+	bool there;
+	int r = take(store_element(s, entity, &d->element), &d->there);
+
+	if (r == 0 && d->element.owner.text[0])
+		r = take(store_keys(s, name_bytes(&d->element.owner), entity, d->keys), &there);
+	if (r == 0 && user)
+		r = take(store_resets(s, name_bytes(user), entity, &d->resets), &there);
+	return r;
+}
+
+static int load_state(struct store *s, const struct server_wants *w, struct server_facts *f)
+{
+	int r = 0;
+
+	if (w->vault_id.size == sizeof(f->vault.vault_id))
+		r = take(store_vault_state(s, name_bytes(&w->gateway), w->vault_id.data, &f->vault),
+			 &f->has_vault);
+	if (r != 0 || w->devices_count == 0)
+		return r;
+	f->devices = calloc(w->devices_count, sizeof(*f->devices));
+	if (!f->devices)
+		return -ENOMEM;
+	f->devices_count = w->devices_count;
+	for (size_t i = 0; i < w->devices_count && r == 0; i++)
+		r = load_device(s, w->devices[i].entity_id, server_gateway_user(f), &f->devices[i]);
+	return r;
+}
+
 static int load(struct store *s, const struct server_wants *w, struct server_facts *f)
 {
 	bool there;
@@ -245,7 +276,7 @@ static int load(struct store *s, const struct server_wants *w, struct server_fac
 		r = take(store_eukey(s, d->user_id, d->entity_id, d->key_index, &f->delivered[i]),
 			 &there);
 	}
-	return r;
+	return r == 0 ? load_state(s, w, f) : r;
 }
 
 /* The changes and the answer to the request in one transaction. */
@@ -277,6 +308,34 @@ static void say_step(struct core_job *job, const struct server_action *a)
 
 	say(job->core, "%s [user %s, entity %s]",
 	    step_describe(a->figure, a->step, text, sizeof(text)), v->user.text, v->entity.text);
+}
+
+/* What became of the devices in a state report. */
+static void say_devices(struct core_job *job)
+{
+	const struct server_procedure *p = &job->procedure;
+	const char *gateway = p->source.text;
+
+	for (size_t i = 0; i < p->facts.devices_count; i++) {
+		const struct server_device *d = &p->facts.devices[i];
+		const struct store_revocation *v = &d->element.revocation;
+		const char *entity = d->element.entity.text;
+
+		if (d->refused)
+			say(job->core, "warning: %s may not revoke %s", gateway, entity);
+		if (d->revoked)
+			say(job->core, "info: %s has revoked %s: epoch %lu, EUKeys up to index %lu",
+			    gateway, entity, (unsigned long)v->epoch, (unsigned long)v->key_index);
+		else if (d->news)
+			say(job->core, "info: %s learns of the revocation of %s: epoch %lu",
+			    gateway, entity, (unsigned long)v->epoch);
+		if (d->confirmed)
+			say(job->core, "info: %s has erased its revoked EUKey, by way of %s",
+			    entity, gateway);
+		if (d->given)
+			say(job->core, "info: %s may reset %s, for %zu EUKeys", gateway, entity,
+			    d->resets.count);
+	}
 }
 
 static void say_verdict(struct core_job *job)
@@ -320,7 +379,8 @@ static bool carry_out(struct core_job *job, const struct server_action *a,
 	struct server_procedure *p = &job->procedure;
 	int r;
 
-	*next = (struct server_event){.now_ms = c->ports.now_ms(c->arg)};
+	*next = (struct server_event){.now_ms = c->ports.now_ms(c->arg),
+				      .time = c->ports.time(c->arg)};
 	switch (a->kind) {
 	case ACTION_LOAD:
 		r = load(c->store, &p->wants, facts);
@@ -366,6 +426,8 @@ static bool carry_out(struct core_job *job, const struct server_action *a,
 		return false;
 	case ACTION_FINISH:
 		say_verdict(job);
+		if (message_status(&p->response) == STATUS_OK)
+			say_devices(job);
 		job->finished = true;
 		return false;
 	}

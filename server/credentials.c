@@ -2,6 +2,11 @@
 
 #include <string.h>
 
+const struct store_account *procedure_account(const struct server_procedure *p)
+{
+	return p->facts.has_account && !p->facts.account.blocked ? &p->facts.account : NULL;
+}
+
 /* What the password of the request is verified with: its own credentials, or the HTTP header's. */
 static bool credentials(const struct server_procedure *p, struct digest_input *in,
 			const uint8_t **response)
@@ -67,7 +72,7 @@ void procedure_challenge(struct server_procedure *p, bool stale, bool in_message
 	struct m_eukey_assignment_response *r = &p->response.eukey_assignment_response;
 
 	procedure_refuse(p, STATUS_UNAUTHORIZED, step, out);
-	if (p->facts.has_account) {
+	if (procedure_account(p)) {
 		memcpy(p->salt, p->facts.account.salt, sizeof(p->salt));
 		p->iterations = p->facts.account.iterations;
 	} else {
@@ -142,7 +147,7 @@ bool procedure_registered(struct server_procedure *p, struct secret *ph, unsigne
 		return false;
 	}
 	if (p->facts.has_account) {
-		if (secret_equal(p->facts.account.ph, ph))
+		if (secret_equal(p->facts.account.ph, ph) && !p->facts.account.blocked)
 			return true;
 		procedure_refuse(p, STATUS_ALREADY_INSTALLED, step, out);
 		return false;
@@ -153,12 +158,25 @@ bool procedure_registered(struct server_procedure *p, struct secret *ph, unsigne
 	return true;
 }
 
+void procedure_answer_registration(struct server_procedure *p,
+				   struct m_password_parameters *parameters, unsigned step,
+				   struct server_actions *out)
+{
+	parameters->salt = bytes_of(p->salt, sizeof(p->salt));
+	parameters->iterations = p->iterations;
+	procedure_set_status(p, STATUS_OK);
+	p->verdict.id = VERDICT_DONE;
+	procedure_step_done(p, step);
+	procedure_step_done(p, step + 1);
+	procedure_store(p, out);
+}
+
 bool procedure_authenticate(struct server_procedure *p, unsigned step, uint64_t now_ms,
 			    struct server_actions *out)
 {
-	if (p->authenticated && p->facts.has_account)
+	if (p->authenticated && procedure_account(p))
 		return true;
-	switch (server_digest_check(p, p->facts.has_account ? &p->facts.account : NULL, now_ms)) {
+	switch (server_digest_check(p, procedure_account(p), now_ms)) {
 	case DIGEST_RIGHT:
 		p->authenticated = true;
 		return true;

@@ -19,14 +19,8 @@ static void registration_derived(struct server_procedure *p, const struct server
 
 	if (!procedure_registered(p, e->ph, 3, out))
 		return;
-	answer->status = STATUS_OK;
 	answer->has_parameters = true;
-	answer->parameters.salt = bytes_of(p->salt, sizeof(p->salt));
-	answer->parameters.iterations = p->iterations;
-	p->verdict.id = VERDICT_DONE;
-	procedure_step_done(p, 3);
-	procedure_step_done(p, 3 + 1);
-	procedure_store(p, out);
+	procedure_answer_registration(p, &answer->parameters, 3, out);
 }
 
 const server_table figure5_registration = {

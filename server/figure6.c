@@ -39,14 +39,8 @@ static void subscription_derived(struct server_procedure *p, const struct server
 	store_batch_element(&p->batch, &gateway, gateway.last_index);
 	store_batch_subscription(&p->batch, name_bytes(&p->wants.user), name_bytes(&p->source),
 				 p->request->subscription_registration_request.subscription);
-	answer->status = STATUS_OK;
 	answer->has_parameters = true;
-	answer->parameters.salt = bytes_of(p->salt, sizeof(p->salt));
-	answer->parameters.iterations = p->iterations;
-	p->verdict.id = VERDICT_DONE;
-	procedure_step_done(p, 2);
-	procedure_step_done(p, 2 + 1);
-	procedure_store(p, out);
+	procedure_answer_registration(p, &answer->parameters, 2, out);
 }
 
 const server_table figure6_subscription = {
@@ -69,8 +63,8 @@ const server_table figure6_subscription = {
 static bool material_right(struct server_procedure *p)
 {
 	const struct m_eukey_assignment_request *r = &p->request->eukey_assignment_request;
-	const struct secret *ph =
-		p->facts.has_account ? p->facts.account.ph : p->environment->unknown_user;
+	const struct store_account *account = procedure_account(p);
+	const struct secret *ph = account ? account->ph : p->environment->unknown_user;
 	uint8_t expected[P1_MAC_SIZE];
 	bool right;
 
@@ -81,7 +75,7 @@ static bool material_right(struct server_procedure *p)
 	right = constant_time_equal(bytes_of(expected, sizeof(expected)),
 				    r->security_material.auth_data);
 	wipe(expected, sizeof(expected));
-	return right && p->facts.has_account;
+	return right && account;
 }
 
 /* Step 11: the KEK is HKDF(PH, RAND_PNE then RAND_Server, context). */

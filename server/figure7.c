@@ -130,10 +130,15 @@ static enum status check(struct server_procedure *p, unsigned *step, enum verdic
 	return STATUS_OK;
 }
 
+/* Nobody can tell in whose hands it is. */
+static bool revoked(const struct store_element *e)
+{
+	return e->revocation.epoch > 0 && e->owner.text[0] == '\0';
+}
+
 /*
  * Without the user: the PN GW that is authenticated on this connection was given an EUKey of an
- * earlier set, which the server still has. Both devices must have that user for their owner, or the
- * PN GW none: a set goes to no PNE that its user gave away.
+ * earlier set, which the server still has. Of a revoked one it has none.
  */
 static bool refill_right(struct server_procedure *p)
 {
@@ -141,7 +146,7 @@ static bool refill_right(struct server_procedure *p)
 	uint8_t expected[P1_MAC_SIZE];
 	bool right;
 
-	if (!p->facts.has_account || !p->facts.refill_key ||
+	if (!procedure_account(p) || !p->facts.refill_key || revoked(&p->facts.gateway) ||
 	    !name_equal(&p->facts.entity.owner, &p->wants.user))
 		return false;
 	if (p1_refill_proof(p->facts.refill_key, r->user_id, r->entity_id, r->refill.key_index,

@@ -10,6 +10,8 @@ libpngw_la_SOURCES += \
 	server/figure8.c \
 	server/procedure.c server/procedure.h \
 	server/report.c \
+	server/revoke.c server/revoke.h \
+	server/state.c \
 	server/store-key.c \
 	server/store-sqlite.c server/store-sqlite.h \
 	server/store-sqlite-read.c \

@@ -1,6 +1,7 @@
 #include "server/procedure.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How often a conflict with another writer makes a procedure load again. */
@@ -15,7 +16,21 @@ void server_facts_clear(struct server_facts *f)
 	secret_unref(f->temporary_key);
 	for (size_t i = 0; i < SERVER_DELIVERIES_LIMIT; i++)
 		secret_unref(f->delivered[i]);
+	for (size_t i = 0; i < f->devices_count; i++) {
+		store_keys_clear(f->devices[i].keys);
+		wipe(&f->devices[i].resets, sizeof(f->devices[i].resets));
+	}
+	free(f->devices);
 	*f = (struct server_facts){0};
+}
+
+const struct name *server_gateway_user(const struct server_facts *f)
+{
+	if (!f->has_gateway)
+		return NULL;
+	if (f->gateway.owner.text[0])
+		return &f->gateway.owner;
+	return f->gateway.revocation.owner.text[0] ? &f->gateway.revocation.owner : NULL;
 }
 
 const char *server_state_name(enum server_state s)
@@ -64,6 +79,9 @@ void procedure_set_status(struct server_procedure *p, enum status s)
 	case MESSAGE_eukey_delivery_report_response:
 		p->response.eukey_delivery_report_response.status = s;
 		break;
+	case MESSAGE_gateway_state_response:
+		p->response.gateway_state_response.status = s;
+		break;
 	case MESSAGE_id_pwd_registration_request:
 	case MESSAGE_subscription_registration_request:
 	case MESSAGE_id_password_installation_request:
@@ -73,7 +91,6 @@ void procedure_set_status(struct server_procedure *p, enum status s)
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report:
 	case MESSAGE_gateway_state_report:
-	case MESSAGE_gateway_state_response:
 	case MESSAGE_pne_reset_request:
 	case MESSAGE_pne_reset_response:
 	case MESSAGE_KINDS:
@@ -103,6 +120,9 @@ static bool prepare_response(struct server_procedure *p)
 	case MESSAGE_eukey_delivery_report:
 		p->response.kind = MESSAGE_eukey_delivery_report_response;
 		break;
+	case MESSAGE_gateway_state_report:
+		p->response.kind = MESSAGE_gateway_state_response;
+		break;
 	case MESSAGE_id_pwd_registration_response:
 	case MESSAGE_subscription_registration_response:
 	case MESSAGE_id_password_installation_request:
@@ -111,7 +131,6 @@ static bool prepare_response(struct server_procedure *p)
 	case MESSAGE_eukey_assignment_response:
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report_response:
-	case MESSAGE_gateway_state_report:
 	case MESSAGE_gateway_state_response:
 	case MESSAGE_pne_reset_request:
 	case MESSAGE_pne_reset_response:
@@ -197,6 +216,13 @@ static enum status choose(struct server_procedure *p)
 		p->wants.deliveries = m->eukey_delivery_report.deliveries;
 		p->wants.deliveries_count = m->eukey_delivery_report.deliveries_count;
 		break;
+	case MESSAGE_gateway_state_report:
+		p->table = &state_report;
+		p->wants.gateway = p->source;
+		p->wants.vault_id = m->gateway_state_report.vault.vault_id;
+		p->wants.devices = m->gateway_state_report.elements;
+		p->wants.devices_count = m->gateway_state_report.elements_count;
+		break;
 	case MESSAGE_id_pwd_registration_response:
 	case MESSAGE_subscription_registration_response:
 	case MESSAGE_id_password_installation_request:
@@ -205,7 +231,6 @@ static enum status choose(struct server_procedure *p)
 	case MESSAGE_eukey_assignment_response:
 	case MESSAGE_eukey_assignment_notification:
 	case MESSAGE_eukey_delivery_report_response:
-	case MESSAGE_gateway_state_report:
 	case MESSAGE_gateway_state_response:
 	case MESSAGE_pne_reset_request:
 	case MESSAGE_pne_reset_response:

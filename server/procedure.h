@@ -54,6 +54,20 @@ struct server_wants {
 	bool temporary_key;         /* of entity */
 	const struct m_delivery *deliveries; /* the EUKey each is about */
 	size_t deliveries_count;
+	struct bytes vault_id; /* the gateway's vault state; none: not asked for */
+	const struct m_element_state *devices;
+	size_t devices_count;
+};
+
+/* A device that a PN GW told of, and what became of that. */
+struct server_device {
+	bool there;
+	struct store_element element;
+	struct store_key keys[STORE_KEYS_MAX]; /* of its owner */
+	struct store_resets resets; /* made of keys of the PN GW's user; count 0: there are none */
+	bool news;                  /* the PN GW learns something */
+	bool refused;               /* it is not this PN GW's to revoke */
+	bool revoked, confirmed, given;
 };
 
 /* What was found; an absent thing is marked so. Owned by whoever made it: server_facts_clear(). */
@@ -67,8 +81,15 @@ struct server_facts {
 	struct secret *refill_key;    /* NULL: absent */
 	struct secret *temporary_key; /* NULL: absent */
 	struct secret *delivered[SERVER_DELIVERIES_LIMIT];
+	bool has_vault;
+	struct store_vault_state vault;
+	struct server_device *devices; /* in the order of wants; owned */
+	size_t devices_count;
 };
 void server_facts_clear(struct server_facts *f);
+
+/* Whose the PN GW is, or was before it was revoked; NULL: it never had an owner. */
+const struct name *server_gateway_user(const struct server_facts *f);
 
 enum server_event_kind {
 	EVENT_REQUEST, /* begin */
@@ -82,6 +103,7 @@ enum server_event_kind {
 struct server_event {
 	enum server_event_kind kind;
 	uint64_t now_ms;            /* monotonic */
+	int64_t time;               /* seconds since 1970 */
 	struct server_facts *facts; /* LOADED: taken over, left empty. NULL: loading failed */
 	struct secret *ph;          /* DERIVED: borrowed */
 	bool conflict;              /* STORE_FAILED */
@@ -191,6 +213,7 @@ extern const server_table figure6_subscription, figure6_assignment;
 extern const server_table figure7_assignment;
 extern const server_table figure8_assignment;
 extern const server_table report_delivery;
+extern const server_table state_report;
 
 /* What the figures share: cells of their tables. */
 server_handler procedure_load;             /* IDLE: ask for what begin() put into wants */
@@ -228,9 +251,16 @@ bool procedure_authenticate(struct server_procedure *p, unsigned step, uint64_t 
 void procedure_register(struct server_procedure *p, const struct m_gateway_key *gateway_key,
 			const struct m_encrypted_password *sealed, unsigned step,
 			struct server_actions *out);
+/* The account as far as anybody may log in with it; NULL: unknown, or blocked by the operator. */
+const struct store_account *procedure_account(const struct server_procedure *p);
 /* After DERIVED: true when the account is new or its password the same; else it has answered. */
 bool procedure_registered(struct server_procedure *p, struct secret *ph, unsigned step,
 			  struct server_actions *out);
+
+/* The answer to it: parameters are where the response has them. */
+void procedure_answer_registration(struct server_procedure *p,
+				   struct m_password_parameters *parameters, unsigned step,
+				   struct server_actions *out);
 
 /* The key the PN GW and this server share; NULL: there is none of that kind. Borrowed. */
 struct secret *procedure_gateway_key(struct server_procedure *p,
