@@ -67,6 +67,8 @@ struct vault_row {
 
 /* The negative errno for an SQLite result that is not OK, ROW or DONE. */
 int vault_errno(int sqlite_result);
+/* The same for a failed write, of which db's log knows what the system said. */
+int vault_db_errno(sqlite3 *db, int sqlite_result);
 
 int vault_hash_owner(const struct vault_keys *keys, int kind, struct bytes owner,
 		     uint8_t out[VAULT_HASH_SIZE]);

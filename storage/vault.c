@@ -33,6 +33,28 @@ int vault_errno(int sqlite_result)
 	}
 }
 
+int vault_db_errno(sqlite3 *db, int sqlite_result)
+{
+	int r = vault_errno(sqlite_result);
+	sqlite3_file *log = NULL;
+	int last = 0;
+
+	if (r != -EIO || !db ||
+	    sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) != SQLITE_OK ||
+	    !log || !log->pMethods ||
+	    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &last) != SQLITE_OK)
+		return r;
+	switch (last) {
+	case EROFS:
+		return -EROFS;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return -ENOSPC;
+	}
+	return r;
+}
+
 static int hash_name(const struct vault_keys *keys, const char *role, int kind, struct bytes name,
 		     uint8_t out[VAULT_HASH_SIZE])
 {
@@ -146,7 +168,7 @@ int vault_run(struct vault *v, enum vault_statement which)
 	/* The reset repeats the step's error; bindings go so that nothing points at dead memory. */
 	(void)sqlite3_reset(s);
 	(void)sqlite3_clear_bindings(s);
-	return r == SQLITE_DONE || r == SQLITE_ROW ? 0 : vault_errno(r);
+	return r == SQLITE_DONE || r == SQLITE_ROW ? 0 : vault_db_errno(v->db, r);
 }
 
 int vault_write_row(struct vault *v, const struct vault_row *row, struct bytes sealed)
