@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "fault-vfs.h"
 
 #define DESCRIPTORS 1024
@@ -19,6 +21,9 @@ static struct {
 	char folder[128];
 } descriptors[DESCRIPTORS];
 
+int fault_checkpoint_pages;
+
+int __real_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs);
 int __real_open(const char *path, int flags, ...);
 ssize_t __real_write(int fd, const void *data, size_t size);
 ssize_t __real_pwrite(int fd, const void *data, size_t size, off_t offset);
@@ -30,6 +35,7 @@ int __real_renameat2(int from_folder, const char *from, int to_folder, const cha
 		     unsigned flags);
 int __real_unlink(const char *path);
 int __real_close(int fd);
+int __wrap_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs);
 int __wrap_open(const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t size, off_t offset);
@@ -207,4 +213,13 @@ int __wrap_close(int fd)
 	if (fd >= 0 && fd < DESCRIPTORS)
 		memset(&descriptors[fd], 0, sizeof(descriptors[fd]));
 	return __real_close(fd);
+}
+
+int __wrap_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs)
+{
+	int r = __real_sqlite3_open_v2(path, db, flags, vfs);
+
+	if (r == SQLITE_OK && fault_checkpoint_pages)
+		r = sqlite3_wal_autocheckpoint(*db, fault_checkpoint_pages);
+	return r;
 }

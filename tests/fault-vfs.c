@@ -111,6 +111,7 @@ struct fault_file {
 	bool sync_folder; /* the first flush of a new log flushes its folder, as the real one does
 			   */
 	char *folder;
+	int last_errno;
 	sqlite3_file *real;
 };
 
@@ -134,10 +135,18 @@ static int file_read(sqlite3_file *f, void *data, int size, sqlite3_int64 offset
 	return r ? r : of(f)->real->pMethods->xRead(of(f)->real, data, size, offset);
 }
 
+/* What the file itself remembers, as the system's does. */
+static int told(sqlite3_file *f, enum fault_kind kind, enum fault_operation operation)
+{
+	if (fault_errno(kind))
+		of(f)->last_errno = fault_errno(kind);
+	return result_of(kind, operation);
+}
+
 static int file_write(sqlite3_file *f, const void *data, int size, sqlite3_int64 offset)
 {
 	enum fault_kind kind = fault_next(FAULT_WRITE);
-	int r = result_of(kind, FAULT_WRITE);
+	int r = told(f, kind, FAULT_WRITE);
 
 	if (kind == FAULT_TORN)
 		size = (int)fault_torn_size((uint64_t)offset, (size_t)size);
@@ -152,7 +161,7 @@ static int file_write(sqlite3_file *f, const void *data, int size, sqlite3_int64
 static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
 	enum fault_kind kind = fault_next(FAULT_TRUNCATE);
-	int r = result_of(kind, FAULT_TRUNCATE);
+	int r = told(f, kind, FAULT_TRUNCATE);
 
 	if (r != SQLITE_OK || kind == FAULT_DROPPED)
 		return r;
@@ -166,7 +175,7 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
 static int file_sync(sqlite3_file *f, int flags)
 {
 	enum fault_kind kind = fault_next(FAULT_SYNC);
-	int r = result_of(kind, FAULT_SYNC);
+	int r = told(f, kind, FAULT_SYNC);
 
 	(void)flags;
 	if (r != SQLITE_OK || kind == FAULT_DROPPED)
@@ -200,6 +209,10 @@ static int file_check_lock(sqlite3_file *f, int *out)
 
 static int file_control(sqlite3_file *f, int operation, void *arg)
 {
+	if (operation == SQLITE_FCNTL_LAST_ERRNO && of(f)->last_errno) {
+		*(int *)arg = of(f)->last_errno;
+		return SQLITE_OK;
+	}
 	return of(f)->real->pMethods->xFileControl(of(f)->real, operation, arg);
 }
 

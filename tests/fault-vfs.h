@@ -56,6 +56,12 @@ unsigned fault_count(enum fault_operation operation);
 /* How often the fault struck. */
 unsigned fault_struck(void);
 
+/*
+ * Databases opened from now on move their log into the file when it has that many pages, so that a
+ * short run has all of that too. 0: as SQLite does.
+ */
+extern int fault_checkpoint_pages;
+
 struct disk;
 
 /*

@@ -7,6 +7,7 @@ TEST_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 
 include tests/protocol.mk
 include tests/storage.mk
+include tests/faults.mk
 include tests/pan.mk
 include tests/wan.mk
 include tests/gateway.mk

@@ -20,15 +20,6 @@ EXTRA_DIST += tests/data/vault-schema-1.db tests/data/vault-schema-1.key
 tests_test_vault_wrap_SOURCES = tests/test-vault-wrap.c
 tests_test_vault_wrap_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_wrap_LDADD = $(TEST_LIBS)
-DISK_FILES = tests/fault-disk.c tests/fault-posix.c tests/fault-vfs.c tests/fault-vfs.h \
-	tests/vault-model.c tests/vault-model.h
-WRAP_FILES = -Wl,--wrap=open,--wrap=write,--wrap=pwrite,--wrap=ftruncate,--wrap=fsync \
-	-Wl,--wrap=fdatasync,--wrap=rename,--wrap=renameat2,--wrap=unlink,--wrap=close
-check_PROGRAMS += tests/test-vault-power
-tests_test_vault_power_SOURCES = tests/test-vault-power.c $(DISK_FILES)
-tests_test_vault_power_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_test_vault_power_LDADD = $(TEST_LIBS)
-tests_test_vault_power_LDFLAGS = $(AM_LDFLAGS) $(WRAP_FILES)
 tests_test_vault_backup_SOURCES = tests/test-vault-backup.c
 tests_test_vault_backup_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_backup_LDADD = $(TEST_LIBS)

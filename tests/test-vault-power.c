@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <check.h>
-#include <sqlite3.h>
 
 #include "fault-vfs.h"
 #include "storage/vault.h"
@@ -30,14 +29,6 @@ static struct {
 	unsigned acknowledged;
 } world;
 
-/* The log is moved into the file often, so that a short run has all of that too. */
-static int checkpoint_often(sqlite3 *db, char **error, const struct sqlite3_api_routines *api)
-{
-	(void)error;
-	(void)api;
-	return sqlite3_wal_autocheckpoint(db, 24);
-}
-
 static void make_folder(char *out, size_t size, const char *name)
 {
 	(void)snprintf(out, size, "%s/%s", base, name);
@@ -54,7 +45,7 @@ static void setup(void)
 	make_folder(nested, sizeof(nested), "nested");
 	fault_vfs_register(false);
 	fault_plan(NULL);
-	ck_assert_int_eq(sqlite3_auto_extension((void (*)(void))checkpoint_often), SQLITE_OK);
+	fault_checkpoint_pages = 24;
 	model_reset();
 	world.v = NULL;
 	world.acknowledged = 0;
@@ -85,7 +76,6 @@ static void teardown(void)
 	remove_folder(nested);
 	ck_assert_int_eq(rmdir(base), 0);
 	ck_assert_uint_eq(secret_count(), 0);
-	sqlite3_reset_auto_extension();
 }
 
 static int try_open(const char *folder, bool create, struct vault **out)

@@ -35,6 +35,13 @@ static struct {
 static const enum vault_kind kinds[] = {VAULT_TEMPORARY_KEY, VAULT_EUKEY, VAULT_ANSWER, VAULT_PNE,
 					VAULT_DELIVERY};
 
+static void nothing(bool begins)
+{
+	(void)begins;
+}
+
+void (*model_around)(bool begins) = nothing;
+
 void model_reset(void)
 {
 	model.batches = 0;
@@ -77,9 +84,11 @@ static void apply_trims(void)
 
 struct vault_batch *model_batch(void)
 {
-	struct vault_batch *b = vault_batch_new();
+	struct vault_batch *b;
 
-	ck_assert_ptr_nonnull(b);
+	model_around(true);
+	b = vault_batch_new();
+	model_around(false);
 	ck_assert_uint_lt(model.batches + 1, BATCHES_MAX);
 	model.states[model.batches + 1] = model.states[model.batches];
 	model.batches++;
@@ -118,8 +127,10 @@ void model_put(struct vault_batch *b, enum vault_kind kind, const char *owner, c
 	(void)snprintf(i->owner, NAME_SIZE, "%s", owner);
 	(void)snprintf(i->item, NAME_SIZE, "%s", item);
 	content_of(i, content);
+	model_around(true);
 	if (b)
 		vault_batch_put(b, &id, bytes_of(content, size));
+	model_around(false);
 	apply_trims();
 }
 
@@ -132,8 +143,10 @@ void model_erase(struct vault_batch *b, enum vault_kind kind, const char *owner,
 		if (is_of(&s->items[at], kind, owner) && strcmp(s->items[at].item, item) == 0)
 			remove_at(s, at);
 	}
+	model_around(true);
 	if (b)
 		vault_batch_erase(b, &id);
+	model_around(false);
 }
 
 void model_erase_owner(struct vault_batch *b, enum vault_kind kind, const char *owner)
@@ -144,8 +157,10 @@ void model_erase_owner(struct vault_batch *b, enum vault_kind kind, const char *
 		if (is_of(&s->items[at], kind, owner))
 			remove_at(s, at);
 	}
+	model_around(true);
 	if (b)
 		vault_batch_erase_owner(b, kind, bytes_text(owner));
+	model_around(false);
 }
 
 void model_trim(struct vault_batch *b, enum vault_kind kind, const char *owner, size_t keep)
@@ -157,8 +172,10 @@ void model_trim(struct vault_batch *b, enum vault_kind kind, const char *owner, 
 	(void)snprintf(t->owner, NAME_SIZE, "%s", owner);
 	model.trim_count++;
 	apply_trims();
+	model_around(true);
 	if (b)
 		vault_batch_trim(b, kind, bytes_text(owner), keep);
+	model_around(false);
 }
 
 unsigned model_batches(void)

@@ -13,7 +13,12 @@
 #include "storage/vault.h"
 
 void model_reset(void);
-/* Begins the next batch: the functions below put the same into the vault's and the model's. */
+/* Called with true before and with false after each call that the model makes to the vault. */
+extern void (*model_around)(bool begins);
+/*
+ * Begins the next batch: the functions below put the same into the vault's and the model's. NULL
+ * when memory is out: the model has the batch all the same, and the functions take it.
+ */
 struct vault_batch *model_batch(void);
 void model_put(struct vault_batch *b, enum vault_kind kind, const char *owner, const char *item,
 	       size_t size);
