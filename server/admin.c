@@ -7,21 +7,10 @@
 #include <unistd.h>
 
 #include "protocol/p1.h"
-#include "server/config.h"
+#include "server/admin.h"
 #include "server/import.h"
-#include "server/store.h"
 
-/* The operator's tool. It works on the store, also while the daemon runs. */
-
-struct admin {
-	const struct server_config *config;
-	struct store *store;
-	int argc;
-	char **argv; /* after the command */
-	const char *challenge;
-};
-
-static int fail(const char *what, int r)
+int admin_fail(const char *what, int r)
 {
 	(void)fprintf(stderr, "cpns-server-admin: %s: %s\n", what,
 		      r < 0                 ? strerror(-r)
@@ -34,7 +23,7 @@ static int fail(const char *what, int r)
 	return EXIT_FAILURE;
 }
 
-static int refuse(const char *text)
+int admin_refuse(const char *text)
 {
 	(void)fprintf(stderr, "cpns-server-admin: %s\n", text);
 	return 2;
@@ -86,11 +75,12 @@ static int add_user(struct admin *a)
 
 	if (!user_id_valid(bytes_text(a->argv[0])) ||
 	    name_set(&account.user, bytes_text(a->argv[0])) < 0)
-		return refuse("a User ID is 1 to 64 bytes of text without : \" \\ and without "
-			      "spaces at its ends");
+		return admin_refuse(
+			"a User ID is 1 to 64 bytes of text without : \" \\ and without "
+			"spaces at its ends");
 	r = read_password(&password);
 	if (r == -EINVAL)
-		return refuse("a password is 1 to 128 bytes of text");
+		return admin_refuse("a password is 1 to 128 bytes of text");
 	if (r == 0)
 		r = p1_random(account.salt, sizeof(account.salt));
 	if (r == 0)
@@ -102,8 +92,8 @@ static int add_user(struct admin *a)
 	}
 	store_account_clear(&account);
 	if (r == STORE_CONFLICT)
-		return refuse("that User ID is registered already");
-	return r == 0 ? EXIT_SUCCESS : fail("add-user", r);
+		return admin_refuse("that User ID is registered already");
+	return r == 0 ? EXIT_SUCCESS : admin_fail("add-user", r);
 }
 
 static int print_account(void *arg, struct bytes user, uint32_t iterations, bool blocked)
@@ -142,9 +132,11 @@ static int list(struct admin *a)
 		r = store_each_element(a->store, print_element, NULL);
 	else if (strcmp(a->argv[0], "keys") == 0)
 		r = store_each_key(a->store, print_key, NULL);
+	else if (strcmp(a->argv[0], "revocations") == 0)
+		r = admin_list_revocations(a);
 	else
-		return refuse("list what? users, elements or keys");
-	return r == 0 ? EXIT_SUCCESS : fail("list", r);
+		return admin_refuse("list what? users, elements, keys or revocations");
+	return r == 0 ? EXIT_SUCCESS : admin_fail("list", r);
 }
 
 static int release(struct admin *a)
@@ -159,7 +151,7 @@ static int release(struct admin *a)
 		r = store_commit(a->store, &batch);
 		store_batch_clear(&batch);
 	}
-	return r == 0 ? EXIT_SUCCESS : fail(a->argv[0], r);
+	return r == 0 ? EXIT_SUCCESS : admin_fail(a->argv[0], r);
 }
 
 struct fingerprint {
@@ -196,12 +188,12 @@ static int fingerprint(struct admin *a)
 	if (!a->challenge ||
 	    hex_decode(bytes_text(a->challenge), challenge, sizeof(challenge), &size) < 0 ||
 	    size == 0)
-		return refuse("fingerprint needs --challenge of 1 to 64 bytes in hex digits");
+		return admin_refuse("fingerprint needs --challenge of 1 to 64 bytes in hex digits");
 	f.challenge = bytes_of(challenge, size);
 	r = store_each_key(a->store, print_fingerprint, &f);
 	if (r == 0 && f.found == 0)
 		r = STORE_ABSENT;
-	return r == 0 ? EXIT_SUCCESS : fail("fingerprint", r);
+	return r == 0 ? EXIT_SUCCESS : admin_fail("fingerprint", r);
 }
 
 struct import_run {
@@ -232,7 +224,7 @@ static int import_temporary_keys(struct admin *a)
 	r = store_commit(a->store, &run.batch);
 	store_batch_clear(&run.batch);
 	if (r != 0)
-		return fail("import-temporary-keys", r);
+		return admin_fail("import-temporary-keys", r);
 	(void)printf("%zu Temporary Keys imported\n", run.count);
 	return EXIT_SUCCESS;
 }
@@ -249,10 +241,18 @@ static const struct command {
 	{"import-temporary-keys", 1,
 	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
 	 import_temporary_keys},
-	{"list", 1, "list users|elements|keys     what is known; keys are named, never shown",
-	 list},
+	{"list", 1,
+	 "list users|elements|keys|revocations   what is known; keys are named, never shown", list},
 	{"release", 1, "release ENTITY               take a device from its owner, with its EUKeys",
 	 release},
+	{"revoke", 1, "revoke ENTITY                make every EUKey of a device worthless",
+	 admin_revoke},
+	{"revoke-user", 1,
+	 "revoke-user USER             lock a user out, and revoke every device of hers",
+	 admin_revoke_user},
+	{"allow-user", 1, "allow-user USER              let that user in again", admin_allow_user},
+	{"revoke-all", 0, "revoke-all --yes             revoke every device there is",
+	 admin_revoke_all},
 	{"fingerprint", 2,
 	 "fingerprint --challenge HEX USER ENTITY   index and fingerprint of each key kept",
 	 fingerprint},
@@ -280,7 +280,7 @@ static int run(const struct command *command, struct admin *a)
 	r = command->run(a);
 	store_close(a->store);
 	if (fflush(stdout) != 0 && r == EXIT_SUCCESS)
-		r = fail("standard output", -errno);
+		r = admin_fail("standard output", -errno);
 	return r;
 }
 
@@ -288,6 +288,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
 						{"challenge", required_argument, NULL, 'x'},
+						{"yes", no_argument, NULL, 'y'},
 						{"help", no_argument, NULL, 'h'},
 						{NULL, 0, NULL, 0}};
 	struct server_config config;
@@ -303,6 +304,9 @@ int main(int argc, char **argv)
 			break;
 		case 'x':
 			a.challenge = optarg;
+			break;
+		case 'y':
+			a.yes = true;
 			break;
 		case 'h':
 			usage(stdout);

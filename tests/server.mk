@@ -24,3 +24,6 @@ EXTRA_DIST += tests/test-curl.sh
 
 TESTS += tests/test-server-stop.sh
 EXTRA_DIST += tests/test-server-stop.sh
+
+TESTS += tests/test-server-revoke.sh
+EXTRA_DIST += tests/test-server-revoke.sh
