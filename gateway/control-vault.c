@@ -53,7 +53,7 @@ static void backup_step(uv_idle_t *idle)
 	}
 	gateway_control_backed_up(client);
 	gateway_control_say(client, "backed up: %d pages", progress.total);
-	gateway_control_say(client, "pngw-vault restore --drill proves that it opens");
+	gateway_control_say(client, "pngw-vault drill proves that it opens");
 	gateway_control_end(client, CONTROL_DONE);
 }
 

@@ -12,7 +12,6 @@
 #define TOKEN_RESET     (UINT64_C(1) << 61)
 #define TOKEN_STATE     (UINT64_C(1) << 60)
 #define REPORT_RETRY_MS 30000U
-#define REPORT_AGAIN_MS 1000U
 
 struct core_link {
 	struct core *core;
@@ -26,6 +25,40 @@ struct core_link {
 	bool queue_full;
 	uint64_t since; /* of the last byte, or of the stream */
 	bool pinged;
+	uint64_t pool_due; /* when to look whether its key is to be renewed; 0: never */
+};
+
+/* What a batch is for, from its submission until it is told. */
+struct pending {
+	struct core *core;
+	uint64_t token;
+	struct name entity; /* whom it is about, "" where that does not matter */
+	bool every_entity;
+	struct pending *next, **at;
+};
+
+/* What is remembered about the pool of a PNE beside the keys themselves. */
+struct pool_state {
+	struct pool_state *next;
+	struct name entity;
+	bool filling;
+	bool needs_user;  /* the server refuses to fill it up: not again before a user's Figure 7 */
+	unsigned at_once; /* how many keys the server gives at a time; 0: not known */
+	uint64_t refill_at; /* not earlier, after a failure */
+	unsigned refill_pause;
+	uint64_t renew_at;
+	unsigned renew_pause;
+};
+
+/* The core's part about pools; core-pool.c. */
+struct core_pool {
+	struct pool_state *states;
+	unsigned refills;   /* under way */
+	struct name *sweep; /* PNEs that are still to be looked at, from the end */
+	size_t sweep_count;
+	uint64_t sweep_due;
+	uint64_t service_base, elapsed_base;
+	uint64_t mark_due;
 };
 
 /* A growing list; free() its list. */
@@ -35,12 +68,6 @@ struct core_names {
 };
 
 #define STATE_PAGE 32 /* devices in one GatewayStateReport */
-
-struct ledger_state {
-	uint8_t vault_id[16];
-	uint32_t sequence;
-	uint8_t head[32];
-};
 
 struct state_report {
 	bool wanted;  /* there is news */
@@ -78,7 +105,8 @@ struct core {
 	struct core_wan wan;
 	char wan_why[160];
 	uint64_t wake_at;
-	unsigned batches; /* submitted, not yet told */
+	struct pending *pending;
+	struct core_pool pool;
 	bool ending;
 	struct core_counters counters;
 };
@@ -106,11 +134,48 @@ void gateway_core_remove(struct core *c, struct procedure *p);
 /* Writes that p is under way, or is no more. */
 void gateway_core_journal(struct core *c, const struct procedure *p, bool begins);
 void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v);
-/* Gives the verdicts of what the last run did not finish. */
+/* Gives the verdicts of what the last run did not finish, or goes on with it. */
 int gateway_core_give_leftovers(struct core *c);
+/* A new procedure, not started; NULL: out of memory. */
+struct procedure *gateway_core_add(struct core *c, const struct procedure_type *type,
+				   const struct name *user, const struct name *entity,
+				   uint64_t run);
+/* Begins p, which was added; it may be gone afterwards. */
+void gateway_core_begin(struct core *c, struct procedure *p);
+
+/* Pools. What p needs of the vault in Figure 7; end() after the event was handled. */
+struct pool_view {
+	struct pool pool;
+	struct stored_key next, repeat, newest;
+	struct secret *temporary_key;
+	struct verifier verifier;
+};
+void gateway_core_pool_view(struct core *c, const struct procedure *p, enum event_kind kind,
+			    struct pool_view *view, struct surroundings *s);
+void gateway_core_pool_view_end(struct pool_view *view);
+uint64_t gateway_core_service(const struct core *c);
+/* Begins the service clock and the first look at all pools; what the vault says about a rollback.
+ */
+int gateway_core_pool_begin(struct core *c);
+/* Writes the clock a last time. */
+void gateway_core_pool_end(struct core *c);
+void gateway_core_pool_link_up(struct core *c, struct core_link *l);
+void gateway_core_pool_wan_up(struct core *c);
+/* A procedure of Figure 7, a renewal or a refill has ended. */
+void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, uint64_t run,
+			     const struct verdict *v, unsigned keys);
+/* Ends a refill of entity, for a user's Figure 7 replaces the pool. */
+void gateway_core_pool_replaced(struct core *c, const struct name *entity);
+/* Does what is due; the time of the next. */
+uint64_t gateway_core_tick_pool(struct core *c, uint64_t now);
 
 /* Takes b over. token 0: nobody waits for it. */
 int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token);
+/* The same for one that is about entity; NULL: about every one. */
+int gateway_core_submit_for(struct core *c, struct vault_batch *b, uint64_t token,
+			    const struct name *entity);
+/* Whether what the vault shows of entity is about to change. */
+bool gateway_core_writing(const struct core *c, const struct name *entity);
 
 /* Delivery reports: one is sent if there is anything to report, the WAN is up and none is under
  * way. */

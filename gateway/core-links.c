@@ -57,6 +57,7 @@ static void link_up(void *arg, const struct hello *peer)
 		       older ? "; its older link is closed" : "");
 	gateway_core_say(c, LOG_LEVEL_INFO, text);
 	gateway_core_reset_link_up(c, &peer->entity);
+	gateway_core_pool_link_up(c, l);
 }
 
 static void link_malformed(struct core_link *l, const struct malformation *why)
@@ -83,8 +84,10 @@ static struct relay_link relay_view(struct core_link *l)
 		.server = &l->core->options.server,
 		.entity = &link_peer(l->engine)->entity,
 		.level = l->level,
+		.wall = l->core->ports.wall(l->core->arg),
 	};
 
+	(void)records_get_relayed(l->core->vault, view.entity, &view.relayed);
 	return view;
 }
 

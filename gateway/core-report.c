@@ -43,6 +43,11 @@ void gateway_core_report_later(struct core *c, const char *why)
 	gateway_core_say(c, LOG_LEVEL_WARNING, text);
 }
 
+static bool being_written(void *arg, const struct name *entity)
+{
+	return gateway_core_writing(arg, entity);
+}
+
 void gateway_core_report_taken(struct core *c, const struct message *m)
 {
 	struct vault_batch *b;
@@ -52,14 +57,7 @@ void gateway_core_report_taken(struct core *c, const struct message *m)
 		gateway_core_report_later(c, "its answer is no message");
 		return;
 	}
-	/* A receipt that waits to be written would be erased unreported: ask once more. */
-	if (vault_pending(c->vault)) {
-		gateway_report_failed(&c->report);
-		c->report_due = c->ports.now(c->arg) + REPORT_AGAIN_MS;
-		gateway_core_wake_by(c, c->report_due);
-		return;
-	}
-	r = gateway_report_answered(&c->report, c->vault, m, &b);
+	r = gateway_report_answered(&c->report, c->vault, m, being_written, c, &b);
 	if (r == 0) {
 		c->counters.reports++;
 		r = gateway_core_submit(c, b, TOKEN_REPORT);

@@ -1,22 +1,44 @@
 #include "gateway/core-internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-static struct procedure *add_procedure(struct core *c, const struct procedure_type *type,
-				       const struct core_start *s, const struct name *entity)
+struct procedure *gateway_core_add(struct core *c, const struct procedure_type *type,
+				   const struct name *user, const struct name *entity, uint64_t run)
 {
-	struct procedure *p = gateway_procedure_new(type, &s->user, entity);
+	struct procedure *p = gateway_procedure_new(type, user, entity);
 
 	if (!p)
 		return NULL;
 	p->id = ++c->last_id;
-	p->run = s->run;
-	p->set_kind = s->set_kind;
-	p->set_count = s->set_count ? s->set_count : 1;
+	p->run = run;
+	p->background = type == &gateway_refill;
 	p->next = c->procedures;
 	c->procedures = p;
-	c->procedure_count++;
+	if (!p->background)
+		c->procedure_count++;
 	c->counters.procedures++;
+	return p;
+}
+
+void gateway_core_begin(struct core *c, struct procedure *p)
+{
+	struct event e = {.kind = EVENT_START};
+
+	if (!p->background)
+		gateway_core_journal(c, p, true);
+	gateway_core_give(c, p, &e);
+}
+
+static struct procedure *add_procedure(struct core *c, const struct procedure_type *type,
+				       const struct core_start *s, const struct name *entity)
+{
+	struct procedure *p = gateway_core_add(c, type, &s->user, entity, s->run);
+
+	if (p) {
+		p->set_kind = s->set_kind;
+		p->set_count = s->set_count ? s->set_count : 1;
+	}
 	return p;
 }
 
@@ -51,7 +73,6 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 				   const struct name *entity, struct secret *password,
 				   uint64_t leader)
 {
-	struct event e = {.kind = EVENT_START};
 	struct procedure *p;
 	uint64_t id;
 
@@ -59,7 +80,8 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
 		return NULL;
 	}
-	if (entity->text[0] && gateway_core_procedure_for(c, entity)) {
+	if (entity->text[0] &&
+	    (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity))) {
 		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
 		return NULL;
 	}
@@ -75,9 +97,10 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 	p->leader = leader;
 	if (s->figure != FIGURE_6)
 		p->password = secret_ref(password);
-	gateway_core_journal(c, p, true);
 	id = p->id;
-	gateway_core_give(c, p, &e);
+	if (s->figure == FIGURE_7)
+		gateway_core_pool_replaced(c, entity);
+	gateway_core_begin(c, p);
 	return gateway_core_procedure_of(c, id);
 }
 
@@ -160,35 +183,69 @@ void gateway_core_cancel(struct core *c, uint64_t run)
 struct leftovers {
 	struct core *core;
 	struct vault_batch *batch;
+	struct verdict *list;
+	size_t count;
 };
 
 static int leftover(void *arg, struct bytes owner, struct bytes item, struct bytes content)
 {
 	struct leftovers *left = arg;
-	struct verdict v;
+	struct verdict v, *list;
 	uint64_t id;
 
 	(void)owner;
 	if (records_parse_procedure(item, content, &id, &v) != 0)
 		return 0;
+	list = realloc(left->list, (left->count + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	left->list = list;
+	left->list[left->count++] = v;
 	records_erase_procedure(left->batch, id);
 	if (id > left->core->last_id)
 		left->core->last_id = id;
-	gateway_core_verdict(left->core, 0, &v);
 	return 0;
+}
+
+/*
+ * A key of Figure 7 that was sent and not confirmed is sent again when the PNE comes back: the PNE
+ * may hold it. Anything else ends in its verdict here. True: it goes on.
+ */
+static bool resume(struct core *c, const struct verdict *v)
+{
+	struct pool pool = {0};
+	struct procedure *p;
+	bool goes_on;
+
+	if (v->figure != FIGURE_7 || records_load_pool(c->vault, &v->entity, &pool) != 0)
+		return false;
+	goes_on = pool_repeat(&pool) && !gateway_core_procedure_for(c, &v->entity) &&
+		  !gateway_core_writing(c, &v->entity);
+	pool_clear(&pool);
+	p = goes_on ? gateway_core_add(c, &gateway_renewal, &v->user, &v->entity, 0) : NULL;
+	if (!p)
+		return false;
+	p->resumed = true;
+	gateway_core_begin(c, p);
+	return true;
 }
 
 int gateway_core_give_leftovers(struct core *c)
 {
-	struct leftovers left = {c, vault_batch_new()};
+	struct leftovers left = {.core = c, .batch = vault_batch_new()};
 	int r;
 
 	if (!left.batch)
 		return -ENOMEM;
 	r = vault_each(c->vault, VAULT_PROCEDURE, BYTES_NONE, leftover, &left, NULL);
-	if (r != 0) {
+	if (r == 0)
+		r = gateway_core_submit(c, left.batch, 0);
+	else
 		vault_batch_free(left.batch);
-		return r;
+	for (size_t i = 0; r == 0 && i < left.count; i++) {
+		if (!resume(c, &left.list[i]))
+			gateway_core_verdict(c, 0, &left.list[i]);
 	}
-	return gateway_core_submit(c, left.batch, 0);
+	free(left.list);
+	return r;
 }

@@ -7,12 +7,6 @@
 
 #include "protocol/p1.h"
 
-/* What a batch is for; freed when it is told. */
-struct pending {
-	struct core *core;
-	uint64_t token;
-};
-
 void gateway_core_say(struct core *c, enum log_level level, const char *text)
 {
 	c->ports.log(c->arg, level, text);
@@ -38,7 +32,7 @@ struct procedure *gateway_core_procedure_of(struct core *c, uint64_t id)
 struct procedure *gateway_core_procedure_for(struct core *c, const struct name *entity)
 {
 	for (struct procedure *p = c->procedures; p; p = p->next) {
-		if (p->entity.text[0] && name_equal(&p->entity, entity))
+		if (!p->background && p->entity.text[0] && name_equal(&p->entity, entity))
 			return p;
 	}
 	return NULL;
@@ -72,8 +66,10 @@ static void stored(void *arg, int result)
 	struct core *c = pending.core;
 	struct procedure *p;
 
+	*pending.at = pending.next;
+	if (pending.next)
+		pending.next->at = pending.at;
 	free(arg);
-	c->batches--;
 	if (c->ending || pending.token == 0)
 		return;
 	if (pending.token & TOKEN_RELAY) {
@@ -104,9 +100,11 @@ static void stored(void *arg, int result)
 	}
 }
 
-int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token)
+/* Takes b over, on failure too. */
+static int submit(struct core *c, struct vault_batch *b, uint64_t token, const struct name *entity,
+		  bool every_entity)
 {
-	struct pending *pending = malloc(sizeof(*pending));
+	struct pending *pending = calloc(1, sizeof(*pending));
 	int r;
 
 	if (!pending) {
@@ -115,13 +113,40 @@ int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token)
 	}
 	pending->core = c;
 	pending->token = token;
+	pending->every_entity = every_entity;
+	if (entity)
+		pending->entity = *entity;
 	r = vault_submit(c->vault, b, stored, pending);
 	if (r != 0) {
 		free(pending);
 		return r;
 	}
-	c->batches++;
+	pending->next = c->pending;
+	pending->at = &c->pending;
+	if (pending->next)
+		pending->next->at = &pending->next;
+	c->pending = pending;
 	return 0;
+}
+
+int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token)
+{
+	return submit(c, b, token, NULL, false);
+}
+
+int gateway_core_submit_for(struct core *c, struct vault_batch *b, uint64_t token,
+			    const struct name *entity)
+{
+	return submit(c, b, token, entity, !entity);
+}
+
+bool gateway_core_writing(const struct core *c, const struct name *entity)
+{
+	for (const struct pending *p = c->pending; p; p = p->next) {
+		if (p->every_entity || name_equal(&p->entity, entity))
+			return true;
+	}
+	return false;
 }
 
 void gateway_core_journal(struct core *c, const struct procedure *p, bool begins)
@@ -151,10 +176,11 @@ void gateway_core_remove(struct core *c, struct procedure *p)
 		at = &(*at)->next;
 	if (*at)
 		*at = p->next;
-	c->procedure_count--;
+	if (!p->background)
+		c->procedure_count--;
 	if (p->request)
 		c->ports.cancel(c->arg, p->request);
-	if (!p->silent)
+	if (!p->silent && !p->background)
 		gateway_core_journal(c, p, false);
 	gateway_procedure_free(p);
 }
@@ -275,9 +301,10 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				failed.kind = EVENT_HASHED;
 			break;
 		case ACTION_STORE:
-			r = gateway_core_submit(c, x->batch,
-						p ? (p->state == STATE_ENDED ? 0 : p->id)
-						  : x->token | TOKEN_RELAY);
+			r = gateway_core_submit_for(c, x->batch,
+						    p ? (p->state == STATE_ENDED ? 0 : p->id)
+						      : x->token | TOKEN_RELAY,
+						    &x->entity);
 			x->batch = NULL;
 			if (r == 0)
 				break;
@@ -294,13 +321,19 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 			if (!p) {
 				relay_verdict(c, &x->verdict);
 			} else {
+				struct verdict v = x->verdict;
+				const struct procedure_type *type = p->type;
+				unsigned keys = p->set_count;
+
 				if (p->silent)
-					tell_followers(c, p, &x->verdict);
-				else
-					gateway_core_verdict(c, run, &x->verdict);
+					tell_followers(c, p, &v);
+				else if (!p->background)
+					gateway_core_verdict(c, run, &v);
 				gateway_core_remove(c, p);
 				p = NULL;
 				gateway_actions_end(a);
+				if (v.figure == FIGURE_7)
+					gateway_core_pool_ended(c, type, run, &v, keys);
 				gateway_core_report_soon(c);
 				return;
 			}
@@ -336,16 +369,16 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 		.generation = c->wan.generation,
 		.own_key = &c->own_key,
 		.owner = &c->owner,
+		.wall = c->ports.wall(c->arg),
+		.service = gateway_core_service(c),
 	};
 	struct core_link *l = p->entity.text[0] ? gateway_core_link_of(c, &p->entity) : NULL;
-	struct stored_key unspent = {0};
-	struct secret *temporary_key = NULL;
-	struct name pne_owner = {{0}}, user;
+	struct pool_view pool;
+	struct name pne_owner = {{0}};
 	struct actions a;
 	struct event given = *e;
 	uint64_t id = p->id;
 
-	s.unspent = &unspent;
 	s.pne_owner = &pne_owner;
 	if (l) {
 		s.link_up = true;
@@ -355,18 +388,14 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 	}
 	if ((p->type->figure == FIGURE_6 || p->type->figure == FIGURE_7) && p->entity.text[0])
 		(void)records_get_pne_owner(c->vault, &p->entity, &pne_owner);
-	if (p->type->figure == FIGURE_7 && e->kind == EVENT_TIMEOUT &&
-	    records_unspent_key(c->vault, &p->entity, &unspent) == 0 &&
-	    records_get_temporary_key(c->vault, &p->entity, &user, &temporary_key) == 0)
-		s.temporary_key = temporary_key;
+	gateway_core_pool_view(c, p, e->kind, &pool, &s);
 	given.s = &s;
 	if (e->kind == EVENT_ANSWER || e->kind == EVENT_WAN_FAILED)
 		p->request = NULL;
 	gateway_actions_begin(&a);
 	gateway_procedure_handle(p, &given, &a);
 	gateway_core_perform(c, p, &a);
-	secret_unref(unspent.key);
-	secret_unref(temporary_key);
+	gateway_core_pool_view_end(&pool);
 	p = gateway_core_procedure_of(c, id);
 	if (p)
 		gateway_core_wake_by(c, p->due);
@@ -401,6 +430,7 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 		for (p = c->procedures; p && p->id >= id; p = p->next)
 			;
 	}
+	gateway_core_pool_wan_up(c);
 	gateway_core_report_soon(c);
 	gateway_core_state_session(c);
 }
@@ -537,6 +567,7 @@ void gateway_core_tick(struct core *c)
 	next = earlier(next, gateway_core_tick_report(c, now));
 	next = earlier(next, gateway_core_tick_resets(c, now));
 	next = earlier(next, gateway_core_tick_state(c, now));
+	next = earlier(next, gateway_core_tick_pool(c, now));
 	gateway_core_wake_by(c, next);
 }
 
@@ -557,6 +588,8 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 	r = gateway_relay_new(&options->relay, &c->relay);
 	if (r == 0)
 		r = gateway_core_load_identity(c);
+	if (r == 0)
+		r = gateway_core_pool_begin(c);
 	if (r == 0)
 		r = gateway_core_give_leftovers(c);
 	if (r != 0) {
@@ -590,6 +623,7 @@ void gateway_core_free(struct core *c)
 		gateway_core_give(c, c->procedures, &e);
 	}
 	gateway_core_end_resets(c);
+	gateway_core_pool_end(c);
 	c->ending = true;
 	while (c->links) {
 		c->ports.close(c->arg, c->links->stream);

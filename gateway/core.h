@@ -116,6 +116,11 @@ struct core_start {
 	uint64_t run;
 };
 int gateway_core_start(struct core *c, const struct core_start *s);
+/*
+ * Figure 7 from step 6 on for a PNE that is connected, from its pool: no user, no server. One
+ * verdict, as above; GATEWAY_POOL_EMPTY when there is nothing to issue. Returns 1.
+ */
+int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run);
 /* Ends the procedures of a run with CANCELLED. */
 void gateway_core_cancel(struct core *c, uint64_t run);
 
@@ -124,6 +129,23 @@ typedef void core_each_fn(void *arg, const struct name *entity, enum pan_securit
 			  const struct name *owner, const char *peer);
 void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg);
 size_t gateway_core_procedures(const struct core *c);
+/* The pool of entity: 0 or a negative errno. */
+struct core_pool_info {
+	size_t left;            /* keys that can still be issued */
+	uint32_t current;       /* index of the key that the PNE is known to hold; 0: none */
+	uint32_t unconfirmed;   /* index of the key that was sent and may be sent again; 0: none */
+	uint64_t renew_in;      /* seconds until it is renewed by itself; POOL_NEVER */
+	bool refill_needs_user; /* the server wants the user's password first */
+};
+int gateway_core_pool_info(struct core *c, const struct name *entity, struct core_pool_info *out);
+
+/*
+ * The vault is an older copy of what it was: known is the highest sequence of its ledger that
+ * anybody has seen. All unspent EUKeys are erased, for some may have been spent since; the ledger
+ * says so from known + 1 on; procedures of Figure 7 end; verdict GATEWAY_ROLLED_BACK of nobody's
+ * run. 0 or a negative errno. A vault that knows by itself is quarantined by gateway_core_new().
+ */
+int gateway_core_quarantine(struct core *c, uint32_t known, const char *who);
 const struct core_counters *gateway_core_counters(const struct core *c);
 /* Owner of the PN GW, "" when not known, and the index of its own EUKey or 0. */
 const struct name *gateway_core_owner(const struct core *c);

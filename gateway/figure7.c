@@ -1,13 +1,15 @@
 /*
  * Figure 7, section 6.3.2.2: a PNE without UI on a PAN that is not secure. The PN GW gets the
- * Temporary Key and a set of EUKeys, makes them durable, and only then notifies the PNE. With the
- * WAN down it issues the next key of the set it has.
+ * Temporary Key and a set of EUKeys, makes them durable, and only then notifies the PNE. The rest
+ * of the set is the PNE's pool: with the WAN down, and in a renewal, steps 6 and 7 are done from
+ * it.
  */
 
 #include <stdio.h>
 #include <string.h>
 
 #include "gateway/credentials.h"
+#include "gateway/key-set.h"
 #include "protocol/digest.h"
 #include "protocol/p1.h"
 
@@ -16,11 +18,18 @@ enum {
 	CHALLENGE = CREDENTIALS_CHALLENGE,
 	HASHING = CREDENTIALS_HASHING,
 	ANSWER = CREDENTIALS_ANSWER,
+	CHECKING,
+	ABSENT,
 	STORING,
 	NOTIFIED,
 	RECORDING,
 	STATES
 };
+
+/* How long a procedure that a restart interrupted waits for its PNE before it gives its verdict. */
+#define RESUME_MS 60000U
+
+static cell_fn from_pool;
 
 static void request(struct procedure *p, const struct event *e, struct actions *out)
 {
@@ -44,11 +53,19 @@ static void request_with_credentials(struct procedure *p, const struct event *e,
 static void start(struct procedure *p, const struct event *e, struct actions *out)
 {
 	p->step = 0;
+	if (!e->s->link_up && p->resumed) {
+		gateway_to(p, ABSENT);
+		gateway_timer(p, e, RESUME_MS);
+		return;
+	}
 	if (!e->s->link_up) {
 		gateway_fail(p, out, VERDICT_PNE_UNKNOWN, NULL);
 		return;
 	}
-	cell_begin_with_wan(p, e, out);
+	if (p->type == &gateway_renewal)
+		from_pool(p, e, out);
+	else
+		cell_begin_with_wan(p, e, out);
 }
 
 static void challenged(struct procedure *p, const struct event *e, struct actions *out)
@@ -79,101 +96,58 @@ static void delivery_is(struct procedure *p, enum delivery_state state)
 	p->delivery.message_id = p->awaited;
 }
 
-/* The id of the notification is chosen now, so that the record that it was issued can name it. */
-static bool issue(struct procedure *p, struct actions *out, struct vault_batch *b)
+/*
+ * The key leaves the pool, in the ledger too, before it leaves the PN GW. What its notification is
+ * made with is chosen now, so that the same notification can be sent again.
+ */
+static void issue(struct procedure *p, const struct event *e, struct actions *out,
+		  struct vault_batch *b)
 {
+	struct stored_key k = {
+		.user = p->user, .index = p->key_index, .key = p->key, .repeatable = true};
+	int r = p1_random(p->rand, sizeof(p->rand));
+
+	if (r != 0) {
+		vault_batch_free(b);
+		gateway_error(p, out, r);
+		return;
+	}
 	if (!gateway_new_id(p, out)) {
 		vault_batch_free(b);
-		return false;
+		return;
 	}
-	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_ISSUED);
+	k.message_id = p->awaited;
+	memcpy(k.rand, p->rand, sizeof(k.rand));
+	records_put_issued(b, &p->entity, &k, e->s->service);
+	records_fact(b, LEDGER_SPENT, FIGURE_7, &p->entity, &p->user, p->key_index, e->s->wall);
 	delivery_is(p, DELIVERY_ISSUED);
 	records_put_delivery(b, &p->delivery);
 	gateway_to(p, STORING);
-	return gateway_store(p, out, b);
+	(void)gateway_store(p, out, b);
 }
 
-static int unwrap_one(const struct procedure *p, const struct m_key_set *set,
-		      const struct m_set_key *k, struct secret **out)
+/* The PNE's user was told apart by the server: PH checks the same password when it is not there. */
+static int put_verifier(const struct procedure *p, struct vault_batch *b)
 {
-	struct p1_context c;
+	struct verifier v = {.iterations = p->iterations};
+	int r = gateway_verifier_mac(p->ph, &p->user, v.mac);
 
-	p1_key_context(&c, P1_SET, name_bytes(&p->user), name_bytes(&p->entity), k->key_index);
-	return p1_unwrap(p->gateway_secret, set->rand_server, &c, k->wrapped, out);
+	memcpy(v.salt, p->salt, sizeof(v.salt));
+	if (r == 0)
+		records_put_verifier(b, &p->user, &v);
+	wipe(&v, sizeof(v));
+	return r;
 }
 
-/* One more key of the set, of rising or falling index; the lowest one is the next to be issued. */
-static void keep(struct procedure *p, struct vault_batch *b, uint32_t index, struct secret *key)
-{
-	records_put_eukey(b, &p->entity, &p->user, index, key, KEY_UNSPENT);
-	if (p->key_index == 0 || index < p->key_index) {
-		secret_clear(&p->key);
-		p->key = secret_ref(key);
-		p->key_index = index;
-	}
-}
-
-static int unwrap_random(struct procedure *p, const struct m_key_set *set, struct vault_batch *b)
-{
-	for (size_t i = 0; i < set->keys_count; i++) {
-		struct secret *key;
-		int r = unwrap_one(p, set, &set->keys[i], &key);
-
-		if (r != 0)
-			return r;
-		keep(p, b, set->keys[i].key_index, key);
-		secret_unref(key);
-	}
-	return 0;
-}
-
-static int unwrap_chain(struct procedure *p, const struct m_key_set *set, struct vault_batch *b)
-{
-	struct secret *key;
-	uint32_t index = set->keys[0].key_index;
-	int r = unwrap_one(p, set, &set->keys[0], &key);
-
-	if (r != 0)
-		return r;
-	for (uint32_t left = set->count; left > 0; left--, index--) {
-		struct secret *below;
-
-		keep(p, b, index, key);
-		if (left == 1)
-			break;
-		r = p1_chain_below(key, &below);
-		if (r != 0) {
-			secret_unref(key);
-			return r;
-		}
-		secret_unref(key);
-		key = below;
-	}
-	secret_unref(key);
-	return 0;
-}
-
-/* Whether the set is one that was asked for and can be. */
-static bool set_fits(const struct procedure *p, const struct m_key_set *set)
-{
-	if (set->kind != p->set_kind || set->count == 0 || set->count > p->set_count ||
-	    set->gateway_key.kind != p->gateway_kind ||
-	    set->gateway_key.key_index != p->gateway_index)
-		return false;
-	if (set->kind == KEY_SET_CHAIN)
-		return set->keys_count == 1 && set->keys[0].key_index >= set->count;
-	return set->keys_count == set->count;
-}
-
+/* The new set replaces what is left of an earlier one: the PNE would take none of that any more. */
 static void take_set(struct procedure *p, const struct event *e, struct actions *out)
 {
 	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
-	const struct m_key_set *set = &r->key_set;
-	const struct vault_id all = {VAULT_EUKEY, name_bytes(&p->entity), BYTES_NONE};
+	const struct pool *pool = e->s->pool;
 	struct vault_batch *b;
 	int result;
 
-	if (!r->has_key_set || !set_fits(p, set)) {
+	if (!r->has_key_set || !gateway_key_set_fits(p, &r->key_set, pool)) {
 		gateway_fail(p, out, VERDICT_SERVER_MALFORMED,
 			     "not the key set that was asked for");
 		return;
@@ -183,13 +157,14 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
-	vault_batch_erase_owner(b, all.kind, all.owner);
-	result = p1_unwrap_temporary_key(p->gateway_secret, set->rand_server, name_bytes(&p->user),
-					 name_bytes(&p->entity), set->wrapped_temporary_key,
-					 &p->temporary_key);
+	for (size_t i = 0; i < pool->count; i++) {
+		if (pool->keys[i].state == KEY_UNSPENT)
+			records_drop_eukey(b, &p->entity, &pool->keys[i], LEDGER_REASON_SUPERSEDED,
+					   FIGURE_7, e->s->wall);
+	}
+	result = gateway_key_set_take(p, e, &r->key_set, b);
 	if (result == 0)
-		result = set->kind == KEY_SET_CHAIN ? unwrap_chain(p, set, b)
-						    : unwrap_random(p, set, b);
+		result = put_verifier(p, b);
 	if (result != 0) {
 		vault_batch_free(b);
 		if (result == P1_REFUSED)
@@ -198,10 +173,8 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 			gateway_error(p, out, result);
 		return;
 	}
-	records_put_temporary_key(b, &p->entity, &p->user, p->temporary_key);
-	records_put_pne_owner(b, &p->entity, &p->user);
 	p->step = 5;
-	(void)issue(p, out, b);
+	issue(p, e, out, b);
 }
 
 static void answered(struct procedure *p, const struct event *e, struct actions *out)
@@ -218,16 +191,103 @@ static void answered(struct procedure *p, const struct event *e, struct actions 
 	}
 }
 
-/* The WAN did not come up: the set in the vault is there for this. */
+static bool may_issue(const struct procedure *p, const struct event *e, const struct stored_key *k)
+{
+	return k->index != 0 && e->s->temporary_key && name_equal(&k->user, &p->user);
+}
+
+static void pool_empty(struct procedure *p, const struct event *e, struct actions *out)
+{
+	if (p->type != &gateway_renewal && (!e->s->temporary_key || e->s->wan_tls_refused))
+		cell_wan_absent(p, e, out);
+	else
+		gateway_fail(p, out, VERDICT_GATEWAY_POOL_EMPTY,
+			     e->s->wan_up ? NULL : e->s->wan_why);
+}
+
+/* The WAN did not come up: the pool is there for this, but not for whoever knows no password. */
 static void without_wan(struct procedure *p, const struct event *e, struct actions *out)
 {
-	const struct stored_key *next = e->s->unspent;
-	struct vault_batch *b;
-
-	if (next->index == 0 || !e->s->temporary_key || !name_equal(&next->user, &p->user)) {
-		cell_wan_absent(p, e, out);
+	if (!may_issue(p, e, e->s->repeat) && !may_issue(p, e, e->s->next)) {
+		pool_empty(p, e, out);
 		return;
 	}
+	if (!e->s->verifier) {
+		gateway_fail(
+			p, out, VERDICT_WAN_DOWN,
+			"nothing checks this password: it was never used here with the WAN up");
+		return;
+	}
+	secret_clear(&p->ph);
+	memcpy(p->salt, e->s->verifier->salt, SALT_SIZE);
+	p->iterations = e->s->verifier->iterations;
+	gateway_derive(p, out);
+	gateway_to(p, CHECKING);
+}
+
+static void checked(struct procedure *p, const struct event *e, struct actions *out)
+{
+	uint8_t mac[P1_MAC_SIZE];
+	bool right;
+	int r;
+
+	if (!e->ph) {
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		return;
+	}
+	r = gateway_verifier_mac(e->ph, &p->user, mac);
+	if (r != 0) {
+		gateway_error(p, out, r);
+		return;
+	}
+	right = e->s->verifier && constant_time_equal(bytes_of(mac, sizeof(mac)),
+						      bytes_of(e->s->verifier->mac, sizeof(mac)));
+	wipe(mac, sizeof(mac));
+	if (right)
+		from_pool(p, e, out);
+	else
+		gateway_fail(p, out, VERDICT_WRONG_PASSWORD, "checked without the CPNS Server");
+}
+
+static void send_notification(struct procedure *p, const struct event *e, struct actions *out)
+{
+	struct message m = {.kind = MESSAGE_eukey_assignment_notification};
+	struct m_eukey_assignment_notification *n = &m.eukey_assignment_notification;
+	uint8_t wrapped[P1_WRAPPED_KEY_SIZE];
+	struct p1_context c;
+	int result;
+
+	p->step = 6;
+	if (!e->s->link_up) {
+		gateway_fail(p, out, VERDICT_PAN_LOST, NULL);
+		return;
+	}
+	p1_key_context(&c, P1_NOTIFICATION, name_bytes(&p->user), name_bytes(&p->entity),
+		       p->key_index);
+	result = p1_wrap(p->temporary_key, bytes_of(p->rand, sizeof(p->rand)), &c, p->key, wrapped);
+	if (result != 0) {
+		gateway_error(p, out, result);
+		return;
+	}
+	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
+	n->user_id = name_bytes(&p->user);
+	n->entity_id = name_bytes(&p->entity);
+	n->rand = bytes_of(p->rand, sizeof(p->rand));
+	n->key_index = p->key_index;
+	n->wrapped = bytes_of(wrapped, sizeof(wrapped));
+	gateway_to(p, NOTIFIED);
+	if (gateway_send(p, e, out, &m))
+		gateway_step(p, out, 6);
+}
+
+/* A key that was sent and not confirmed goes first, as it was: the PNE may hold it already. */
+static void from_pool(struct procedure *p, const struct event *e, struct actions *out)
+{
+	const struct stored_key *k = e->s->repeat;
+	bool again = may_issue(p, e, k);
+	struct vault_batch *b;
+
+	p->step = 5;
 	if (e->s->owner->text[0] && !name_equal(e->s->owner, &p->user)) {
 		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
 		return;
@@ -236,58 +296,84 @@ static void without_wan(struct procedure *p, const struct event *e, struct actio
 		gateway_fail(p, out, VERDICT_NOT_OWNER, NULL);
 		return;
 	}
-	b = vault_batch_new();
-	if (!b) {
-		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+	if (!again && p->resumed) {
+		gateway_fail(p, out, VERDICT_GATEWAY_RESTARTED, NULL);
 		return;
 	}
-	p->offline = true;
+	if (!again)
+		k = e->s->next;
+	if (!may_issue(p, e, k)) {
+		pool_empty(p, e, out);
+		return;
+	}
+	p->from_pool = true;
 	secret_clear(&p->temporary_key);
 	secret_clear(&p->key);
 	p->temporary_key = secret_ref(e->s->temporary_key);
-	p->key = secret_ref(next->key);
-	p->key_index = next->index;
-	(void)issue(p, out, b);
+	p->key = secret_ref(k->key);
+	p->key_index = k->index;
+	if (again) {
+		p->awaited = k->message_id;
+		memcpy(p->rand, k->rand, sizeof(p->rand));
+		send_notification(p, e, out);
+		return;
+	}
+	b = vault_batch_new();
+	if (b)
+		issue(p, e, out, b);
+	else
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+}
+
+static void absent(struct procedure *p, const struct event *e, struct actions *out)
+{
+	(void)e;
+	gateway_fail(p, out, VERDICT_GATEWAY_RESTARTED, "the PNE has not come back yet");
 }
 
 static void notify(struct procedure *p, const struct event *e, struct actions *out)
 {
-	struct message m = {.kind = MESSAGE_eukey_assignment_notification};
-	struct m_eukey_assignment_notification *n = &m.eukey_assignment_notification;
-	uint8_t rand[RAND_SIZE], wrapped[P1_WRAPPED_KEY_SIZE];
-	struct p1_context c;
-	int result;
-
 	if (e->result != 0) {
 		gateway_error(p, out, e->result);
 		return;
 	}
-	if (!p->offline)
+	if (!p->from_pool)
 		gateway_step(p, out, 5);
-	p->step = 6;
-	if (!e->s->link_up) {
-		gateway_fail(p, out, VERDICT_PAN_LOST, NULL);
-		return;
+	send_notification(p, e, out);
+}
+
+/*
+ * A refusal is final: that key is never sent again. Where the PNE could not store it, it may be
+ * sent again once there is room.
+ */
+static void refused(struct procedure *p, const struct event *e, struct actions *out)
+{
+	struct stored_key k = {.user = p->user, .index = p->key_index, .key = p->key};
+	enum status status = e->receipt->status;
+	struct vault_batch *b = vault_batch_new();
+
+	delivery_is(p, DELIVERY_REFUSED);
+	if (b) {
+		if (status != STATUS_STORAGE_FAILED)
+			records_put_issued(b, &p->entity, &k, e->s->service);
+		records_put_delivery(b, &p->delivery);
+		(void)gateway_store(p, out, b);
 	}
-	p1_key_context(&c, P1_NOTIFICATION, name_bytes(&p->user), name_bytes(&p->entity),
-		       p->key_index);
-	result = p1_random(rand, sizeof(rand));
-	if (result == 0)
-		result = p1_wrap(p->temporary_key, bytes_of(rand, sizeof(rand)), &c, p->key,
-				 wrapped);
-	if (result != 0) {
-		gateway_error(p, out, result);
-		return;
+	gateway_fail(p, out, verdict_of_pne_status(status), status_wire_name(status));
+}
+
+/* With the proof that the PNE holds this key, all below are done with. */
+static void drop_older(const struct procedure *p, const struct event *e, struct vault_batch *b)
+{
+	for (size_t i = 0; i < e->s->pool->count; i++) {
+		const struct pool_key *k = &e->s->pool->keys[i];
+
+		if (k->index < p->key_index)
+			records_drop_eukey(b, &p->entity, k,
+					   k->state == KEY_UNSPENT ? LEDGER_REASON_SUPERSEDED
+								   : LEDGER_REASON_REPLACED,
+					   FIGURE_7, e->s->wall);
 	}
-	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
-	n->user_id = name_bytes(&p->user);
-	n->entity_id = name_bytes(&p->entity);
-	n->rand = bytes_of(rand, sizeof(rand));
-	n->key_index = p->key_index;
-	n->wrapped = bytes_of(wrapped, sizeof(wrapped));
-	gateway_to(p, NOTIFIED);
-	if (gateway_send(p, e, out, &m))
-		gateway_step(p, out, 6);
 }
 
 static void receipt(struct procedure *p, const struct event *e, struct actions *out)
@@ -301,13 +387,7 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 		return;
 	p->step = 7;
 	if (r->status != STATUS_OK) {
-		b = vault_batch_new();
-		delivery_is(p, DELIVERY_REFUSED);
-		if (b) {
-			records_put_delivery(b, &p->delivery);
-			(void)gateway_store(p, out, b);
-		}
-		gateway_fail(p, out, verdict_of_pne_status(r->status), status_wire_name(r->status));
+		refused(p, e, out);
 		return;
 	}
 	result = p1_held_proof(p->key, name_bytes(&p->user), name_bytes(&p->entity), p->key_index,
@@ -330,7 +410,11 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 	delivery_is(p, DELIVERY_INSTALLED);
 	p->delivery.has_proof = true;
 	memcpy(p->delivery.proof, proof, sizeof(proof));
-	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED);
+	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED,
+			  e->s->service);
+	records_fact(b, pool_current(e->s->pool) ? LEDGER_RENEWED : LEDGER_INSTALLED, FIGURE_7,
+		     &p->entity, &p->user, p->key_index, e->s->wall);
+	drop_older(p, e, b);
 	records_put_delivery(b, &p->delivery);
 	gateway_to(p, RECORDING);
 	(void)gateway_store(p, out, b);
@@ -342,8 +426,7 @@ static void recorded(struct procedure *p, const struct event *e, struct actions 
 		gateway_error(p, out, e->result);
 		return;
 	}
-	gateway_done(p, out,
-		     p->offline ? "issued from the set in the vault, without the WAN" : NULL);
+	gateway_done(p, out, p->from_pool ? "from the pool, without the server" : NULL);
 }
 
 #define COMMON_CELLS                                                           \
@@ -410,6 +493,34 @@ static cell_fn *const table[STATES][EVENT_KINDS] = {
 			[EVENT_LINK_DOWN] = ignore_link,
 			[EVENT_TIMEOUT] = ignore_timer,
 		},
+	[CHECKING] =
+		{
+			COMMON_CELLS,
+			[EVENT_START] = ignore_started,
+			[EVENT_WAN_UP] = ignore_wan,
+			[EVENT_ANSWER] = ignore_no_request,
+			[EVENT_WAN_FAILED] = ignore_no_request,
+			[EVENT_HASHED] = checked,
+			[EVENT_STORED] = ignore_no_batch,
+			[EVENT_MALFORMED] = ignore_unasked,
+			[EVENT_RECEIPT] = ignore_unasked,
+			[EVENT_LINK_DOWN] = cell_pan_lost,
+			[EVENT_TIMEOUT] = ignore_timer,
+		},
+	[ABSENT] =
+		{
+			COMMON_CELLS,
+			[EVENT_START] = start,
+			[EVENT_WAN_UP] = ignore_wan,
+			[EVENT_ANSWER] = ignore_no_request,
+			[EVENT_WAN_FAILED] = ignore_no_request,
+			[EVENT_HASHED] = ignore_no_hash,
+			[EVENT_STORED] = ignore_no_batch,
+			[EVENT_MALFORMED] = ignore_unasked,
+			[EVENT_RECEIPT] = ignore_unasked,
+			[EVENT_LINK_DOWN] = ignore_link,
+			[EVENT_TIMEOUT] = absent,
+		},
 	[STORING] =
 		{
 			COMMON_CELLS,
@@ -454,10 +565,10 @@ static cell_fn *const table[STATES][EVENT_KINDS] = {
 		},
 };
 
-static const char *const names[STATES] = {"waiting for the WAN",  "awaiting the challenge",
-					  "hashing the password", "awaiting the key set",
-					  "storing the key set",  "awaiting the receipt",
-					  "recording the receipt"};
+static const char *const names[STATES] = {
+	"waiting for the WAN",  "awaiting the challenge", "hashing the password",
+	"awaiting the key set", "checking the password",  "awaiting the PNE",
+	"storing the key set",  "awaiting the receipt",   "recording the receipt"};
 
 const struct procedure_type gateway_figure7_assignment = {
 	.name = "assignment on an insecure PAN",
@@ -465,5 +576,14 @@ const struct procedure_type gateway_figure7_assignment = {
 	.states = STATES,
 	.table = table,
 	.begin = request,
+	.state_names = names,
+};
+
+const struct procedure_type gateway_renewal = {
+	.name = "renewal from the pool",
+	.figure = FIGURE_7,
+	.states = STATES,
+	.table = table,
+	.begin = from_pool,
 	.state_names = names,
 };

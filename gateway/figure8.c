@@ -64,6 +64,22 @@ static void hashed(struct procedure *p, const struct event *e, struct actions *o
 	request_with_credentials(p, e, out);
 }
 
+/* The same key once more, where the answer to an earlier request was lost, is no news. */
+static void put_facts(const struct procedure *p, const struct event *e, struct vault_batch *b)
+{
+	const struct stored_key *own = e->s->own_key;
+	struct pool_key old = {.index = own->index, .state = KEY_DELIVERED, .user = own->user};
+
+	if (own->index == p->key_index)
+		return;
+	records_fact(b, LEDGER_ISSUED, FIGURE_8, &p->entity, &p->user, p->key_index, e->s->wall);
+	records_fact(b, own->index ? LEDGER_RENEWED : LEDGER_INSTALLED, FIGURE_8, &p->entity,
+		     &p->user, p->key_index, e->s->wall);
+	if (own->index != 0)
+		records_drop_eukey(b, &p->entity, &old, LEDGER_REASON_REPLACED, FIGURE_8,
+				   e->s->wall);
+}
+
 static void take_key(struct procedure *p, const struct event *e, struct actions *out)
 {
 	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
@@ -112,7 +128,9 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
-	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED);
+	records_put_eukey(b, &p->entity, &p->user, p->key_index, p->key, KEY_DELIVERED,
+			  e->s->service);
+	put_facts(p, e, b);
 	vault_batch_trim(b, VAULT_EUKEY, name_bytes(&p->entity), 1);
 	records_put_identity(b, &p->user);
 	records_put_delivery(b, &p->delivery);

@@ -4,14 +4,15 @@ libpngw_la_SOURCES += \
 	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
 	gateway/control-devices.c gateway/control-vault.c \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
-	gateway/core-report.c gateway/core-revoke.c gateway/core-start.c gateway/core-state.c \
+	gateway/core-pool.c gateway/core-report.c gateway/core-revoke.c gateway/core-start.c gateway/core-state.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
 	gateway/openers.c gateway/openers.h \
 	gateway/opening.c gateway/opening.h \
-	gateway/pool.c gateway/pool.h \
+	gateway/key-set.c gateway/key-set.h \
+	gateway/pool.c gateway/pool.h gateway/refill.c \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \

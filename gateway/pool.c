@@ -35,7 +35,7 @@ void pool_clear(struct pool *p)
 
 uint32_t pool_spent(const struct pool *p)
 {
-	uint32_t highest = p->revoked;
+	uint32_t highest = p->floor;
 
 	for (size_t i = p->count; i > 0; i--) {
 		if (p->keys[i - 1].state != KEY_UNSPENT) {
@@ -77,7 +77,7 @@ const struct pool_key *pool_repeat(const struct pool *p)
 	for (size_t i = p->count; i > 0; i--) {
 		const struct pool_key *key = &p->keys[i - 1];
 
-		if (key->state == KEY_DELIVERED || key->index <= p->revoked)
+		if (key->state == KEY_DELIVERED || key->index <= p->floor)
 			return NULL;
 		if (key->state == KEY_ISSUED)
 			return key->repeatable ? key : NULL;

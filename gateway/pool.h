@@ -14,7 +14,9 @@
 /* How far an EUKey of a Figure 7 set has come. Stable numbers: they are in the vault. */
 enum key_state { KEY_UNSPENT = 0, KEY_ISSUED = 1, KEY_DELIVERED = 2 };
 
-#define POOL_NEVER UINT64_MAX
+#define POOL_NEVER   UINT64_MAX
+/* As many keys as one message may ask for. */
+#define POOL_AT_ONCE 64U
 
 struct pool_limits {
 	unsigned low_water; /* filling begins when no more keys than these are left ... */
@@ -36,14 +38,15 @@ struct pool_key {
 struct pool {
 	struct pool_key *keys;
 	size_t count, room;
-	uint32_t revoked; /* keys up to that index are worth nothing */
+	uint32_t floor; /* keys up to that index are worth nothing: revoked, or the PNE holds that
+			   one */
 };
 
 /* 0, -ENOMEM, or -EEXIST when there is one of that index; the pool is then as before. */
 int pool_add(struct pool *p, const struct pool_key *key);
 void pool_clear(struct pool *p);
 
-/* The highest index that was sent to the PNE, or revoked; 0: none. */
+/* The highest index that was sent to the PNE, or floor; 0: none. */
 uint32_t pool_spent(const struct pool *p);
 /* The key the PNE is known to hold, or NULL. */
 const struct pool_key *pool_current(const struct pool *p);

@@ -196,11 +196,15 @@ bool gateway_send(struct procedure *p, const struct event *e, struct actions *ou
 
 bool gateway_store(struct procedure *p, struct actions *out, struct vault_batch *b)
 {
+	struct action *a;
+
 	if (!b) {
 		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return false;
 	}
-	gateway_actions_add(out, ACTION_STORE)->batch = b;
+	a = gateway_actions_add(out, ACTION_STORE);
+	a->batch = b;
+	a->entity = p->entity;
 	return true;
 }
 

@@ -63,14 +63,21 @@ struct surroundings {
 	uint64_t generation;
 	const struct stored_key *own_key; /* index 0: the PN GW has none */
 	const struct name *owner;         /* of the PN GW, "" when not known */
+	uint64_t wall;                    /* seconds since 1970, may jump */
+	uint64_t service;                 /* seconds of the service clock */
 	/* About the procedure's PNE. */
 	const struct name *pne_owner;
 	bool link_up;
 	enum pan_security level;
 	struct secret *link_secret;
 	struct bytes link_binding;
-	const struct stored_key *unspent; /* index 0: none */
-	struct secret *temporary_key;     /* NULL: none */
+	/* About it in Figure 7, from the vault; index 0 or NULL where there is none. */
+	const struct pool *pool;
+	const struct stored_key *next;   /* pool_next() */
+	const struct stored_key *repeat; /* pool_repeat() */
+	const struct stored_key *newest; /* of the highest index */
+	struct secret *temporary_key;
+	const struct verifier *verifier; /* of the procedure's user */
 };
 
 struct procedure;
@@ -95,7 +102,7 @@ enum action_kind {
 	ACTION_SEND,    /* a message to a PNE */
 	ACTION_RECEIPT, /* a receipt to a PNE */
 	ACTION_DERIVE,  /* PBKDF2; EVENT_HASHED follows */
-	ACTION_STORE,   /* a batch to the vault; EVENT_STORED follows */
+	ACTION_STORE,   /* a batch about entity to the vault; EVENT_STORED follows */
 	ACTION_STEP,    /* a step of a figure was done */
 	ACTION_VERDICT, /* the procedure has ended; always the last action */
 };
@@ -160,7 +167,8 @@ struct procedure {
 	struct name user;
 	struct name entity; /* "" where the procedure is about no device */
 	bool silent;        /* its verdict is told to others only as EVENT_SUBSCRIBED */
-	void *request;      /* the core's: what is on its way to the server */
+	bool background; /* nobody asked for it: it is in nobody's way, its verdict only logged */
+	void *request;   /* the core's: what is on its way to the server */
 
 	struct secret *password;
 	struct secret *ph;
@@ -185,7 +193,9 @@ struct procedure {
 	enum key_set_kind set_kind;
 	uint32_t set_count;
 	struct secret *temporary_key;
-	bool offline;
+	bool from_pool; /* without the server */
+	bool resumed;   /* only sends again what was sent before a restart or a lost link */
+	uint8_t rand[RAND_SIZE];
 
 	/* The key that the procedure is about. */
 	struct secret *key;
@@ -205,6 +215,8 @@ extern const struct procedure_type gateway_figure5_registration;
 extern const struct procedure_type gateway_figure6_subscription;
 extern const struct procedure_type gateway_figure6_assignment;
 extern const struct procedure_type gateway_figure7_assignment;
+extern const struct procedure_type gateway_renewal; /* Figure 7 from step 6 on, no user */
+extern const struct procedure_type gateway_refill;
 extern const struct procedure_type gateway_figure8_assignment;
 
 /* For figure*.c. */

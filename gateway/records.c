@@ -14,6 +14,14 @@ enum {
 	TAG_PROOF = 5,
 	TAG_FIGURE = 6,
 	TAG_ENTITY = 7,
+	TAG_SINCE = 8,
+	TAG_RAND = 9,
+	TAG_SALT = 10,
+	TAG_ITERATIONS = 11,
+	TAG_MAC = 12,
+	TAG_WALL = 13,
+	TAG_ISSUED = 14,
+	TAG_INSTALLED = 15,
 };
 
 #define IDENTITY_OWNER "gateway"
@@ -43,17 +51,59 @@ static struct bytes number_item(uint64_t number, uint8_t out[8])
 	return bytes_of(out, 8);
 }
 
-void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
-		       uint32_t index, const struct secret *key, enum key_state state)
+static void add_number(struct record_writer *w, uint8_t tag, uint64_t number)
+{
+	uint8_t bytes[8];
+
+	record_add(w, tag, number_item(number, bytes));
+}
+
+static int get_number(struct bytes content, uint8_t tag, uint64_t *out)
+{
+	struct bytes view;
+	uint64_t number = 0;
+	int r = record_get(content, tag, &view);
+
+	if (r != 0)
+		return r;
+	if (view.size != 8)
+		return -EBADMSG;
+	for (unsigned i = 0; i < 8; i++)
+		number = number << 8 | view.data[i];
+	*out = number;
+	return 0;
+}
+
+/* 0, -ENOENT, or -EBADMSG for another size. */
+static int get_bytes(struct bytes content, uint8_t tag, uint8_t *out, size_t size)
+{
+	struct bytes view;
+	int r = record_get(content, tag, &view);
+
+	if (r != 0)
+		return r;
+	if (view.size != size)
+		return -EBADMSG;
+	memcpy(out, view.data, size);
+	return 0;
+}
+
+static void put_eukey(struct vault_batch *b, const struct name *entity, const struct stored_key *k,
+		      enum key_state state, uint64_t since)
 {
 	uint8_t item[4];
-	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), index_item(index, item)};
+	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), index_item(k->index, item)};
 	struct record_writer w;
 
 	record_begin(&w);
-	record_add(&w, TAG_USER, name_bytes(user));
-	record_add_secret(&w, TAG_KEY, key);
+	record_add(&w, TAG_USER, name_bytes(&k->user));
+	record_add_secret(&w, TAG_KEY, k->key);
 	record_add_u32(&w, TAG_STATE, (uint32_t)state);
+	add_number(&w, TAG_SINCE, since);
+	if (k->repeatable) {
+		record_add(&w, TAG_MESSAGE_ID, bytes_of(k->message_id.b, MESSAGE_ID_SIZE));
+		record_add(&w, TAG_RAND, bytes_of(k->rand, sizeof(k->rand)));
+	}
 	vault_batch_put(b, &id, record_bytes(&w));
 	record_end(&w);
 }
@@ -64,6 +114,92 @@ void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint3
 	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), index_item(index, item)};
 
 	vault_batch_erase(b, &id);
+}
+
+void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
+		       uint32_t index, struct secret *key, enum key_state state, uint64_t since)
+{
+	struct stored_key k = {.user = *user, .index = index, .key = key};
+
+	put_eukey(b, entity, &k, state, since);
+}
+
+void records_put_issued(struct vault_batch *b, const struct name *entity,
+			const struct stored_key *k, uint64_t since)
+{
+	put_eukey(b, entity, k, KEY_ISSUED, since);
+}
+
+void records_put_verifier(struct vault_batch *b, const struct name *user, const struct verifier *v)
+{
+	struct vault_id id = {VAULT_VERIFIER, name_bytes(user), BYTES_NONE};
+	struct record_writer w;
+
+	record_begin(&w);
+	record_add(&w, TAG_SALT, bytes_of(v->salt, sizeof(v->salt)));
+	record_add_u32(&w, TAG_ITERATIONS, v->iterations);
+	record_add(&w, TAG_MAC, bytes_of(v->mac, sizeof(v->mac)));
+	vault_batch_put(b, &id, record_bytes(&w));
+	record_end(&w);
+}
+
+void records_put_clock(struct vault_batch *b, const struct clock_mark *mark)
+{
+	struct vault_id id = {VAULT_CLOCK, bytes_text(IDENTITY_OWNER), BYTES_NONE};
+	struct record_writer w;
+
+	record_begin(&w);
+	add_number(&w, TAG_SINCE, mark->service);
+	add_number(&w, TAG_WALL, mark->wall);
+	vault_batch_put(b, &id, record_bytes(&w));
+	record_end(&w);
+}
+
+void records_put_relayed(struct vault_batch *b, const struct name *entity, const struct relayed *r)
+{
+	struct vault_id id = {VAULT_ANSWER, name_bytes(entity), BYTES_NONE};
+	struct record_writer w;
+
+	record_begin(&w);
+	record_add_u32(&w, TAG_ISSUED, r->issued);
+	record_add_u32(&w, TAG_INSTALLED, r->installed);
+	vault_batch_put(b, &id, record_bytes(&w));
+	record_end(&w);
+}
+
+void records_ledger(struct vault_batch *b, const struct ledger_fact *fact)
+{
+	(void)b;
+	(void)fact;
+}
+
+void records_fact(struct vault_batch *b, enum ledger_event event, enum figure figure,
+		  const struct name *entity, const struct name *user, uint32_t index, uint64_t wall)
+{
+	struct ledger_fact fact = {.event = event,
+				   .figure = (uint8_t)figure,
+				   .entity = name_bytes(entity),
+				   .user = name_bytes(user),
+				   .key_index = index,
+				   .time = wall};
+
+	records_ledger(b, &fact);
+}
+
+void records_drop_eukey(struct vault_batch *b, const struct name *entity,
+			const struct pool_key *key, enum ledger_reason reason, enum figure figure,
+			uint64_t wall)
+{
+	struct ledger_fact fact = {.event = LEDGER_ERASED,
+				   .reason = reason,
+				   .figure = (uint8_t)figure,
+				   .entity = name_bytes(entity),
+				   .user = name_bytes(&key->user),
+				   .key_index = key->index,
+				   .time = wall};
+
+	records_erase_eukey(b, entity, key->index);
+	records_ledger(b, &fact);
 }
 
 void records_put_temporary_key(struct vault_batch *b, const struct name *entity,
@@ -251,7 +387,139 @@ int records_get_temporary_key(struct vault *v, const struct name *entity, struct
 	return r == 0 || r == -ENOMEM ? r : VAULT_DAMAGED;
 }
 
-enum search { SEARCH_HIGHEST, SEARCH_DELIVERED, SEARCH_UNSPENT };
+int records_get_verifier(struct vault *v, const struct name *user, struct verifier *out)
+{
+	struct vault_id id = {VAULT_VERIFIER, name_bytes(user), BYTES_NONE};
+	struct vault_content content;
+	struct verifier found;
+	struct bytes view;
+	int r = vault_get(v, &id, &content);
+
+	if (r != 0)
+		return r;
+	view = bytes_of(content.data, content.size);
+	if (get_bytes(view, TAG_SALT, found.salt, sizeof(found.salt)) != 0 ||
+	    record_get_u32(view, TAG_ITERATIONS, &found.iterations) != 0 ||
+	    get_bytes(view, TAG_MAC, found.mac, sizeof(found.mac)) != 0)
+		r = VAULT_DAMAGED;
+	else
+		*out = found;
+	vault_content_free(&content);
+	return r;
+}
+
+int records_get_clock(struct vault *v, struct clock_mark *out)
+{
+	struct vault_id id = {VAULT_CLOCK, bytes_text(IDENTITY_OWNER), BYTES_NONE};
+	struct vault_content content;
+	struct clock_mark found;
+	struct bytes view;
+	int r = vault_get(v, &id, &content);
+
+	if (r != 0)
+		return r;
+	view = bytes_of(content.data, content.size);
+	if (get_number(view, TAG_SINCE, &found.service) != 0 ||
+	    get_number(view, TAG_WALL, &found.wall) != 0)
+		r = VAULT_DAMAGED;
+	else
+		*out = found;
+	vault_content_free(&content);
+	return r;
+}
+
+int records_get_relayed(struct vault *v, const struct name *entity, struct relayed *out)
+{
+	struct vault_id id = {VAULT_ANSWER, name_bytes(entity), BYTES_NONE};
+	struct vault_content content;
+	struct relayed found = {0};
+	struct bytes view;
+	int r = vault_get(v, &id, &content);
+
+	if (r == VAULT_ABSENT) {
+		*out = found;
+		return 0;
+	}
+	if (r != 0)
+		return r;
+	view = bytes_of(content.data, content.size);
+	if (record_get_u32(view, TAG_ISSUED, &found.issued) != 0 ||
+	    record_get_u32(view, TAG_INSTALLED, &found.installed) != 0)
+		r = VAULT_DAMAGED;
+	else
+		*out = found;
+	vault_content_free(&content);
+	return r;
+}
+
+int records_parse_eukey(struct bytes item, struct bytes content, struct pool_key *out)
+{
+	struct pool_key k = {0};
+	struct message_id id;
+	uint8_t rand[RAND_SIZE];
+	uint32_t state;
+
+	if (item_index(item, &k.index) != 0 || record_get_u32(content, TAG_STATE, &state) != 0 ||
+	    state > KEY_DELIVERED || record_get_name(content, TAG_USER, &k.user) != 0)
+		return -EBADMSG;
+	k.state = (enum key_state)state;
+	/* One of a vault that is older than the service clock is as old as that. */
+	if (get_number(content, TAG_SINCE, &k.since) != 0)
+		k.since = 0;
+	k.repeatable = k.state == KEY_ISSUED &&
+		       get_bytes(content, TAG_MESSAGE_ID, id.b, MESSAGE_ID_SIZE) == 0 &&
+		       get_bytes(content, TAG_RAND, rand, sizeof(rand)) == 0;
+	*out = k;
+	return 0;
+}
+
+static int add_to_pool(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct pool_key k;
+
+	(void)owner;
+	if (records_parse_eukey(item, content, &k) != 0)
+		return 0;
+	return pool_add(arg, &k);
+}
+
+int records_load_pool(struct vault *v, const struct name *entity, struct pool *out)
+{
+	int r = vault_each(v, VAULT_EUKEY, name_bytes(entity), add_to_pool, out, NULL);
+
+	if (r != 0)
+		pool_clear(out);
+	return r;
+}
+
+int records_get_eukey(struct vault *v, const struct name *entity, uint32_t index,
+		      struct stored_key *out)
+{
+	uint8_t item[4];
+	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), index_item(index, item)};
+	struct vault_content content;
+	struct stored_key found = {.index = index};
+	struct bytes view;
+	int r = vault_get(v, &id, &content);
+
+	if (r != 0)
+		return r;
+	view = bytes_of(content.data, content.size);
+	r = record_get_name(view, TAG_USER, &found.user);
+	if (r == 0)
+		r = record_get_secret(view, TAG_KEY, &found.key);
+	if (r == 0)
+		found.repeatable =
+			get_bytes(view, TAG_MESSAGE_ID, found.message_id.b, MESSAGE_ID_SIZE) == 0 &&
+			get_bytes(view, TAG_RAND, found.rand, sizeof(found.rand)) == 0;
+	vault_content_free(&content);
+	if (r != 0)
+		return r == -ENOMEM ? r : VAULT_DAMAGED;
+	*out = found;
+	return 0;
+}
+
+enum search { SEARCH_HIGHEST, SEARCH_DELIVERED };
 
 struct key_search {
 	enum search search;
@@ -267,10 +535,6 @@ static int search_key(void *arg, struct bytes owner, struct bytes item, struct b
 	if (item_index(item, &index) != 0 || record_get_u32(content, TAG_STATE, &state) != 0)
 		return 0;
 	switch (s->search) {
-	case SEARCH_UNSPENT:
-		if (state == KEY_UNSPENT && (s->index == 0 || index < s->index))
-			s->index = index;
-		break;
 	case SEARCH_DELIVERED:
 		if (state == KEY_DELIVERED && index > s->index)
 			s->index = index;
@@ -287,31 +551,11 @@ static int find_key(struct vault *v, const struct name *entity, enum search sear
 		    struct stored_key *out)
 {
 	struct key_search s = {search, 0};
-	uint8_t item[4];
-	struct vault_id id = {VAULT_EUKEY, name_bytes(entity), BYTES_NONE};
-	struct vault_content content;
-	struct stored_key found = {0};
-	struct bytes view;
 	int r = vault_each(v, VAULT_EUKEY, name_bytes(entity), search_key, &s, NULL);
 
 	if (r != 0)
 		return r;
-	if (s.index == 0)
-		return VAULT_ABSENT;
-	id.item = index_item(s.index, item);
-	r = vault_get(v, &id, &content);
-	if (r != 0)
-		return r;
-	view = bytes_of(content.data, content.size);
-	found.index = s.index;
-	r = record_get_name(view, TAG_USER, &found.user);
-	if (r == 0)
-		r = record_get_secret(view, TAG_KEY, &found.key);
-	vault_content_free(&content);
-	if (r != 0)
-		return r == -ENOMEM ? r : VAULT_DAMAGED;
-	*out = found;
-	return 0;
+	return s.index == 0 ? VAULT_ABSENT : records_get_eukey(v, entity, s.index, out);
 }
 
 struct key_walk {
@@ -353,11 +597,6 @@ int records_highest_key(struct vault *v, const struct name *entity, struct store
 int records_current_key(struct vault *v, const struct name *entity, struct stored_key *out)
 {
 	return find_key(v, entity, SEARCH_DELIVERED, out);
-}
-
-int records_unspent_key(struct vault *v, const struct name *entity, struct stored_key *out)
-{
-	return find_key(v, entity, SEARCH_UNSPENT, out);
 }
 
 static enum figure figure_of(uint32_t number)

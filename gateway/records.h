@@ -6,6 +6,7 @@
 #include "gateway/pool.h"
 #include "protocol/message.h"
 #include "protocol/verdict.h"
+#include "storage/ledger.h"
 #include "storage/vault.h"
 
 /* A record of VAULT_DELIVERY. */
@@ -19,10 +20,49 @@ struct delivery {
 	uint8_t proof[32];
 };
 
-/* Each adds to b; a failure shows in vault_submit(). */
+/* One EUKey as found in the vault. */
+struct stored_key {
+	struct name user;
+	uint32_t index; /* 0: none was found */
+	struct secret *key;
+	/* KEY_ISSUED: what its notification was made with, so that it can be sent again as it was.
+	 */
+	bool repeatable;
+	struct message_id message_id;
+	uint8_t rand[RAND_SIZE];
+};
+
+/* What checks a user's password without the server: a MAC under the PH of an online Figure 7. */
+struct verifier {
+	uint8_t salt[SALT_SIZE];
+	uint32_t iterations;
+	uint8_t mac[32];
+};
+
+/* The highest indexes of entity that the ledger has as relayed, and as installed. */
+struct relayed {
+	uint32_t issued, installed;
+};
+
+/* Each adds to b; a failure shows in vault_submit(). since: of the service clock. */
 void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
-		       uint32_t index, const struct secret *key, enum key_state state);
+		       uint32_t index, struct secret *key, enum key_state state, uint64_t since);
+/* As KEY_ISSUED, with what its notification is made with if k->repeatable. */
+void records_put_issued(struct vault_batch *b, const struct name *entity,
+			const struct stored_key *k, uint64_t since);
+void records_put_verifier(struct vault_batch *b, const struct name *user, const struct verifier *v);
+void records_put_clock(struct vault_batch *b, const struct clock_mark *mark);
+void records_put_relayed(struct vault_batch *b, const struct name *entity, const struct relayed *r);
 void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint32_t index);
+void records_ledger(struct vault_batch *b, const struct ledger_fact *fact);
+/* What became of an EUKey, for the ledger. wall: seconds since 1970. */
+void records_fact(struct vault_batch *b, enum ledger_event event, enum figure figure,
+		  const struct name *entity, const struct name *user, uint32_t index,
+		  uint64_t wall);
+/* Erases a key of a pool, with its fact. */
+void records_drop_eukey(struct vault_batch *b, const struct name *entity,
+			const struct pool_key *key, enum ledger_reason reason, enum figure figure,
+			uint64_t wall);
 void records_put_temporary_key(struct vault_batch *b, const struct name *entity,
 			       const struct name *user, const struct secret *key);
 void records_put_pne_owner(struct vault_batch *b, const struct name *entity,
@@ -44,12 +84,17 @@ int records_get_delivery(struct vault *v, const struct name *entity, uint32_t in
 int records_get_temporary_key(struct vault *v, const struct name *entity, struct name *user,
 			      struct secret **key);
 
-/* One EUKey as found in the vault. */
-struct stored_key {
-	struct name user;
-	uint32_t index; /* 0: none was found */
-	struct secret *key;
-};
+int records_get_verifier(struct vault *v, const struct name *user, struct verifier *out);
+int records_get_clock(struct vault *v, struct clock_mark *out);
+/* Zeros where there is none. */
+int records_get_relayed(struct vault *v, const struct name *entity, struct relayed *out);
+
+/* All EUKeys of entity into a zeroed *out, the caller's to pool_clear(). 0 or a negative errno. */
+int records_load_pool(struct vault *v, const struct name *entity, struct pool *out);
+/* Parses a VAULT_EUKEY record but for its key. 0 or -EBADMSG. */
+int records_parse_eukey(struct bytes item, struct bytes content, struct pool_key *out);
+int records_get_eukey(struct vault *v, const struct name *entity, uint32_t index,
+		      struct stored_key *out);
 
 /* Each EUKey of entity, oldest write first; key is borrowed. Stops when each returns another than
  * 0, and returns that; damaged ones are passed over. */
@@ -59,8 +104,6 @@ int records_each_key(struct vault *v, const struct name *entity, records_key_fn 
 int records_highest_key(struct vault *v, const struct name *entity, struct stored_key *out);
 /* The highest index that was delivered to entity. */
 int records_current_key(struct vault *v, const struct name *entity, struct stored_key *out);
-/* The lowest index of entity that was not sent to it yet. */
-int records_unspent_key(struct vault *v, const struct name *entity, struct stored_key *out);
 
 /* Parses the content of a VAULT_DELIVERY record. 0 or -EBADMSG. */
 int records_parse_delivery(struct bytes owner, struct bytes item, struct bytes content,

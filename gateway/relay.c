@@ -26,6 +26,8 @@ struct entry {
 	bool credentials;
 	uint32_t key_index;
 	uint64_t due;
+	uint64_t wall;
+	struct relayed relayed;
 	struct verdict verdict; /* given once the batch is durable */
 };
 
@@ -279,6 +281,8 @@ void gateway_relay_request(struct relay *r, const struct relay_link *link, const
 	(void)name_set(&e->user, q->user_id);
 	e->in_response_to = message_in_response_to(m);
 	memcpy(e->digest, digest, sizeof(digest));
+	e->wall = link->wall;
+	e->relayed = link->relayed;
 	e->figure = q->has_security_material ? FIGURE_6 : FIGURE_5;
 	e->credentials = q->has_security_material || q->has_digest;
 	post(r, link, e, xml, out);
@@ -402,6 +406,27 @@ bool gateway_relay_revoke(struct relay *r, const struct name *entity, struct act
 	return false;
 }
 
+/*
+ * A key is in the ledger once, however often its message was relayed again. The receipt's proof can
+ * be checked by nobody but the server.
+ */
+static void put_facts(const struct entry *e, enum delivery_state state, struct vault_batch *b)
+{
+	struct relayed known = e->relayed;
+
+	if (e->key_index > known.issued) {
+		records_fact(b, LEDGER_ISSUED, e->figure, &e->entity, &e->user, e->key_index,
+			     e->wall);
+		known.issued = e->key_index;
+	}
+	if (state == DELIVERY_INSTALLED && e->key_index > known.installed) {
+		records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED, e->figure,
+			     &e->entity, &e->user, e->key_index, e->wall);
+		known.installed = e->key_index;
+	}
+	records_put_relayed(b, &e->entity, &known);
+}
+
 /* Writes what is known of the delivery; the verdict follows when that is durable. */
 static void record(struct relay *r, struct entry *e, enum delivery_state state,
 		   const struct receipt *receipt, const struct verdict *v, struct actions *out)
@@ -424,11 +449,13 @@ static void record(struct relay *r, struct entry *e, enum delivery_state state,
 	records_put_delivery(b, &d);
 	if (state == DELIVERY_INSTALLED)
 		records_put_pne_owner(b, &e->entity, &e->user);
+	put_facts(e, state, b);
 	e->state = ENTRY_STORING;
 	e->due = 0;
 	e->verdict = *v;
 	a = gateway_actions_add(out, ACTION_STORE);
 	a->token = token_of(r, e);
+	a->entity = e->entity;
 	a->batch = b;
 }
 

@@ -28,6 +28,8 @@ struct relay_link {
 	const struct name *server;
 	const struct name *entity;
 	enum pan_security level;
+	uint64_t wall;          /* seconds since 1970 */
+	struct relayed relayed; /* what the ledger has of entity */
 };
 
 int gateway_relay_new(const struct relay_limits *limits, struct relay **out);

@@ -62,7 +62,7 @@ static bool unchanged(const struct delivery *a, const struct delivery *b)
 }
 
 int gateway_report_answered(struct report *r, struct vault *v, const struct message *m,
-			    struct vault_batch **batch)
+			    report_changing_fn *changing, void *arg, struct vault_batch **batch)
 {
 	struct message_id answered = message_in_response_to(m);
 	struct vault_batch *b;
@@ -81,7 +81,8 @@ int gateway_report_answered(struct report *r, struct vault *v, const struct mess
 	for (size_t i = 0; i < r->count; i++) {
 		struct delivery now;
 
-		if (records_get_delivery(v, &r->list[i].entity, r->list[i].key_index, &now) == 0 &&
+		if (!changing(arg, &r->list[i].entity) &&
+		    records_get_delivery(v, &r->list[i].entity, r->list[i].key_index, &now) == 0 &&
 		    unchanged(&now, &r->list[i]))
 			records_erase_delivery(b, &r->list[i].entity, r->list[i].key_index);
 	}

@@ -23,11 +23,13 @@ int gateway_report_begin(struct report *r, struct vault *v, const struct name *s
 			 const struct name *server, char **xml, size_t *size);
 
 /*
- * The server's answer. 0 and *batch erases what the server has now, unless it has changed since;
- * a positive enum status when the server did not take it; -EPROTO for another message.
+ * The server's answer. 0 and *batch erases what the server has now, unless it has changed since, or
+ * changing() says that news about that PNE waits to be written; a positive enum status when the
+ * server did not take it; -EPROTO for another message.
  */
+typedef bool report_changing_fn(void *arg, const struct name *entity);
 int gateway_report_answered(struct report *r, struct vault *v, const struct message *m,
-			    struct vault_batch **batch);
+			    report_changing_fn *changing, void *arg, struct vault_batch **batch);
 
 /* There was no answer. */
 void gateway_report_failed(struct report *r);

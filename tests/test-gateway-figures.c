@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/key-set.h"
 #include "gateway/relay.h"
 #include "protocol/digest.h"
 #include "protocol/p1.h"
@@ -19,6 +20,7 @@ enum say {
 	WAN_UP,
 	WAN_GOES, /* from now on the WAN is down */
 	ALONE,    /* from now on the PNE's link is down */
+	COMES,    /* and now it is up */
 	FAIL_DOWN,
 	FAIL_LOST,
 	FAIL_SILENT,
@@ -46,6 +48,7 @@ enum say {
 	ANSWER_BUSY,
 	ANSWER_UNAUTHORIZED,
 	ANSWER_NO_TEMPORARY_KEY,
+	ANSWER_TOO_MANY,
 	ANSWER_STORAGE,
 	INSTALLED,
 	INSTALLED_OTHER_ID,
@@ -82,6 +85,11 @@ enum given {
 	OWN_KEY = 1 << 8,
 	UNSPENT = 1 << 9,
 	CHAIN = 1 << 10,
+	REPEAT = 1 << 11,      /* a key was sent and not confirmed */
+	NO_VERIFIER = 1 << 12, /* the user's password was never used here */
+	OTHER_PASSWORD = 1 << 13,
+	RESUMED = 1 << 14,
+	NO_NEWEST = 1 << 15,
 };
 
 #define UNDER_WAY ((enum verdict_id)9999)
@@ -99,6 +107,8 @@ struct row {
 #define T6           &gateway_figure6_assignment
 #define T7           &gateway_figure7_assignment
 #define T8           &gateway_figure8_assignment
+#define TRENEW       &gateway_renewal
+#define TREFILL      &gateway_refill
 #define TO_HASHED    START, ANSWER_CHALLENGE, HASHED
 #define TO_NOTIFIED  TO_HASHED, ANSWER_OK, STORED
 #define TO_TRIGGERED START, SUBSCRIBED, INSTALLED
@@ -252,8 +262,121 @@ static const struct row rows[] = {
 	{"without WAN, from the set",
 	 T7,
 	 WAN_DOWN_AT_START | UNSPENT,
-	 {START, TIMEOUT, STORED, RECEIPT_OK, STORED},
+	 {START, TIMEOUT, HASHED, STORED, RECEIPT_OK, STORED},
 	 VERDICT_DONE},
+	{"without WAN, sent before",
+	 T7,
+	 WAN_DOWN_AT_START | REPEAT,
+	 {START, TIMEOUT, HASHED, RECEIPT_OK, STORED},
+	 VERDICT_DONE},
+	{"without WAN, wrong password",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT | OTHER_PASSWORD,
+	 {START, TIMEOUT, HASHED},
+	 VERDICT_WRONG_PASSWORD},
+	{"without WAN, unknown password",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT | NO_VERIFIER,
+	 {START, TIMEOUT},
+	 VERDICT_WAN_DOWN},
+	{"without WAN, hash fails",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT,
+	 {START, TIMEOUT, HASH_FAILED},
+	 VERDICT_GATEWAY_MEMORY},
+	{"without WAN, link lost",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT,
+	 {START, TIMEOUT, LINK_DOWN},
+	 VERDICT_PAN_LOST},
+	{"without WAN, not stored",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT,
+	 {START, TIMEOUT, HASHED, STORE_FULL},
+	 VERDICT_GATEWAY_DISK_FULL},
+	{"without WAN, another owner",
+	 T7,
+	 WAN_DOWN_AT_START | UNSPENT | OTHER_PNE_OWNER,
+	 {START, TIMEOUT, HASHED},
+	 VERDICT_NOT_OWNER},
+	/* Renewals. */
+	{"renewal", TRENEW, UNSPENT, {START, STORED, RECEIPT_OK, STORED}, VERDICT_DONE},
+	{"renewal without WAN",
+	 TRENEW,
+	 UNSPENT | WAN_DOWN_AT_START | NO_VERIFIER,
+	 {START, STORED, RECEIPT_OK, STORED},
+	 VERDICT_DONE},
+	{"renewal, sent before",
+	 TRENEW,
+	 UNSPENT | REPEAT,
+	 {START, RECEIPT_OK, STORED},
+	 VERDICT_DONE},
+	{"renewal, empty pool", TRENEW, 0, {START}, VERDICT_GATEWAY_POOL_EMPTY},
+	{"renewal, no PNE", TRENEW, UNSPENT | NO_LINK, {START}, VERDICT_PNE_UNKNOWN},
+	{"renewal, another owner",
+	 TRENEW,
+	 UNSPENT | OTHER_OWNER,
+	 {START},
+	 VERDICT_GATEWAY_NOT_OWNER},
+	{"renewal, silent", TRENEW, UNSPENT, {START, STORED, TIMEOUT}, VERDICT_PNE_SILENT},
+	{"renewal, link lost", TRENEW, UNSPENT, {START, ALONE, STORED}, VERDICT_PAN_LOST},
+	{"renewal, refused",
+	 TRENEW,
+	 UNSPENT,
+	 {START, STORED, RECEIPT_STALE},
+	 VERDICT_PNE_STALE_INDEX},
+	{"renewal, no room",
+	 TRENEW,
+	 UNSPENT,
+	 {START, STORED, RECEIPT_STORAGE},
+	 VERDICT_PNE_STORAGE},
+	{"resumed", TRENEW, RESUMED | REPEAT, {START, RECEIPT_OK, STORED}, VERDICT_DONE},
+	{"resumed later",
+	 TRENEW,
+	 RESUMED | REPEAT | NO_LINK,
+	 {START, COMES, START, RECEIPT_OK, STORED},
+	 VERDICT_DONE},
+	{"not resumed",
+	 TRENEW,
+	 RESUMED | REPEAT | NO_LINK,
+	 {START, TIMEOUT},
+	 VERDICT_GATEWAY_RESTARTED},
+	{"nothing to resume", TRENEW, RESUMED | UNSPENT, {START}, VERDICT_GATEWAY_RESTARTED},
+	/* Filling up. */
+	{"refill", TREFILL, 0, {START, ANSWER_OK, STORED}, VERDICT_DONE},
+	{"refill, own EUKey", TREFILL, OWN_KEY, {START, ANSWER_OK, STORED}, VERDICT_DONE},
+	{"refill, chain", TREFILL, CHAIN, {START, ANSWER_OK, STORED}, VERDICT_DONE},
+	{"refill, no key yet", TREFILL, NO_NEWEST, {START}, VERDICT_REFILL_NEEDS_USER},
+	{"refill refused", TREFILL, 0, {START, ANSWER_CHALLENGE}, VERDICT_REFILL_NEEDS_USER},
+	{"refill, no challenge",
+	 TREFILL,
+	 0,
+	 {START, ANSWER_UNAUTHORIZED},
+	 VERDICT_REFILL_NEEDS_USER},
+	{"refill, fewer",
+	 TREFILL,
+	 0,
+	 {START, ANSWER_TOO_MANY, ANSWER_TOO_MANY},
+	 VERDICT_SERVER_REFUSED},
+	{"refill, owner", TREFILL, 0, {START, ANSWER_NOT_OWNER}, VERDICT_NOT_OWNER},
+	{"refill, no set", TREFILL, 0, {START, ANSWER_EMPTY}, VERDICT_SERVER_MALFORMED},
+	{"refill, used indexes", TREFILL, REPEAT, {START, ANSWER_OK}, VERDICT_SERVER_MALFORMED},
+	{"refill, other key", TREFILL, 0, {START, ANSWER_OTHER_KEY}, VERDICT_GATEWAY_CANNOT_UNWRAP},
+	{"refill, other answer", TREFILL, 0, {START, ANSWER_OTHER_ID}, VERDICT_SERVER_MALFORMED},
+	{"refill, not stored",
+	 TREFILL,
+	 0,
+	 {START, ANSWER_OK, STORE_FULL},
+	 VERDICT_GATEWAY_DISK_FULL},
+	{"refill, WAN lost", TREFILL, 0, {START, FAIL_LOST, ANSWER_OK, STORED}, VERDICT_DONE},
+	{"refill, WAN lost twice", TREFILL, 0, {START, FAIL_LOST, FAIL_LOST}, VERDICT_WAN_LOST},
+	{"refill, WAN down", TREFILL, WAN_DOWN_AT_START, {START, TIMEOUT}, VERDICT_WAN_DOWN},
+	{"refill, WAN comes",
+	 TREFILL,
+	 WAN_DOWN_AT_START,
+	 {START, WAN_UP, ANSWER_OK, STORED},
+	 VERDICT_DONE},
+	{"refill cancelled", TREFILL, 0, {START, CANCEL}, VERDICT_CANCELLED},
 	{"cancelled notified", T7, 0, {TO_NOTIFIED, CANCEL}, VERDICT_CANCELLED},
 	/* Figure 8. */
 	{"own EUKey", T8, 0, {TO_HASHED, ANSWER_OK, STORED}, VERDICT_DONE},
@@ -279,7 +402,9 @@ struct world {
 	struct name self, server, user, other, entity, none;
 	struct procedure_limits limits;
 	struct surroundings s;
-	struct stored_key own, unspent;
+	struct stored_key own, next, repeat, newest;
+	struct pool pool;
+	struct verifier verifier;
 	struct secret *exporter, *link_secret, *ph, *temporary_key, *key, *password;
 	struct procedure *p, *subscription;
 	enum verdict_id verdict;
@@ -290,6 +415,13 @@ struct world {
 static void name_to(struct name *n, const char *text)
 {
 	ck_assert_int_eq(name_set(n, bytes_text(text)), 0);
+}
+
+static void pool_key(struct world *w, uint32_t index, enum key_state state)
+{
+	struct pool_key key = {.index = index, .state = state, .user = w->user};
+
+	ck_assert_int_eq(pool_add(&w->pool, &key), 0);
 }
 
 static void world_make(struct world *w, const struct row *row)
@@ -318,10 +450,30 @@ static void world_make(struct world *w, const struct row *row)
 		w->own.user = w->user;
 	}
 	if (row->given & UNSPENT) {
-		w->unspent.index = 5;
-		w->unspent.key = secret_ref(w->key);
-		w->unspent.user = w->user;
+		w->next.index = 3;
+		w->next.key = secret_ref(w->key);
+		w->next.user = w->user;
+		pool_key(w, 3, KEY_UNSPENT);
 	}
+	if (row->given & REPEAT) {
+		w->repeat.index = 9;
+		w->repeat.key = secret_ref(w->key);
+		w->repeat.user = w->user;
+		w->repeat.repeatable = true;
+		w->repeat.message_id.b[0] = 0x77;
+		pool_key(w, 9, KEY_ISSUED);
+	}
+	if (!(row->given & NO_NEWEST)) {
+		w->newest.index = 2;
+		w->newest.key = secret_ref(w->key);
+		w->newest.user = w->user;
+	}
+	pool_key(w, 1, KEY_DELIVERED);
+	pool_key(w, 2, KEY_ISSUED);
+	w->verifier.iterations = 1000;
+	ck_assert_int_eq(gateway_verifier_mac(row->given & OTHER_PASSWORD ? w->key : w->ph,
+					      &w->user, w->verifier.mac),
+			 0);
 	w->s = (struct surroundings){
 		.now = 1000,
 		.limits = &w->limits,
@@ -342,14 +494,20 @@ static void world_make(struct world *w, const struct row *row)
 			row->given & INSECURE ? PAN_SECURITY_ENCRYPTED : PAN_SECURITY_AUTHENTICATED,
 		.link_secret = w->link_secret,
 		.link_binding = bytes_text("both hellos"),
-		.unspent = &w->unspent,
-		.temporary_key = row->given & UNSPENT ? w->temporary_key : NULL,
+		.pool = &w->pool,
+		.next = &w->next,
+		.repeat = &w->repeat,
+		.newest = &w->newest,
+		.temporary_key = row->given & (UNSPENT | REPEAT) ? w->temporary_key : NULL,
+		.verifier = row->given & NO_VERIFIER ? NULL : &w->verifier,
 	};
 	w->p = gateway_procedure_new(row->type, &w->user,
 				     row->type == T5 || row->type == T6S ? &w->none : &w->entity);
 	ck_assert_ptr_nonnull(w->p);
 	w->p->set_kind = row->given & CHAIN ? KEY_SET_CHAIN : KEY_SET_RANDOM;
 	w->p->set_count = 3;
+	w->p->resumed = row->given & RESUMED;
+	w->p->background = row->type == TREFILL;
 	w->p->password = secret_ref(w->password);
 	w->subscription = gateway_procedure_new(T6S, &w->user, &w->none);
 	w->subscription->ph = secret_ref(w->ph);
@@ -368,7 +526,10 @@ static void world_end(struct world *w)
 	secret_unref(w->key);
 	secret_unref(w->password);
 	secret_unref(w->own.key);
-	secret_unref(w->unspent.key);
+	secret_unref(w->next.key);
+	secret_unref(w->repeat.key);
+	secret_unref(w->newest.key);
+	pool_clear(&w->pool);
 }
 
 /* Everything that was sent must be a message of the binding, legal in its direction. */
@@ -503,6 +664,8 @@ static enum status status_of(enum say say)
 		return STATUS_UNAUTHORIZED;
 	case ANSWER_NO_TEMPORARY_KEY:
 		return STATUS_NO_TEMPORARY_KEY;
+	case ANSWER_TOO_MANY:
+		return STATUS_TOO_MANY_KEYS;
 	case ANSWER_STORAGE:
 		return STATUS_STORAGE_FAILED;
 	}
@@ -633,6 +796,9 @@ static void say_one(struct world *w, enum say say)
 	case ALONE:
 		w->s.link_up = false;
 		return;
+	case COMES:
+		w->s.link_up = true;
+		return;
 	case FAIL_DOWN:
 	case FAIL_LOST:
 	case FAIL_SILENT:
@@ -727,11 +893,11 @@ START_TEST(test_conversation)
 }
 END_TEST
 
-static const struct procedure_type *const types[] = {T5, T6S, T6, T7, T8};
+static const struct procedure_type *const types[] = {T5, T6S, T6, T7, T8, TRENEW, TREFILL};
 
 START_TEST(test_every_cell_exists)
 {
-	for (size_t t = 0; t < 5; t++) {
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
 		for (unsigned state = 0; state < types[t]->states; state++) {
 			ck_assert_ptr_nonnull(types[t]->state_names[state]);
 			for (unsigned e = 0; e < EVENT_KINDS; e++)
@@ -755,7 +921,8 @@ START_TEST(test_anything_anytime)
 			for (size_t i = 0; i < n && row->says[i] != END && w.verdicts == 0; i++)
 				say_one(&w, row->says[i]);
 			if (w.verdicts == 0 && (say != TIMEOUT || w.p->due != 0) &&
-			    (say != ANSWER_OK || w.p->gateway_secret || row->type != T7))
+			    (say != ANSWER_OK || w.p->gateway_secret ||
+			     row->type->figure != FIGURE_7))
 				say_one(&w, (enum say)say);
 			ck_assert_uint_le(w.verdicts, 1);
 			if (w.verdicts == 0 && w.p->state != STATE_ENDED)

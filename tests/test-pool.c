@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(revoked_keys_are_neither_issued_nor_repeated)
 {
-	struct pool p = {.revoked = 2};
+	struct pool p = {.floor = 2};
 
 	add(&p, 1, KEY_ISSUED, 0);
 	add(&p, 2, KEY_UNSPENT, 0);
