@@ -303,10 +303,10 @@ static void revoke(struct core *c, struct reset *x, uint32_t limit)
 
 	if (r == 0)
 		r = revocation_prepare(&x->r, c->vault, limit);
-	if (name_equal(&x->r.entity, &c->options.self)) {
+	if (name_equal(&x->r.entity, &c->options.self))
 		x->r.reset = RESET_NONE;
+	if (x->r.reset != RESET_UNCONFIRMED)
 		x->r.attempts_count = 0;
-	}
 	if (r == 0)
 		r = erase(c, b, &x->r);
 	if (r != 0) {

@@ -421,6 +421,8 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 	if (!came_up)
 		return;
 	c->report_due = 0;
+	/* First, so that the server gives nothing out under what was revoked meanwhile. */
+	gateway_core_state_session(c);
 	for (struct procedure *p = c->procedures; p;) {
 		struct event e = {.kind = EVENT_WAN_UP};
 		uint64_t id = p->id;
@@ -432,7 +434,6 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 	}
 	gateway_core_pool_wan_up(c);
 	gateway_core_report_soon(c);
-	gateway_core_state_session(c);
 }
 
 /* A key that was revoked while it was on its way is dropped. */

@@ -172,6 +172,18 @@ void sim_pne_burn_in(struct sim_pne *p, struct secret *key)
 	ck_assert_int_eq(result, 0);
 }
 
+void sim_pne_reset(struct sim_pne *p)
+{
+	struct vault_batch *b = vault_batch_new();
+	int result = 1;
+
+	ck_assert_ptr_nonnull(b);
+	pne_core_reset(p->core, b);
+	ck_assert_int_eq(vault_submit(p->vault, b, burned_in, &result), 0);
+	(void)vault_flush(p->vault);
+	ck_assert_int_eq(result, 0);
+}
+
 static void on_send(void *arg, struct bytes frame)
 {
 	struct sim_pne *p = arg;

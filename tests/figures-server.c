@@ -1,7 +1,9 @@
 #include <check.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/core.h"
 #include "tests/figures.h"
@@ -176,4 +178,21 @@ bool sim_server_fingerprint(struct sim_server *v, const struct name *user, const
 					index, out),
 			 0);
 	return true;
+}
+
+void sim_remove(const char *directory)
+{
+	DIR *d = opendir(directory);
+	const struct dirent *e;
+	char path[512];
+
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", directory, e->d_name);
+		ck_assert_int_eq(unlink(path), 0);
+	}
+	(void)closedir(d);
+	ck_assert_int_eq(rmdir(directory), 0);
 }

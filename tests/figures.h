@@ -55,6 +55,8 @@ struct sim_pne *sim_pne_new(struct sim *s, const char *directory, unsigned numbe
 void sim_pne_free(struct sim_pne *p);
 bool sim_pne_work(struct sim_pne *p);
 void sim_pne_burn_in(struct sim_pne *p, struct secret *key);
+/* By hand, at the device; it knows of it when it starts. */
+void sim_pne_reset(struct sim_pne *p);
 void sim_pne_stream_up(struct sim_pne *p, bool secure);
 void sim_pne_stream_bytes(struct sim_pne *p, struct bytes b);
 void sim_pne_stream_down(struct sim_pne *p);
@@ -99,6 +101,9 @@ uint64_t sim_gateway_due(const struct sim_gateway *g);
 void sim_gateway_tick(struct sim_gateway *g);
 bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,
 			     uint32_t *index, uint8_t out[P1_FINGERPRINT_SIZE]);
+
+/* A directory with the stores in it. */
+void sim_remove(const char *directory);
 
 /* What every fingerprint is made over. */
 struct bytes sim_challenge(void);

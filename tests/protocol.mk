@@ -28,3 +28,10 @@ tests_test_figures_SOURCES = tests/test-figures.c tests/figures.h tests/figures-
 	tests/figures-pne.c tests/figures-server.c
 tests_test_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_figures_LDADD = $(TEST_LIBS)
+
+# All roles in one process: revocation and reset.
+check_PROGRAMS += tests/test-revocation
+tests_test_revocation_SOURCES = tests/test-revocation.c tests/figures.h tests/figures-gateway.c \
+	tests/figures-pne.c tests/figures-server.c
+tests_test_revocation_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_revocation_LDADD = $(TEST_LIBS)

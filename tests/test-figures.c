@@ -521,12 +521,6 @@ static struct sim *sim_new(bool secure)
 
 static void sim_free(struct sim *s)
 {
-	static const char *const files[] = {
-		"server.db",     "server.db-wal",     "server.db-shm",     "server.key",
-		"gateway.vault", "gateway.vault-wal", "gateway.vault-shm", "gateway.key",
-		"pne.vault",     "pne.vault-wal",     "pne.vault-shm",     "pne.key"};
-	char path[128];
-
 	sim_gateway_free(s->gateway);
 	sim_pne_free(s->pne);
 	sim_server_free(s->server);
@@ -535,11 +529,7 @@ static void sim_free(struct sim *s)
 	for (size_t i = 0; i < POSTS_MAX; i++)
 		post_end(&s->posts[i]);
 	secret_unref(s->exporter);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", s->directory, files[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(s->directory);
+	sim_remove(s->directory);
 	free(s);
 	ck_assert_uint_eq(secret_count(), 0);
 }
