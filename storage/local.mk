@@ -6,8 +6,12 @@ libpngw_la_SOURCES += \
 	storage/record.c storage/record.h \
 	storage/vault.c storage/vault.h \
 	storage/vault-batch.c \
+	storage/vault-create.c \
 	storage/vault-file.c \
 	storage/vault-internal.h \
+	storage/vault-migrate.c \
+	storage/vault-rows.c \
+	storage/vault-walk.c \
 	storage/vault-key.c storage/vault-key.h \
 	storage/vault-backup.c storage/vault-backup.h storage/vault-restore.c \
 	storage/vault-wrap.c storage/vault-wrap.h

@@ -11,32 +11,6 @@
 
 #define KEY_DIGITS ((size_t)2 * KEY_SIZE)
 
-int vault_keys_derive(const struct secret *master, struct vault_keys *out)
-{
-	struct vault_keys keys = {NULL, NULL};
-	struct p1_context context;
-	int r;
-
-	p1_context_begin(&context, "pngw vault seal");
-	r = p1_hkdf(master, BYTES_NONE, &context, KEY_SIZE, &keys.seal);
-	if (r == 0) {
-		p1_context_begin(&context, "pngw vault names");
-		r = p1_hkdf(master, BYTES_NONE, &context, KEY_SIZE, &keys.names);
-	}
-	if (r != 0) {
-		vault_keys_clear(&keys);
-		return r;
-	}
-	*out = keys;
-	return 0;
-}
-
-void vault_keys_clear(struct vault_keys *keys)
-{
-	secret_clear(&keys->seal);
-	secret_clear(&keys->names);
-}
-
 /* Fills buffer as far as the file reaches. Returns the size or a negative errno. */
 static ssize_t read_all(int fd, uint8_t *buffer, size_t size)
 {
@@ -219,20 +193,6 @@ int vault_key_exists(const char *path, bool *out, char *why, size_t why_size)
 	if (r == 0)
 		*out = stat(resolved, &st) == 0 || errno != ENOENT;
 	free(resolved);
-	return r;
-}
-
-int vault_key_read(const char *path, struct vault_keys *out, char *why, size_t why_size)
-{
-	SCOPED_SECRET *master = NULL;
-	int r = vault_key_load(path, &master, why, why_size);
-
-	if (r != 0)
-		return r;
-	r = vault_keys_derive(master, out);
-	if (r != 0)
-		snprintf(why, why_size, "deriving the vault's keys: %s",
-			 strerror(r < 0 ? -r : EIO));
 	return r;
 }
 

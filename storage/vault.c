@@ -1,6 +1,7 @@
 #include "storage/vault.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/hidden.h"
@@ -55,29 +56,45 @@ int vault_db_errno(sqlite3 *db, int sqlite_result)
 	return r;
 }
 
-static int hash_name(const struct vault_keys *keys, const char *role, int kind, struct bytes name,
-		     uint8_t out[VAULT_HASH_SIZE])
+static int hash_owner(const struct vault_keys *keys, int kind, struct bytes owner,
+		      uint8_t out[VAULT_HASH_SIZE])
 {
-	struct p1_context context;
+	const uint8_t role[] = {'o', (uint8_t)kind};
 
-	p1_context_begin(&context, role);
-	p1_context_add_index(&context, (uint32_t)kind);
-	p1_context_add(&context, name);
-	if (context.overflow)
-		return -ENOBUFS;
-	return p1_hmac(keys->names, bytes_of(context.data, context.size), out);
+	return p1_name_hash(keys->names, bytes_of(role, sizeof(role)), owner, out);
 }
 
-int vault_hash_owner(const struct vault_keys *keys, int kind, struct bytes owner,
-		     uint8_t out[VAULT_HASH_SIZE])
+int vault_name(const struct vault_keys *keys, const struct vault_id *id,
+	       uint8_t out[VAULT_NAME_SIZE])
 {
-	return hash_name(keys, "owner", kind, owner, out);
+	uint8_t role[2 + VAULT_HASH_SIZE] = {'i', (uint8_t)id->kind};
+	int r;
+
+	out[0] = (uint8_t)id->kind;
+	r = hash_owner(keys, (int)id->kind, id->owner, out + 1);
+	if (r != 0)
+		return r;
+	memcpy(role + 2, out + 1, VAULT_HASH_SIZE);
+	return p1_name_hash(keys->names, bytes_of(role, sizeof(role)), id->item,
+			    out + 1 + VAULT_HASH_SIZE);
 }
 
-int vault_hash_item(const struct vault_keys *keys, int kind, struct bytes item,
-		    uint8_t out[VAULT_HASH_SIZE])
+void vault_name_range_of_kind(int kind, uint8_t low[VAULT_NAME_SIZE], uint8_t high[VAULT_NAME_SIZE])
 {
-	return hash_name(keys, "item", kind, item, out);
+	memset(low, 0, VAULT_NAME_SIZE);
+	memset(high, 0xff, VAULT_NAME_SIZE);
+	low[0] = high[0] = (uint8_t)kind;
+}
+
+int vault_name_range(const struct vault_keys *keys, int kind, struct bytes owner,
+		     uint8_t low[VAULT_NAME_SIZE], uint8_t high[VAULT_NAME_SIZE])
+{
+	int r;
+
+	vault_name_range_of_kind(kind, low, high);
+	r = hash_owner(keys, kind, owner, low + 1);
+	memcpy(high + 1, low + 1, VAULT_HASH_SIZE);
+	return r;
 }
 
 static void row_context(const struct vault_row *row, struct p1_context *out)
@@ -88,10 +105,11 @@ static void row_context(const struct vault_row *row, struct p1_context *out)
 		sequence[i] = (uint8_t)((uint64_t)row->sequence >> (56 - 8 * i));
 	p1_context_begin(out, "pngw vault record");
 	p1_context_add_index(out, VAULT_SCHEMA);
-	p1_context_add_index(out, (uint32_t)row->kind);
+	p1_context_add_index(out, row->generation);
+	p1_context_add_index(out, row->name[0]);
 	p1_context_add(out, bytes_of(sequence, sizeof(sequence)));
-	p1_context_add(out, bytes_of(row->owner, sizeof(row->owner)));
-	p1_context_add(out, bytes_of(row->item, sizeof(row->item)));
+	p1_context_add(out, bytes_of(row->name + 1, VAULT_HASH_SIZE));
+	p1_context_add(out, bytes_of(row->name + 1 + VAULT_HASH_SIZE, VAULT_HASH_SIZE));
 }
 
 uint8_t *vault_plain_new(struct bytes owner, struct bytes item, struct bytes content, size_t *size)
@@ -116,8 +134,8 @@ uint8_t *vault_plain_new(struct bytes owner, struct bytes item, struct bytes con
 	return plain;
 }
 
-static int plain_split(struct bytes plain, struct bytes *owner, struct bytes *item,
-		       struct bytes *content)
+int vault_plain_split(struct bytes plain, struct bytes *owner, struct bytes *item,
+		      struct bytes *content)
 {
 	size_t names;
 
@@ -132,31 +150,45 @@ static int plain_split(struct bytes plain, struct bytes *owner, struct bytes *it
 	return 0;
 }
 
-int vault_seal(const struct vault_keys *keys, struct vault_row *row, struct bytes plain,
-	       uint8_t *sealed)
+int vault_seal(const struct vault *v, struct vault_row *row, struct bytes plain, uint8_t *sealed)
 {
 	struct p1_context ad;
 	int r;
 
+	row->generation = v->generations[0].number;
 	row_context(row, &ad);
 	if (ad.overflow)
 		return -ENOBUFS;
-	r = p1_random(row->nonce, sizeof(row->nonce));
+	r = p1_random(sealed, P1_NONCE_SIZE);
 	if (r != 0)
 		return r;
-	return p1_seal(keys->seal, row->nonce, bytes_of(ad.data, ad.size), plain, sealed);
+	return p1_seal(v->generations[0].seal, sealed, bytes_of(ad.data, ad.size), plain,
+		       sealed + P1_NONCE_SIZE);
 }
 
-int vault_unseal(const struct vault_keys *keys, const struct vault_row *row, struct bytes sealed,
+static const struct secret *seal_key_of(const struct vault *v, uint32_t generation)
+{
+	for (size_t i = 0; i < VAULT_GENERATIONS; i++) {
+		if (v->generations[i].number == generation && generation != 0)
+			return v->generations[i].seal;
+	}
+	return NULL;
+}
+
+int vault_unseal(const struct vault *v, const struct vault_row *row, struct bytes sealed,
 		 uint8_t *plain)
 {
+	const struct secret *key = seal_key_of(v, row->generation);
 	struct p1_context ad;
 	int r;
 
+	if (!key || sealed.size < VAULT_OVERHEAD)
+		return VAULT_DAMAGED;
 	row_context(row, &ad);
 	if (ad.overflow)
 		return -ENOBUFS;
-	r = p1_open(keys->seal, row->nonce, bytes_of(ad.data, ad.size), sealed, plain);
+	r = p1_open(key, sealed.data, bytes_of(ad.data, ad.size),
+		    bytes_of(sealed.data + P1_NONCE_SIZE, sealed.size - P1_NONCE_SIZE), plain);
 	return r > 0 ? VAULT_DAMAGED : r;
 }
 
@@ -174,58 +206,63 @@ int vault_run(struct vault *v, enum vault_statement which)
 int vault_write_row(struct vault *v, const struct vault_row *row, struct bytes sealed)
 {
 	sqlite3_stmt *s = v->statements[STATEMENT_PUT];
-	int r = sqlite3_bind_int64(s, 1, row->sequence);
+	int r = sqlite3_bind_blob(s, 1, row->name, VAULT_NAME_SIZE, SQLITE_STATIC);
 
 	if (r == SQLITE_OK)
-		r = sqlite3_bind_int(s, 2, row->kind);
+		r = sqlite3_bind_int64(s, 2, row->sequence);
 	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 3, row->owner, VAULT_HASH_SIZE, SQLITE_STATIC);
+		r = sqlite3_bind_int64(s, 3, row->generation);
 	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 4, row->item, VAULT_HASH_SIZE, SQLITE_STATIC);
-	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 5, row->nonce, P1_NONCE_SIZE, SQLITE_STATIC);
-	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 6, sealed.data, (int)sealed.size, SQLITE_STATIC);
+		r = sqlite3_bind_blob(s, 4, sealed.data, (int)sealed.size, SQLITE_STATIC);
 	return r == SQLITE_OK ? vault_run(v, STATEMENT_PUT) : vault_errno(r);
 }
 
-static bool column_bytes(sqlite3_stmt *s, int column, size_t size, uint8_t *out)
+int vault_write_record(struct vault *v, const struct vault_id *id, struct bytes content)
 {
-	const void *data = sqlite3_column_blob(s, column);
-
-	if (!data || (size_t)sqlite3_column_bytes(s, column) != size)
-		return false;
-	memcpy(out, data, size);
-	return true;
-}
-
-/*
- * Opens the row that s stands on: columns sequence, owner, item, nonce, sealed. plain has
- * VAULT_PLAIN_MAX bytes, or NULL: then *plain_new becomes a hidden buffer of the right size.
- */
-static int open_row(struct vault *v, sqlite3_stmt *s, int kind, uint8_t *plain, uint8_t **plain_new,
-		    size_t *plain_size)
-{
-	struct vault_row row = {.kind = kind, .sequence = sqlite3_column_int64(s, 0)};
-	uint8_t *target = plain;
-	const void *sealed;
-	size_t size;
+	struct vault_row row = {.sequence = v->sequence + 1};
+	uint8_t *sealed = NULL;
+	uint8_t *plain;
+	size_t size = 0;
 	int r;
 
-	if (!column_bytes(s, 1, sizeof(row.owner), row.owner) ||
-	    !column_bytes(s, 2, sizeof(row.item), row.item) ||
-	    !column_bytes(s, 3, sizeof(row.nonce), row.nonce))
+	if (v->sequence >= INT64_MAX - VAULT_SEQUENCE_BLOCK)
+		return -EOVERFLOW;
+	v->sequence++;
+	plain = vault_plain_new(id->owner, id->item, content, &size);
+	if (plain)
+		sealed = malloc(size + VAULT_OVERHEAD);
+	r = sealed ? vault_name(&v->keys, id, row.name) : -ENOMEM;
+	if (r == 0)
+		r = vault_seal(v, &row, bytes_of(plain, size), sealed);
+	if (r == 0)
+		r = vault_write_row(v, &row, bytes_of(sealed, size + VAULT_OVERHEAD));
+	hidden_free(plain);
+	free(sealed);
+	return r;
+}
+
+/* Opens the row that s stands on: columns sequence, generation, sealed. */
+static int open_row(struct vault *v, sqlite3_stmt *s, struct vault_row *row, uint8_t *plain,
+		    uint8_t **plain_new, size_t *plain_size)
+{
+	uint8_t *target = plain;
+	int64_t generation = sqlite3_column_int64(s, 1);
+	const void *sealed = sqlite3_column_blob(s, 2);
+	size_t size = (size_t)sqlite3_column_bytes(s, 2);
+	int r;
+
+	row->sequence = sqlite3_column_int64(s, 0);
+	if (generation < 0 || generation > UINT32_MAX)
 		return VAULT_DAMAGED;
-	sealed = sqlite3_column_blob(s, 4);
-	size = (size_t)sqlite3_column_bytes(s, 4);
-	if (!sealed || size < P1_SEAL_OVERHEAD || size - P1_SEAL_OVERHEAD > VAULT_PLAIN_MAX)
+	row->generation = (uint32_t)generation;
+	if (!sealed || size < VAULT_OVERHEAD || size - VAULT_OVERHEAD > VAULT_PLAIN_MAX)
 		return VAULT_DAMAGED;
-	*plain_size = size - P1_SEAL_OVERHEAD;
+	*plain_size = size - VAULT_OVERHEAD;
 	if (!target)
 		target = hidden_new(*plain_size);
 	if (!target)
 		return -ENOMEM;
-	r = vault_unseal(&v->keys, &row, bytes_of(sealed, size), target);
+	r = vault_unseal(v, row, bytes_of(sealed, size), target);
 	if (!plain && r != 0)
 		hidden_free(target);
 	else if (!plain)
@@ -233,19 +270,16 @@ static int open_row(struct vault *v, sqlite3_stmt *s, int kind, uint8_t *plain, 
 	return r;
 }
 
-static int get_row(struct vault *v, const struct vault_row *row, uint8_t **plain, size_t *size)
+int vault_read_row(struct vault *v, struct vault_row *row, uint8_t *plain, uint8_t **plain_new,
+		   size_t *plain_size)
 {
 	sqlite3_stmt *s = v->statements[STATEMENT_GET];
-	int r = sqlite3_bind_int(s, 1, row->kind);
+	int r = sqlite3_bind_blob(s, 1, row->name, VAULT_NAME_SIZE, SQLITE_STATIC);
 
-	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 2, row->owner, VAULT_HASH_SIZE, SQLITE_STATIC);
-	if (r == SQLITE_OK)
-		r = sqlite3_bind_blob(s, 3, row->item, VAULT_HASH_SIZE, SQLITE_STATIC);
 	if (r == SQLITE_OK)
 		r = sqlite3_step(s);
 	if (r == SQLITE_ROW)
-		r = open_row(v, s, row->kind, NULL, plain, size);
+		r = open_row(v, s, row, plain, plain_new, plain_size);
 	else if (r == SQLITE_DONE)
 		r = VAULT_ABSENT;
 	else
@@ -257,22 +291,20 @@ static int get_row(struct vault *v, const struct vault_row *row, uint8_t **plain
 
 int vault_get(struct vault *v, const struct vault_id *id, struct vault_content *out)
 {
-	struct vault_row row = {.kind = (int)id->kind};
 	struct bytes owner, item, content;
+	struct vault_row row;
 	uint8_t *plain = NULL;
 	size_t size = 0;
 	int r;
 
 	if (id->owner.size > VAULT_OWNER_MAX || id->item.size > VAULT_ITEM_MAX)
 		return -EINVAL;
-	r = vault_hash_owner(&v->keys, row.kind, id->owner, row.owner);
+	r = vault_name(&v->keys, id, row.name);
 	if (r == 0)
-		r = vault_hash_item(&v->keys, row.kind, id->item, row.item);
-	if (r == 0)
-		r = get_row(v, &row, &plain, &size);
+		r = vault_read_row(v, &row, NULL, &plain, &size);
 	if (r != 0)
 		return r;
-	r = plain_split(bytes_of(plain, size), &owner, &item, &content);
+	r = vault_plain_split(bytes_of(plain, size), &owner, &item, &content);
 	if (r != 0 || !bytes_equal(owner, id->owner) || !bytes_equal(item, id->item)) {
 		hidden_free(plain);
 		return VAULT_DAMAGED;
@@ -287,86 +319,4 @@ void vault_content_free(struct vault_content *c)
 {
 	hidden_free(c->data);
 	*c = (struct vault_content){NULL, 0};
-}
-
-/* Walks by sequence with one lookup a record, so that each may read from the vault in between. */
-struct walk {
-	struct vault *v;
-	int kind;
-	const uint8_t *owner; /* hash, or NULL for all */
-	int64_t sequence;
-	uint8_t *plain;
-	size_t plain_size;
-};
-
-/* 0 and the next record is in plain, VAULT_ABSENT at the end, VAULT_DAMAGED for one to pass over.
- */
-static int walk_next(struct walk *w)
-{
-	enum vault_statement which = w->owner ? STATEMENT_NEXT_OF_OWNER : STATEMENT_NEXT;
-	sqlite3_stmt *s = w->v->statements[which];
-	int r = sqlite3_bind_int(s, 1, w->kind);
-
-	if (r == SQLITE_OK)
-		r = sqlite3_bind_int64(s, 2, w->sequence);
-	if (r == SQLITE_OK && w->owner)
-		r = sqlite3_bind_blob(s, 3, w->owner, VAULT_HASH_SIZE, SQLITE_STATIC);
-	if (r == SQLITE_OK)
-		r = sqlite3_step(s);
-	if (r == SQLITE_ROW) {
-		w->sequence = sqlite3_column_int64(s, 0);
-		r = open_row(w->v, s, w->kind, w->plain, NULL, &w->plain_size);
-	} else {
-		r = r == SQLITE_DONE ? VAULT_ABSENT : vault_errno(r);
-	}
-	(void)sqlite3_reset(s);
-	(void)sqlite3_clear_bindings(s);
-	return r;
-}
-
-static int walk_all(struct walk *w, vault_each_fn *each, void *arg, size_t *damaged)
-{
-	for (;;) {
-		struct bytes owner, item, content;
-		int r = walk_next(w);
-
-		if (r == VAULT_ABSENT)
-			return 0;
-		if (r == 0)
-			r = plain_split(bytes_of(w->plain, w->plain_size), &owner, &item, &content);
-		if (r == 0)
-			r = each(arg, owner, item, content);
-		else if (r == VAULT_DAMAGED) {
-			(*damaged)++;
-			r = 0;
-		}
-		if (r != 0)
-			return r;
-	}
-}
-
-int vault_each(struct vault *v, enum vault_kind kind, struct bytes owner, vault_each_fn *each,
-	       void *arg, size_t *damaged)
-{
-	struct walk w = {.v = v, .kind = (int)kind, .sequence = INT64_MIN};
-	uint8_t hash[VAULT_HASH_SIZE];
-	size_t passed_over = 0;
-	int r = 0;
-
-	if (owner.size > VAULT_OWNER_MAX)
-		return -EINVAL;
-	if (owner.data) {
-		r = vault_hash_owner(&v->keys, w.kind, owner, hash);
-		w.owner = hash;
-	}
-	if (r != 0)
-		return r;
-	w.plain = hidden_new(VAULT_PLAIN_MAX);
-	if (!w.plain)
-		return -ENOMEM;
-	r = walk_all(&w, each, arg, &passed_over);
-	hidden_free(w.plain);
-	if (damaged)
-		*damaged = passed_over;
-	return r;
 }

@@ -42,6 +42,9 @@ enum vault_kind {
 #define VAULT_OWNER_MAX   64
 #define VAULT_ITEM_MAX    64
 
+/* Size of the keyed hashes that stand for names in the file. */
+#define VAULT_HASH_SIZE 16
+
 /* Stable numbers, part of the file format. */
 enum vault_source {
 	VAULT_SOURCE_KEY_FILE = 1,

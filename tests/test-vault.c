@@ -465,37 +465,68 @@ static void three_records(void)
 	vault_close(v);
 }
 
-/* What is done to the file by hand, and what the walk over it still finds. Sequences are 2 to 4. */
+/*
+ * What is done to the file by hand, and what the walk over it still finds. The records' sequences
+ * are 4098 to 4100: one was used when the vault was made, and with it 4096 were reserved.
+ */
 static const struct {
 	const char *sql;
 	const char *seen;
 	size_t damaged;
 } alterations[] = {
 	{"UPDATE record SET sealed = CAST(CASE substr(sealed, 1, 1) WHEN x'01' THEN x'02' ELSE "
-	 "x'01' "
-	 "END || substr(sealed, 2) AS BLOB) WHERE sequence = 3",
+	 "x'01' END || substr(sealed, 2) AS BLOB) WHERE sequence = 4099",
 	 "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET sealed = CAST(sealed || x'00' AS BLOB) WHERE sequence = 3",
+	{"UPDATE record SET sealed = CAST(substr(sealed, 1, 14) || CASE substr(sealed, 15, 1) WHEN "
+	 "x'01' THEN x'02' ELSE x'01' END || substr(sealed, 16) AS BLOB) WHERE sequence = 4099",
 	 "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET sealed = x'' WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET sealed = zeroblob(100000) WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET nonce = zeroblob(12) WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET nonce = x'00' WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET item = zeroblob(32) WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET owner = x'' WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET sequence = 9 WHERE sequence = 3", "a/1=x;a/3=z;", 1},
-	{"UPDATE record SET kind = 3 WHERE kind = 0", NULL, 0},
+	{"UPDATE record SET sealed = CAST(sealed || x'00' AS BLOB) WHERE sequence = 4099",
+	 "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET sealed = x'' WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET sealed = zeroblob(27) WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET sealed = zeroblob(100000) WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET name = CAST(substr(name, 1, 32) || CASE substr(name, 33) WHEN x'01' "
+	 "THEN x'02' ELSE x'01' END AS BLOB) WHERE sequence = 4099",
+	 "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET name = substr(name, 1, 32) WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET sequence = 9 WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET generation = 2 WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET generation = 0 WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET generation = -1 WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
+	{"UPDATE record SET generation = 4294967297 WHERE sequence = 4099", "a/1=x;a/3=z;", 1},
 	/* Contents of two rows exchanged; then names exchanged. */
 	{"CREATE TEMP TABLE t AS SELECT * FROM record;"
-	 "UPDATE record SET (nonce, sealed) = (SELECT nonce, sealed FROM t WHERE t.sequence = 4) "
-	 "WHERE sequence = 3; UPDATE record SET (nonce, sealed) = (SELECT nonce, sealed FROM t "
-	 "WHERE t.sequence = 3) WHERE sequence = 4",
+	 "UPDATE record SET sealed = (SELECT sealed FROM t WHERE t.sequence = 4100) "
+	 "WHERE sequence = 4099; UPDATE record SET sealed = (SELECT sealed FROM t "
+	 "WHERE t.sequence = 4099) WHERE sequence = 4100",
 	 "a/1=x;", 2},
-	{"CREATE TEMP TABLE t AS SELECT * FROM record; DELETE FROM record WHERE sequence = 4;"
-	 "UPDATE record SET item = (SELECT item FROM t WHERE t.sequence = 4) WHERE sequence = 3;"
-	 "INSERT INTO record SELECT 4, kind, owner, (SELECT item FROM t WHERE sequence = 3), nonce,"
-	 " sealed FROM t WHERE sequence = 4",
+	{"CREATE TEMP TABLE t AS SELECT * FROM record; DELETE FROM record WHERE sequence > 4098;"
+	 "INSERT INTO record SELECT (SELECT name FROM t WHERE sequence = 4099), sequence,"
+	 " generation, sealed FROM t WHERE sequence = 4100;"
+	 "INSERT INTO record SELECT (SELECT name FROM t WHERE sequence = 4100), sequence,"
+	 " generation, sealed FROM t WHERE sequence = 4099",
 	 "a/1=x;", 2},
+	/* What opens the vault. */
+	{"UPDATE master SET sealed = zeroblob(112)", NULL, 0},
+	{"UPDATE master SET sealed = x''", NULL, 0},
+	{"UPDATE master SET generation = 2", NULL, 0},
+	{"DELETE FROM master", NULL, 0},
+	{"UPDATE meta SET vault = zeroblob(16)", NULL, 0},
+	{"UPDATE meta SET vault = x''", NULL, 0},
+	{"UPDATE meta SET reserved = -5", NULL, 0},
+	{"DELETE FROM meta", NULL, 0},
+	{"DROP TABLE meta", NULL, 0},
+	{"DELETE FROM wrap", NULL, 0},
+	{"UPDATE wrap SET sealed = zeroblob(48)", NULL, 0},
+	{"UPDATE wrap SET label = 'another'", NULL, 0},
+	{"UPDATE wrap SET label = 'a label of more than 32 characters'", NULL, 0},
+	{"UPDATE wrap SET slot = 2", NULL, 0},
+	{"UPDATE wrap SET slot = 9", NULL, 0},
+	{"UPDATE wrap SET generation = 2", NULL, 0},
+	{"UPDATE wrap SET source = 2", NULL, 0},
+	{"UPDATE wrap SET source = 3", NULL, 0},
+	{"UPDATE wrap SET ephemeral = public", NULL, 0},
+	{"UPDATE wrap SET parameters = x'00'", NULL, 0},
 };
 
 START_TEST(test_altered)
@@ -524,7 +555,7 @@ START_TEST(test_altered_is_damaged)
 	struct vault_batch *b = vault_batch_new();
 
 	three_records();
-	sql("UPDATE record SET nonce = zeroblob(12) WHERE sequence = 3");
+	sql("UPDATE record SET sealed = zeroblob(60) WHERE sequence = 4099");
 	v = open_vault();
 	ck_assert_int_eq(get_result(v, VAULT_EUKEY, "a", "2"), VAULT_DAMAGED);
 	expect(v, VAULT_EUKEY, "a", "3", "z");
@@ -588,12 +619,12 @@ START_TEST(test_newer)
 	size_t size;
 
 	three_records();
-	sql("PRAGMA user_version = 2");
+	sql("PRAGMA user_version = 3");
 	size = read_file(path, before, sizeof(before));
 	ck_assert_int_eq(try_open(true, &v), VAULT_NEWER);
 	ck_assert_uint_eq(read_file(path, after, sizeof(after)), size);
 	ck_assert_mem_eq(before, after, size);
-	sql("PRAGMA user_version = 1; PRAGMA application_id = 7");
+	sql("PRAGMA user_version = 2; PRAGMA application_id = 7");
 	ck_assert_int_eq(try_open(true, &v), VAULT_DAMAGED);
 }
 END_TEST
@@ -614,7 +645,7 @@ START_TEST(test_newer_in_log)
 		sqlite3 *db = NULL;
 
 		sqlite3_open(path, &db);
-		sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL);
+		sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL);
 		_exit(0);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
