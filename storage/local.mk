@@ -13,6 +13,8 @@ libpngw_la_SOURCES += \
 	storage/vault-rows.c \
 	storage/vault-walk.c \
 	storage/vault-key.c storage/vault-key.h \
+	storage/vault-manage.c storage/vault-manage.h \
+	storage/vault-rekey.c \
 	storage/vault-backup.c storage/vault-backup.h storage/vault-restore.c \
 	storage/vault-wrap.c storage/vault-wrap.h
 EXTRA_DIST += doc/vault.md
@@ -20,3 +22,6 @@ EXTRA_DIST += doc/vault.md
 bin_PROGRAMS += pngw-ledger
 pngw_ledger_SOURCES = storage/ledger-tool.c
 EXTRA_DIST += doc/ledger.md
+
+sbin_PROGRAMS += pngw-vault
+pngw_vault_SOURCES = storage/vault-tool.c

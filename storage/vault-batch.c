@@ -378,8 +378,13 @@ size_t vault_flush(struct vault *v)
 {
 	struct vault_batch *queue = take_queue(v);
 
-	if (!queue)
-		return 0;
-	commit_queue(v, queue);
-	return tell(queue);
+	size_t told = 0;
+
+	v->rekey.wait = false;
+	if (queue) {
+		commit_queue(v, queue);
+		told = tell(queue);
+	}
+	vault_rekey_step(v);
+	return told;
 }

@@ -263,10 +263,12 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 	if (r != 0)
 		return r;
 	r = load(v, options, why, why_size);
-	if (r == 0)
-		*out = v;
-	else
+	if (r != 0) {
 		vault_close(v);
+		return r;
+	}
+	vault_rekey_opened(v);
+	*out = v;
 	return r;
 }
 

@@ -55,6 +55,18 @@ struct vault_generation {
 	struct secret *seal;
 };
 
+/* Where sealing anew stands. */
+struct vault_rekey {
+	uint8_t cursor[VAULT_NAME_SIZE]; /* the lowest name not yet looked at */
+	bool wait;                       /* batches sealed with the older generation are queued */
+	bool careful;                    /* one record a transaction: a page is damaged */
+	bool log;                        /* the log may hold old rows and is to be emptied */
+	int error;
+	uint64_t done;
+	uint64_t total;
+	uint64_t damaged;
+};
+
 enum vault_statement {
 	STATEMENT_BEGIN,
 	STATEMENT_COMMIT,
@@ -81,6 +93,7 @@ struct vault {
 	 * opened with the seal key of the generation its row names, and sealed with the newest.
 	 */
 	struct vault_generation generations[VAULT_GENERATIONS];
+	struct vault_rekey rekey;
 	int64_t sequence; /* the last one given out */
 	int64_t reserved; /* as in the file */
 	struct vault_batch *first;
@@ -187,6 +200,23 @@ struct vault_batch {
 	vault_done_fn *done;
 	void *arg;
 };
+
+/* vault-walk.c: the lowest name above a, or false when a is the highest. */
+bool vault_name_after(const uint8_t a[VAULT_NAME_SIZE], uint8_t out[VAULT_NAME_SIZE]);
+
+/*
+ * vault-rekey.c. A step is what one flush does, after its batches; one that fails is kept in
+ * v->rekey.error. The log counts as one that may hold old rows when a vault is opened after a
+ * crash.
+ */
+void vault_rekey_opened(struct vault *v);
+void vault_rekey_step(struct vault *v);
+/* Moves the log into the file and cuts it to nothing. */
+int vault_log_empty(struct vault *v);
+/* The sender of a slot: 0 and a new reference, or as vault_get(). Erasing is within a transaction.
+ */
+int vault_sender_read(struct vault *v, uint8_t slot, struct secret **out);
+int vault_sender_erase(struct vault *v, uint8_t slot);
 
 /* vault-batch.c: everything queued ends with -ECANCELED. */
 void vault_batches_cancel(struct vault *v);

@@ -11,8 +11,7 @@
 #define WALK_FIRST 64
 #define WALK_MAX   4096
 
-/* The lowest name above a, or false when a is the highest. */
-static bool name_after(const uint8_t a[VAULT_NAME_SIZE], uint8_t out[VAULT_NAME_SIZE])
+bool vault_name_after(const uint8_t a[VAULT_NAME_SIZE], uint8_t out[VAULT_NAME_SIZE])
 {
 	memmove(out, a, VAULT_NAME_SIZE);
 	for (size_t i = VAULT_NAME_SIZE; i-- > 0;) {
@@ -72,7 +71,7 @@ static int step_rows(struct vault *v, uint8_t low[VAULT_NAME_SIZE],
 		generation = sqlite3_column_int64(s, 2);
 		if (generation < 0 || generation > UINT32_MAX)
 			generation = 0;
-		*finished = !name_after(name, low);
+		*finished = !vault_name_after(name, low);
 		if (each)
 			result = each(arg, name, sqlite3_column_int64(s, 1), (uint32_t)generation);
 		if (result != 0 || *finished || !each)
