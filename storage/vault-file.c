@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "storage/vault-internal.h"
 
@@ -68,7 +69,11 @@ void vault_explain(char *why, size_t why_size, const char *path, const char *wha
 static int opening_failed(int sqlite_result, const char *path, char *why, size_t why_size)
 {
 	int r = vault_errno(sqlite_result);
+	struct statvfs st;
 
+	/* SQLite has no word for it where a file cannot be made. */
+	if ((r == -EIO || r == -EACCES) && statvfs(path, &st) == 0 && (st.f_flag & ST_RDONLY))
+		r = -EROFS;
 	if (r == -EBUSY) {
 		vault_explain(why, why_size, path, "another process has it open");
 		return VAULT_LOCKED;
@@ -77,7 +82,8 @@ static int opening_failed(int sqlite_result, const char *path, char *why, size_t
 		vault_explain(why, why_size, path, "the file is damaged or is not a vault");
 		return VAULT_DAMAGED;
 	}
-	vault_explain(why, why_size, path, sqlite3_errstr(sqlite_result));
+	vault_explain(why, why_size, path,
+		      r == -EROFS ? strerror(EROFS) : sqlite3_errstr(sqlite_result));
 	return r;
 }
 
