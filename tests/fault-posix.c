@@ -23,7 +23,8 @@ static struct {
 
 int fault_checkpoint_pages;
 
-int __real_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs);
+int __real_sqlite3_exec(sqlite3 *db, const char *sql, int (*each)(void *, int, char **, char **),
+			void *arg, char **error);
 int __real_open(const char *path, int flags, ...);
 ssize_t __real_write(int fd, const void *data, size_t size);
 ssize_t __real_pwrite(int fd, const void *data, size_t size, off_t offset);
@@ -35,7 +36,8 @@ int __real_renameat2(int from_folder, const char *from, int to_folder, const cha
 		     unsigned flags);
 int __real_unlink(const char *path);
 int __real_close(int fd);
-int __wrap_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs);
+int __wrap_sqlite3_exec(sqlite3 *db, const char *sql, int (*each)(void *, int, char **, char **),
+			void *arg, char **error);
 int __wrap_open(const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t size, off_t offset);
@@ -215,11 +217,12 @@ int __wrap_close(int fd)
 	return __real_close(fd);
 }
 
-int __wrap_sqlite3_open_v2(const char *path, sqlite3 **db, int flags, const char *vfs)
+int __wrap_sqlite3_exec(sqlite3 *db, const char *sql, int (*each)(void *, int, char **, char **),
+			void *arg, char **error)
 {
-	int r = __real_sqlite3_open_v2(path, db, flags, vfs);
+	int r = __real_sqlite3_exec(db, sql, each, arg, error);
 
-	if (r == SQLITE_OK && fault_checkpoint_pages)
-		r = sqlite3_wal_autocheckpoint(*db, fault_checkpoint_pages);
+	if (r == SQLITE_OK && fault_checkpoint_pages && strstr(sql, "wal_autocheckpoint"))
+		r = sqlite3_wal_autocheckpoint(db, fault_checkpoint_pages);
 	return r;
 }

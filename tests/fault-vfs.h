@@ -57,8 +57,8 @@ unsigned fault_count(enum fault_operation operation);
 unsigned fault_struck(void);
 
 /*
- * Databases opened from now on move their log into the file when it has that many pages, so that a
- * short run has all of that too. 0: as SQLite does.
+ * Vaults opened from now on move their log into the file when it has that many pages, so that a
+ * short run has all of that too. 0: as they do.
  */
 extern int fault_checkpoint_pages;
 

@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """Looks for secrets where none may be.
 
-    find-secrets.py RUN PASSWORD FILE...
+    find-secrets.py RUN PASSWORD [--remember FILE] [--name NAME]... FILE...
 
 RUN is the folder of a system (tests/system.sh). The secrets are the password, what the server's
 store holds once it is opened with its key file, and the manufacturer's Temporary Keys. Each is looked
-for as bytes, as either half of a key, as hex of both cases and as base64. What is found is named,
-never shown. Exit status 1 when something was found, 2 when the search itself cannot be trusted.
+for as bytes, as either half of a key, as hex of both cases and as base64; so is each NAME, but where
+it is a device's own file's name. FILE keeps secrets for later searches, when the server has forgotten
+them. What is found is named, never shown. Exit status 1 when something was found, 2 when the search itself cannot be trusted.
 """
 
+import argparse
 import base64
 import csv
 import importlib.util
+import json
 import os
+import re
 import sqlite3
 import sys
 
@@ -82,28 +86,69 @@ def forms(secret):
         yield "its second half", secret[16:]
 
 
+def name_forms(name):
+    """A name in a file: base64 of it has three alignments, whose ends depend on its neighbours."""
+    yield "as it is", name
+    yield "in hex", name.hex().encode()
+    yield "in hex", name.hex().upper().encode()
+    for shift in range(3):
+        whole = base64.b64encode(b"\0" * shift + name + b"\0" * 3)
+        yield "in base64", whole[4 if shift else 0:(shift + len(name)) // 3 * 4]
+
+
+def remembered(path, secrets):
+    """Adds what an earlier search knew, and keeps all of it for the next one."""
+    if os.path.exists(path):
+        with open(path, encoding="ascii") as f:
+            for name, value in json.load(f):
+                if bytes.fromhex(value) not in secrets.values():
+                    secrets["earlier " + name] = bytes.fromhex(value)
+    with open(path, "w", encoding="ascii") as f:
+        json.dump([(name, value.hex()) for name, value in secrets.items()], f)
+
+
+def places(content, text, is_name):
+    """The first place of text that is not a file's name."""
+    if not is_name:
+        return content.find(text)
+    found = re.search(re.escape(text) + rb"(?!\.(vault|key))", content)
+    return found.start() if found else -1
+
+
 def main():
-    run, password, files = sys.argv[1], sys.argv[2], sys.argv[3:]
-    secrets = secrets_of(run, password)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run")
+    parser.add_argument("password")
+    parser.add_argument("--remember")
+    parser.add_argument("--name", action="append", default=[])
+    parser.add_argument("files", nargs="*")
+    options = parser.parse_intermixed_args()
+    secrets = secrets_of(options.run, options.password)
     kinds = {name.split()[0] for name in secrets}
     if not {"PH", "EUKey", "Temporary", "printed"} <= kinds:
         print(f"only these kinds of secrets are there to look for: {sorted(kinds)}",
               file=sys.stderr)
         return 2
+    if options.remember:
+        remembered(options.remember, secrets)
+    wanted = [(name, form, text, False) for name, secret in secrets.items()
+              for form, text in forms(secret)]
+    wanted += [(f"the name {name}", form, text, form == "as it is") for name in options.name
+               for form, text in name_forms(name.encode())]
     bad = 0
-    for path in files:
+    for path in options.files:
         with open(path, "rb") as f:
             content = f.read()
         if os.path.basename(path).startswith("core.") and b"alice" not in content:
             print(f"{path} does not even hold the User ID: it is no image", file=sys.stderr)
             return 2
-        for name, secret in secrets.items():
-            for form, text in forms(secret):
-                at = content.find(text)
-                if at >= 0:
-                    print(f"{path}: {name}, {form}, at {at:#x}")
-                    bad = 1
-    print(f"looked for {len(secrets)} secrets in {len(files)} files")
+        for name, form, text, is_name in wanted:
+            at = places(content, text, is_name)
+            if at >= 0:
+                print(f"{path}: {name}, {form}, at {at:#x}")
+                bad = 1
+    print(f"looked for {len(secrets)} secrets and {len(options.name)} names "
+          f"in {len(options.files)} files")
     return bad
 
 

@@ -57,7 +57,7 @@ static void setup(void)
 {
 	make_folder();
 	fault_vfs_register(false);
-	fault_checkpoint_pages = 16;
+	fault_checkpoint_pages = 5;
 	fault_plan(NULL);
 	fault_memory_plan(0, false);
 	model_reset();

@@ -45,7 +45,7 @@ static void setup(void)
 	make_folder(nested, sizeof(nested), "nested");
 	fault_vfs_register(false);
 	fault_plan(NULL);
-	fault_checkpoint_pages = 24;
+	fault_checkpoint_pages = 7;
 	model_reset();
 	world.v = NULL;
 	world.acknowledged = 0;
@@ -272,7 +272,7 @@ static size_t most_states(void)
 
 static void examine(struct disk *d, const char *what)
 {
-	const struct disk_limits limits = {8, 32, most_states()};
+	const struct disk_limits limits = {10, 64, most_states()};
 
 	disk_stop(d);
 	(void)disk_each_state(d, &limits, after, after_cut, NULL);
@@ -343,7 +343,7 @@ START_TEST(test_power_checkpoints)
 	vault_close(world.v);
 	d = record_live();
 	open_live(false);
-	for (int i = 0; i < 12; i++) {
+	for (int i = 0; i < 30; i++) {
 		(void)snprintf(item, sizeof(item), "%d", i % 5);
 		put_one("pne-4", item, i % 4 == 3 ? 5000 : 100);
 		flush();
