@@ -152,6 +152,31 @@ static void compare(struct core *c, const struct m_vault_state *known)
 	gateway_core_verdict(c, 0, &v);
 }
 
+/* The server answers with less than it was told: it does not take that revocation from this PN GW.
+ */
+static bool refused(const struct m_gateway_state_response *a, const struct m_element_state *told)
+{
+	for (size_t i = 0; i < a->elements_count; i++) {
+		const struct m_element_state *e = &a->elements[i];
+
+		if (bytes_equal(e->entity_id, told->entity_id))
+			return e->epoch < told->epoch ||
+			       (e->epoch == told->epoch && e->key_index < told->key_index);
+	}
+	return false;
+}
+
+static void say_refused(struct core *c, const struct name *entity)
+{
+	char text[192];
+
+	(void)snprintf(text, sizeof(text),
+		       "the server has not taken the revocation of %s: this PN GW does not belong "
+		       "to its user; let the operator revoke it",
+		       entity->text);
+	gateway_core_say(c, LOG_LEVEL_WARNING, text);
+}
+
 static void take(struct core *c, const struct m_gateway_state_response *a)
 {
 	struct state_report *s = &c->state;
@@ -159,8 +184,12 @@ static void take(struct core *c, const struct m_gateway_state_response *a)
 
 	if (a->has_known)
 		compare(c, &a->known);
-	for (size_t i = 0; i < s->page; i++)
-		gateway_core_revocation_told(c, &s->names.list[s->at + i], &s->told[i]);
+	for (size_t i = 0; i < s->page; i++) {
+		if (refused(a, &s->told[i]))
+			say_refused(c, &s->names.list[s->at + i]);
+		else
+			gateway_core_revocation_told(c, &s->names.list[s->at + i], &s->told[i]);
+	}
 	for (size_t i = 0; i < a->elements_count; i++) {
 		if (name_set(&entity, a->elements[i].entity_id) == 0)
 			gateway_core_revocation_merge(c, &entity, &a->elements[i]);

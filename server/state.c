@@ -201,7 +201,7 @@ static void state_loaded(struct server_procedure *p, const struct server_event *
 			procedure_refuse(p, STATUS_FAILED, 0, out);
 			return;
 		}
-		if (d->news)
+		if (d->news || d->refused)
 			tell(p, d);
 	}
 	if (server_gateway_user(&p->facts))

@@ -101,7 +101,7 @@ static int mark_held(struct sqlite_store *s, const struct store_change *c)
 		store_row_text(st, 3, name_bytes(&c->user));
 		r = store_row_execute(s, both[i]);
 	}
-	/* What was revoked is overwritten in the device: there is nothing left to reset. */
+	/* What was revoked is overwritten in the device: as good as erased. */
 	if (r == 0) {
 		store_row_text(s->statements[RESET_NEEDLESS], 1, name_bytes(&c->entity));
 		r = store_row_execute(s, RESET_NEEDLESS);

@@ -52,7 +52,7 @@ static const char *const sql[STATEMENTS] = {
 	[MARK_HELD] = "UPDATE eukey SET held = (idx = ?2) WHERE entity = ?1 AND user = ?3",
 	[DROP_BELOW] = "DELETE FROM eukey WHERE entity = ?1 AND idx < ?2 AND user = ?3",
 	[DROP_REVOKED] = "DELETE FROM eukey WHERE entity = ?1 AND idx <= ?2",
-	[RESET_NEEDLESS] = "UPDATE element SET reset = 0 WHERE entity = ?1 AND reset = 1",
+	[RESET_NEEDLESS] = "UPDATE element SET reset = 2 WHERE entity = ?1 AND reset = 1",
 	[CONFIRM_RESET] = "UPDATE element SET reset = 2 WHERE entity = ?1 AND epoch = ?2",
 	[DROP_RESETS] = "DELETE FROM reset WHERE entity = ?1",
 	[ADD_RESET] = "INSERT INTO reset VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",

@@ -488,9 +488,11 @@ static void enter(struct sim *s, unsigned pne)
 	pass(s, 1000);
 }
 
+/* The server takes revocations from a PN GW that belongs to the user of the device. */
 static void registered(struct sim *s)
 {
 	assign(s, FIGURE_5, 0);
+	assign(s, FIGURE_8, 0);
 }
 
 static bool holds_key(struct sim *s, unsigned pne, uint32_t *index)
@@ -526,6 +528,19 @@ static void check_confirmed(struct sim *s, unsigned pne, uint32_t epoch)
 	check_erased(s, pne);
 }
 
+/* What the server keeps of it: nobody's, no key, and what the PN GW told. */
+static void check_server(struct sim *s, unsigned pne, uint32_t epoch, enum reset_state reset)
+{
+	struct sim_element e;
+
+	sim_server_element(s->server, sim_pne_name(pne), &e);
+	ck_assert_str_eq(e.owner.text, "");
+	ck_assert_uint_eq(e.epoch, epoch);
+	ck_assert_uint_eq(e.key_index, e.last_index);
+	ck_assert_int_eq(e.reset, reset);
+	ck_assert_uint_eq(e.keys, 0);
+}
+
 static int revoke(struct sim *s, enum sim_revoke what, const char *name)
 {
 	s->count = 0;
@@ -546,6 +561,8 @@ START_TEST(a_pne_is_revoked)
 	expect_one(s, VERDICT_DONE);
 	check_confirmed(s, 0, 1);
 	ck_assert_uint_eq(state_of(s, SIM_PNE).key_index, 3);
+	pass(s, 1000);
+	check_server(s, 0, 1, RESET_CONFIRMED);
 	/* Anew: a higher index. */
 	assign(s, FIGURE_7, 0);
 	ck_assert(holds_key(s, 0, &index));
@@ -593,6 +610,7 @@ START_TEST(offline_the_revocation_waits_for_the_server)
 	offline(s, false);
 	pass(s, 5000);
 	ck_assert(state_of(s, SIM_PNE).told);
+	check_server(s, 0, 1, RESET_CONFIRMED);
 	sim_free(s);
 }
 END_TEST
@@ -674,6 +692,7 @@ START_TEST(the_pn_gw_restarted_at_every_message)
 		reached = s->restarted;
 		check_confirmed(s, 0, 1);
 		ck_assert(state_of(s, SIM_PNE).told);
+		check_server(s, 0, 1, RESET_CONFIRMED);
 		s->restart_at = 0;
 		assign(s, FIGURE_7, 0);
 		ck_assert(holds_key(s, 0, &index));
@@ -702,6 +721,7 @@ START_TEST(every_message_lost_once)
 		reached = s->delivered >= at;
 		check_confirmed(s, 0, 1);
 		ck_assert(state_of(s, SIM_PNE).told);
+		check_server(s, 0, 1, RESET_CONFIRMED);
 		sim_free(s);
 		at++;
 	} while (reached);
@@ -751,7 +771,7 @@ START_TEST(a_user_with_three_pnes)
 {
 	struct sim *s = sim_new(false);
 
-	registered(s);
+	assign(s, FIGURE_5, 0);
 	for (unsigned i = 0; i < PNES; i++)
 		assign(s, FIGURE_7, i);
 	away(s, 2, true);
@@ -781,7 +801,6 @@ START_TEST(everything)
 	uint32_t index;
 
 	registered(s);
-	assign(s, FIGURE_8, 0);
 	assign(s, FIGURE_7, 0);
 	assign(s, FIGURE_7, 1);
 	ck_assert_int_eq(revoke(s, SIM_REVOKE_ALL, NULL), 3);
@@ -804,14 +823,96 @@ START_TEST(everything)
 }
 END_TEST
 
+/* The operator revokes: the PN GW learns at its next session, and resets what only the server can.
+ */
+static void operator_revokes(struct sim *s, bool pne_away)
+{
+	sim_server_revoke(s->server, SIM_PNE);
+	check_server(s, 0, 1, RESET_UNCONFIRMED);
+	if (pne_away)
+		away(s, 0, true);
+	s->count = 0;
+	offline(s, true);
+	pass(s, 1000);
+	offline(s, false);
+	pass(s, 5000);
+	ck_assert(state_of(s, SIM_PNE).by_server);
+	if (pne_away) {
+		ck_assert_int_eq(state_of(s, SIM_PNE).reset, RESET_UNCONFIRMED);
+		ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 0);
+		check_server(s, 0, 1, RESET_UNCONFIRMED);
+		restart_gateway(s);
+		pass(s, 5000);
+		away(s, 0, false);
+		pass(s, 5000);
+	}
+	check_confirmed(s, 0, 1);
+	check_server(s, 0, 1, RESET_CONFIRMED);
+}
+
+START_TEST(the_operator_revokes_a_pne_of_figure_7)
+{
+	struct sim *s = sim_new(false);
+	uint32_t index;
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	operator_revokes(s, _i == 1);
+	assign(s, FIGURE_7, 0);
+	ck_assert(holds_key(s, 0, &index));
+	ck_assert_uint_eq(index, 4);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(the_operator_revokes_a_pne_of_figure_5)
+{
+	struct sim *s = sim_new(true);
+	uint32_t index;
+
+	registered(s);
+	enter(s, 0);
+	operator_revokes(s, _i == 1);
+	enter(s, 0);
+	ck_assert(holds_key(s, 0, &index));
+	ck_assert_uint_eq(index, 2);
+	sim_free(s);
+}
+END_TEST
+
+/* A PN GW that is nobody's has no say: it knows that the server did not take its revocation. */
+START_TEST(a_pn_gw_of_nobody)
+{
+	struct sim *s = sim_new(false);
+	struct sim_element e;
+
+	assign(s, FIGURE_5, 0);
+	assign(s, FIGURE_7, 0);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+	expect_one(s, VERDICT_DONE);
+	check_confirmed(s, 0, 1);
+	pass(s, 5000);
+	ck_assert(!state_of(s, SIM_PNE).told);
+	sim_server_element(s->server, SIM_PNE, &e);
+	ck_assert_uint_eq(e.epoch, 0);
+	/* As soon as it is the user's, it is taken. */
+	assign(s, FIGURE_8, 0);
+	offline(s, true);
+	pass(s, 1000);
+	offline(s, false);
+	pass(s, 5000);
+	ck_assert(state_of(s, SIM_PNE).told);
+	check_server(s, 0, 1, RESET_CONFIRMED);
+	sim_free(s);
+}
+END_TEST
+
 /* Its EUKey never was in the PN GW: the server gives the right to reset. */
 START_TEST(a_pne_keyed_by_figure_5)
 {
 	struct sim *s = sim_new(true);
 
 	registered(s);
-	/* The server takes revocations from a PN GW that belongs to the user of the device. */
-	assign(s, FIGURE_8, 0);
 	enter(s, 0);
 	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
 	expect_one(s, VERDICT_DONE);
@@ -870,6 +971,9 @@ int main(void)
 	tcase_add_test(server, a_pne_keyed_by_figure_5);
 	tcase_add_test(server, a_pne_keyed_by_figure_6);
 	tcase_add_test(server, figure_6_offline_and_away);
+	tcase_add_loop_test(server, the_operator_revokes_a_pne_of_figure_7, 0, 2);
+	tcase_add_loop_test(server, the_operator_revokes_a_pne_of_figure_5, 0, 2);
+	tcase_add_test(server, a_pn_gw_of_nobody);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);

@@ -1408,7 +1408,7 @@ START_TEST(test_state_operator_revokes)
 	tell(&t, &gw, 1, 2, 2);
 	tell_of(&t, "tablet", 2, 3, RESET_UNCONFIRMED);
 	m = told(&gw, &t);
-	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	check_element(m, 0, "tablet", 1, 2, RESET_CONFIRMED);
 	message_free(m);
 	ck_assert(server_has("bob", "tablet", 3));
 	ck_assert_ptr_nonnull(strstr(journal, "warning: gw-1 may not revoke tablet"));
@@ -1460,12 +1460,13 @@ START_TEST(test_state_gateway_revokes)
 	held = stored_key("alice", "tablet", 3);
 	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", held, 3, NULL), STATUS_OK);
 	/* a key that is held now leaves nothing to reset */
-	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_NONE);
+	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_CONFIRMED);
 	/* told again, it is no news: what was given since stays */
 	tell(&t, &gw, 1, 1, 1);
 	tell_of(&t, "tablet", 1, 2, RESET_UNCONFIRMED);
 	m = told(&gw, &t);
-	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 1);
+	check_element(m, 0, "tablet", 1, 2, RESET_CONFIRMED);
 	ck_assert_uint_eq(m->gateway_state_response.resets_count, 0);
 	message_free(m);
 	ck_assert(server_has("alice", "tablet", 4));
@@ -1559,8 +1560,9 @@ START_TEST(test_state_of_a_revoked_gateway)
 	tell_of(&t, "gw-1", 0, 0, RESET_NONE);
 	tell_of(&t, "headset", 1, 3, RESET_UNCONFIRMED);
 	m = told(&gw, &t);
-	ck_assert_uint_eq(m->gateway_state_response.elements_count, 1);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 2);
 	check_element(m, 0, "gw-1", 1, 1, RESET_NONE);
+	check_element(m, 1, "headset", 0, 0, RESET_NONE);
 	message_free(m);
 	ck_assert(server_has("alice", "headset", 2));
 	/* the headset too: the refill that went before does not any more, whoever asks */

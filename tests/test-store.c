@@ -765,7 +765,7 @@ START_TEST(revoked)
 	ck_assert_str_eq(e.revocation.owner.text, "alice");
 	store_batch_held(&b, bytes_text("bob"), bytes_text("pne-1"), 3);
 	ck_assert_int_eq(commit(s, &b), 0);
-	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_NONE);
+	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_CONFIRMED);
 	/* revoked again while nobody's, and with an index that this store never gave out */
 	before = element_of(s, "pne-1");
 	store_batch_revoke(&b, &before, 2, 7, RESET_NONE, 5000);
