@@ -75,6 +75,7 @@ struct state_report {
 	bool refused; /* the server takes none on this connection */
 	bool under_way;
 	uint64_t due;
+	uint32_t quarantined; /* because of that sequence of the ledger */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */
 	struct core_names names;    /* who is told of, from at on */

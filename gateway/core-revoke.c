@@ -112,7 +112,7 @@ static void store(struct core *c, struct reset *x, struct vault_batch *b)
 
 	if (b) {
 		revocation_put(b, &x->r);
-		r = gateway_core_submit(c, b, TOKEN_RESET | x->id);
+		r = gateway_core_submit_for(c, b, TOKEN_RESET | x->id, &x->r.entity);
 	}
 	if (r == 0)
 		x->storing++;
@@ -151,12 +151,29 @@ static bool superseded(struct core *c, struct reset *x)
 	return newer;
 }
 
-static void say_confirmed(struct core *c, const struct reset *x, const char *how)
+static void fact(struct core *c, struct vault_batch *b, enum ledger_event event,
+		 const struct revocation *r)
 {
+	struct ledger_fact f = {.event = event,
+				.entity = name_bytes(&r->entity),
+				.key_index = r->key_index,
+				.epoch = r->epoch,
+				.time = c->ports.wall(c->arg)};
+
+	if (b)
+		records_ledger(b, &f);
+}
+
+/* x->r is confirmed; now that is to become durable. */
+static void store_confirmed(struct core *c, struct reset *x, const char *how)
+{
+	struct vault_batch *b = vault_batch_new();
 	char text[200];
 
 	(void)snprintf(text, sizeof(text), "PNE %s: reset confirmed: %s", x->r.entity.text, how);
 	gateway_core_say(c, LOG_LEVEL_INFO, text);
+	fact(c, b, LEDGER_RESET, &x->r);
+	store(c, x, b);
 }
 
 /* Asks the PNE if it is there and can be asked; else whoever waits has to live with that. */
@@ -167,8 +184,7 @@ static void ask(struct core *c, struct reset *x)
 	if (x->r.reset == RESET_UNCONFIRMED && superseded(c, x)) {
 		revocation_confirm(&x->r);
 		x->r.told = false;
-		say_confirmed(c, x, "it holds an EUKey of after the revocation");
-		store(c, x, vault_batch_new());
+		store_confirmed(c, x, "it holds an EUKey of after the revocation");
 		return;
 	}
 	if (x->r.forgotten) {
@@ -245,50 +261,62 @@ void gateway_core_reset_stored(struct core *c, uint64_t id, int result)
 
 /* What is to be ended and erased before a device counts as revoked. */
 
+static struct procedure *any_procedure(struct core *c, const struct name *entity)
+{
+	struct procedure *p = c->procedures;
+
+	while (p && !name_equal(&p->entity, entity))
+		p = p->next;
+	return p;
+}
+
 static void end_procedures(struct core *c, const struct name *entity)
 {
+	struct event e = {.kind = EVENT_CANCEL, .revoked = true};
 	struct procedure *p;
 	struct actions a;
 	bool again;
 
-	while ((p = gateway_core_procedure_for(c, entity))) {
-		struct event e = {.kind = EVENT_CANCEL, .revoked = true};
-
+	while ((p = any_procedure(c, entity)))
 		gateway_core_give(c, p, &e);
-	}
 	do {
 		gateway_actions_begin(&a);
 		again = gateway_relay_revoke(c->relay, entity, &a);
 		gateway_core_perform(c, NULL, &a);
 	} while (again);
+	/* What they have written is to be erased too, and read before that. */
+	if (gateway_core_writing(c, entity))
+		(void)vault_flush(c->vault);
 }
 
 struct erasing {
 	struct core *core;
 	struct vault_batch *batch;
-	const struct name *entity;
-	uint32_t limit;
+	const struct revocation *r;
 	bool kept; /* there are higher ones */
 };
 
 static int erase_key(void *arg, const struct stored_key *key, enum key_state state)
 {
+	struct pool_key known = {.index = key->index, .state = state, .user = key->user};
 	struct erasing *e = arg;
 
-	(void)state;
-	if (key->index > e->limit)
+	if (key->index > e->r->key_index)
 		e->kept = true;
 	else
-		records_erase_eukey(e->batch, e->entity, key->index);
+		records_drop_eukey(e->batch, &e->r->entity, &known, LEDGER_REASON_REVOKED,
+				   FIGURE_NONE, e->core->ports.wall(e->core->arg));
 	return 0;
 }
 
 /* Everything up to the revoked index, and what is of no use without a key. */
 static int erase(struct core *c, struct vault_batch *b, const struct revocation *r)
 {
-	struct erasing e = {c, b, &r->entity, r->key_index, false};
-	int result = records_each_key(c->vault, &r->entity, erase_key, &e);
+	struct erasing e = {c, b, r, false};
+	int result;
 
+	fact(c, b, LEDGER_REVOKED, r);
+	result = records_each_key(c->vault, &r->entity, erase_key, &e);
 	if (result == 0 && !e.kept)
 		records_release(b, &r->entity, name_equal(&r->entity, &c->options.self));
 	return result;
@@ -335,10 +363,14 @@ static int stop(void *arg, struct bytes owner, struct bytes item, struct bytes c
 /* Whether there is anything of entity that a revocation makes worthless. */
 static bool is_known(struct core *c, const struct name *entity)
 {
+	struct relayed relayed;
 	static const enum vault_kind kinds[] = {VAULT_EUKEY, VAULT_PNE, VAULT_TEMPORARY_KEY,
 						VAULT_DELIVERY};
 
 	if (name_equal(entity, &c->options.self) && c->owner.text[0])
+		return true;
+	if (records_get_relayed(c->vault, entity, &relayed) == 0 &&
+	    relayed.issued > gateway_core_revoked_index(c, entity))
 		return true;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (vault_each(c->vault, kinds[i], name_bytes(entity), stop, NULL, NULL) != 0)
@@ -459,12 +491,39 @@ static bool belongs(struct core *c, const struct name *entity, const struct name
 	return records_each_key(c->vault, entity, of_user, &owner) == 1;
 }
 
+/* What would check a revoked user's password without the server. */
+static void erase_verifiers(struct core *c, const struct name *user)
+{
+	struct core_names users = {NULL, 0, 0};
+	struct vault_batch *b = vault_batch_new();
+	char text[96];
+	int r = b ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = user ? gateway_core_names_add(&users, user)
+			 : vault_each(c->vault, VAULT_VERIFIER, BYTES_NONE, collect_name, &users,
+				      NULL);
+	for (size_t i = 0; i < users.count && r == 0; i++)
+		vault_batch_erase_owner(b, VAULT_VERIFIER, name_bytes(&users.list[i]));
+	free(users.list);
+	if (r == 0)
+		r = gateway_core_submit(c, b, 0);
+	else
+		vault_batch_free(b);
+	if (r == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "what checks passwords offline stays: %s", strerror(-r));
+	gateway_core_say(c, LOG_LEVEL_ERROR, text);
+}
+
 static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 {
 	struct core_names names = {NULL, 0, 0};
 	int verdicts = 0;
 	int r = gateway_core_known_names(c, &names);
 
+	if (r == 0)
+		erase_verifiers(c, user);
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		if (!belongs(c, &names.list[i], user))
 			continue;
@@ -621,8 +680,7 @@ static void heard(struct core *c, struct reset *x, enum revocation_change change
 {
 	switch (change) {
 	case REVOCATION_CONFIRMED:
-		say_confirmed(c, x, "it has erased its user and its EUKey");
-		store(c, x, vault_batch_new());
+		store_confirmed(c, x, "it has erased its user and its EUKey");
 		break;
 	case REVOCATION_REFUSED:
 		refused(c, x, before->seen, before->seen_index);
@@ -665,17 +723,24 @@ void gateway_core_reset_receipt(struct core *c, const struct name *entity,
 void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 				   const struct m_element_state *server)
 {
-	struct revocation before;
+	struct revocation before, after;
 	struct reset *x;
 	int error;
 
 	x = take(c, entity, &error);
 	if (!x)
 		return;
+	after = x->r;
+	if (revocation_merge(&after, server) == REVOCATION_RAISED) {
+		settle(c, x);
+		end_procedures(c, entity);
+		x = take(c, entity, &error);
+		if (!x)
+			return;
+	}
 	before = x->r;
 	switch (revocation_merge(&x->r, server)) {
 	case REVOCATION_RAISED:
-		end_procedures(c, entity);
 		x->r.told = x->r.reset == server->reset;
 		if (x->r.epoch > before.epoch)
 			x->r.since = c->ports.wall(c->arg);
@@ -685,8 +750,7 @@ void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 		break;
 	case REVOCATION_CONFIRMED:
 		x->r.told = true;
-		say_confirmed(c, x, "the server knows it");
-		store(c, x, vault_batch_new());
+		store_confirmed(c, x, "the server knows it");
 		break;
 	case REVOCATION_SAME:
 	case REVOCATION_REFUSED:

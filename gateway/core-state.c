@@ -139,7 +139,8 @@ void gateway_core_state_failed(struct core *c, enum wan_failure failure)
 static void compare(struct core *c, const struct m_vault_state *known)
 {
 	const struct ledger_state *own = &c->state.ledger;
-	struct verdict v = {.id = VERDICT_GATEWAY_ROLLED_BACK};
+	char text[96];
+	int r;
 
 	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))))
 		return;
@@ -147,9 +148,16 @@ static void compare(struct core *c, const struct m_vault_state *known)
 	    (known->sequence == own->sequence &&
 	     bytes_equal(known->head, bytes_of(own->head, sizeof(own->head)))))
 		return;
-	(void)snprintf(v.detail, sizeof(v.detail), "entry %lu of %lu that the CPNS Server knows of",
-		       (unsigned long)own->sequence, (unsigned long)known->sequence);
-	gateway_core_verdict(c, 0, &v);
+	/* What that leads to is told as soon as it is durable; until then it is known here. */
+	if (known->sequence <= c->state.quarantined)
+		return;
+	c->state.quarantined = known->sequence;
+	r = gateway_core_quarantine(c, known->sequence, "the CPNS Server");
+	if (r != 0) {
+		c->state.quarantined = 0;
+		(void)snprintf(text, sizeof(text), "quarantine of the EUKeys: %s", strerror(-r));
+		gateway_core_say(c, LOG_LEVEL_ERROR, text);
+	}
 }
 
 /* The server answers with less than it was told: it does not take that revocation from this PN GW.

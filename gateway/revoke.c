@@ -256,9 +256,14 @@ static int prepare_one(struct revocation *r, struct sent_keys *s, size_t first)
 int revocation_prepare(struct revocation *r, struct vault *v, uint32_t limit)
 {
 	struct sent_keys s = {.limit = limit};
+	struct relayed relayed = {0};
 	unsigned prepared = 0;
 	int result = records_each_key(v, &r->entity, collect, &s);
 
+	/* A damaged record of that makes nothing worth more. */
+	if (result == 0 && records_get_relayed(v, &r->entity, &relayed) == 0 &&
+	    relayed.issued <= limit && relayed.issued > s.highest)
+		s.highest = relayed.issued;
 	if (result == 0)
 		result = vault_each(v, VAULT_DELIVERY, name_bytes(&r->entity), collect_relayed, &s,
 				    NULL);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "server/core.h"
+#include "server/revoke.h"
 #include "tests/figures.h"
 
 #define DERIVATIONS_MAX 16
@@ -195,4 +196,66 @@ void sim_remove(const char *directory)
 	}
 	(void)closedir(d);
 	ck_assert_int_eq(rmdir(directory), 0);
+}
+
+static void commit(struct sim_server *v, struct store_batch *b)
+{
+	ck_assert_int_eq(store_commit(v->store, b), 0);
+	store_batch_clear(b);
+}
+
+void sim_server_revoke(struct sim_server *v, const char *entity)
+{
+	struct store_key keys[STORE_KEYS_MAX];
+	struct store_batch b;
+	struct store_element e;
+	struct store_revocation after;
+	struct store_resets made;
+
+	memset(&b, 0, sizeof(b));
+	memset(keys, 0, sizeof(keys));
+	ck_assert_int_eq(store_element(v->store, bytes_text(entity), &e), 0);
+	if (e.owner.text[0])
+		(void)store_keys(v->store, name_bytes(&e.owner), bytes_text(entity), keys);
+	after = server_revocation(&e, e.revocation.epoch + 1, 0, false, port_time(v));
+	ck_assert_int_eq(server_revoke(&b, &e, &after, keys, &made), 0);
+	commit(v, &b);
+	store_keys_clear(keys);
+}
+
+void sim_server_block(struct sim_server *v, const char *user, bool blocked)
+{
+	struct store_batch b;
+
+	memset(&b, 0, sizeof(b));
+	store_batch_block(&b, bytes_text(user), blocked);
+	commit(v, &b);
+}
+
+struct key_count {
+	struct bytes entity;
+	unsigned count;
+};
+
+static int count_key(void *arg, const struct store_key_row *row)
+{
+	struct key_count *c = arg;
+
+	c->count += bytes_equal(row->entity, c->entity) ? 1 : 0;
+	return 0;
+}
+
+void sim_server_element(struct sim_server *v, const char *entity, struct sim_element *out)
+{
+	struct key_count count = {.entity = bytes_text(entity)};
+	struct store_element e;
+
+	ck_assert_int_eq(store_element(v->store, bytes_text(entity), &e), 0);
+	ck_assert_int_eq(store_each_key(v->store, count_key, &count), 0);
+	*out = (struct sim_element){.owner = e.owner,
+				    .last_index = e.last_index,
+				    .epoch = e.revocation.epoch,
+				    .key_index = e.revocation.key_index,
+				    .reset = e.revocation.reset,
+				    .keys = count.count};
 }

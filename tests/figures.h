@@ -47,6 +47,17 @@ void sim_server_temporary_key(struct sim_server *v, const char *entity, struct s
 void sim_server_give_away(struct sim_server *v, const char *entity, const char *owner);
 bool sim_server_fingerprint(struct sim_server *v, const struct name *user, const char *entity,
 			    uint32_t index, uint8_t out[P1_FINGERPRINT_SIZE]);
+/* What the operator does while the server runs. */
+void sim_server_revoke(struct sim_server *v, const char *entity);
+void sim_server_block(struct sim_server *v, const char *user, bool blocked);
+/* What the server knows of an element; it must be there. */
+struct sim_element {
+	struct name owner; /* "" : nobody's */
+	uint32_t last_index, epoch, key_index;
+	enum reset_state reset;
+	unsigned keys; /* EUKeys that are kept */
+};
+void sim_server_element(struct sim_server *v, const char *entity, struct sim_element *out);
 
 struct sim_pne;
 /* Entity ID of a PNE: "headset-1" and so on, number from 0. */
