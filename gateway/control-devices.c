@@ -1,6 +1,7 @@
-/* The commands about single PNEs: revocations and resets. */
+/* The commands about single PNEs: their pools, revocations and resets. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +35,82 @@ static void for_each_entity(struct control_client *client, const struct control_
 	}
 	free(entities);
 	gateway_control_run_expect(client, verdicts);
+}
+
+void gateway_control_renew(struct control_client *client, const struct control_words *w,
+			   size_t first)
+{
+	for_each_entity(client, w, first, gateway_core_renew);
+}
+
+static int say_pool(struct control_client *client, const struct name *entity)
+{
+	struct core_pool_info info;
+	char renew[48] = "by command";
+	int r = gateway_core_pool_info(gateway_control_core(client), entity, &info);
+
+	if (r != 0) {
+		gateway_control_say(client, "%s: %s", entity->text, strerror(-r));
+		return r;
+	}
+	if (info.renew_in != POOL_NEVER)
+		(void)snprintf(renew, sizeof(renew), "in %llu s",
+			       (unsigned long long)info.renew_in);
+	gateway_control_say(client, "%s left=%zu held=%lu unconfirmed=%lu renewed=%s%s",
+			    entity->text, info.left, (unsigned long)info.current,
+			    (unsigned long)info.unconfirmed, renew,
+			    info.refill_needs_user ? " REFILL_NEEDS_USER" : "");
+	return 0;
+}
+
+struct pool_walk {
+	struct name *names;
+	size_t count, room;
+};
+
+static int add_pne(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct pool_walk *walk = arg;
+
+	(void)item;
+	(void)content;
+	if (walk->count == walk->room) {
+		size_t room = walk->room ? 2 * walk->room : 64;
+		struct name *names = realloc(walk->names, room * sizeof(*names));
+
+		if (!names)
+			return -ENOMEM;
+		walk->names = names;
+		walk->room = room;
+	}
+	if (name_set(&walk->names[walk->count], owner) == 0)
+		walk->count++;
+	return 0;
+}
+
+void gateway_control_pool(struct control_client *client, const struct control_words *w,
+			  size_t first)
+{
+	struct pool_walk walk = {.names = NULL};
+	struct name entity;
+	int r = 0;
+
+	if (w->count > first + 1 ||
+	    (w->count == first + 1 && !gateway_control_entities(w, first, &entity))) {
+		gateway_control_usage(client);
+		return;
+	}
+	if (w->count == first + 1) {
+		r = say_pool(client, &entity);
+	} else {
+		/* Every PNE that has an owner; a walk may not read other records in between. */
+		r = vault_each(gateway_control_vault(client), VAULT_PNE, BYTES_NONE, add_pne, &walk,
+			       NULL);
+		for (size_t i = 0; r == 0 && i < walk.count; i++)
+			r = say_pool(client, &walk.names[i]);
+	}
+	free(walk.names);
+	gateway_control_end(client, r == 0 ? CONTROL_DONE : CONTROL_RETRY);
 }
 
 static void revoke_user(struct control_client *client, const char *user)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define CREDENTIAL      "credential:"
-#define PASSPHRASE_SIZE 1024
+#define PASSPHRASE_SIZE SECRET_MAX_SIZE
 
 static int unusable(const char *path, const char *what, char *why, size_t why_size)
 {
