@@ -13,6 +13,7 @@
 #include "gateway/opening.h"
 #include "pan/bearer-local.h"
 #include "protocol/p1.h"
+#include "storage/vault-manage.h"
 #include "wan/client.h"
 
 #define STREAM_BUCKETS 256
@@ -44,6 +45,7 @@ struct gateway_daemon {
 	struct stream *streams[STREAM_BUCKETS];
 	struct gateway_control *control;
 	uv_prepare_t prepare;
+	uv_idle_t sealing; /* while records of the vault are sealed anew */
 	uv_timer_t timer;
 	uv_signal_t signals[3];
 	char last_wan[256];
@@ -146,6 +148,31 @@ static void wake(void *arg, uint64_t at)
 		(void)uv_timer_start(&d->timer, timer_due, at > t ? at - t : 0, 0);
 }
 
+static void seal_some(uv_idle_t *idle)
+{
+	struct gateway_daemon *d = idle->data;
+	struct vault_rekey_progress before, after;
+	char text[160];
+
+	vault_rekey_progress(d->vault, &before);
+	(void)vault_flush(d->vault);
+	if (vault_rekey_pending(d->vault))
+		return;
+	(void)uv_idle_stop(idle);
+	vault_rekey_progress(d->vault, &after);
+	if (after.error != 0) {
+		(void)snprintf(text, sizeof(text), "sealing the vault anew stands still: %s",
+			       strerror(-after.error));
+		log_line(d, LOG_LEVEL_WARNING, text);
+	} else if (before.from != 0) {
+		(void)snprintf(
+			text, sizeof(text),
+			"the vault is sealed anew under master key %lu, damaged records: %llu",
+			(unsigned long)after.to, (unsigned long long)after.damaged);
+		log_line(d, LOG_LEVEL_INFO, text);
+	}
+}
+
 /* The vault: what a turn of the loop submitted is made durable before the loop sleeps. */
 static void before_sleep(uv_prepare_t *prepare)
 {
@@ -153,6 +180,9 @@ static void before_sleep(uv_prepare_t *prepare)
 
 	while (d->vault && vault_pending(d->vault))
 		(void)vault_flush(d->vault);
+	/* While the idle handle is active the loop looks for other work but does not sleep. */
+	if (d->vault && !d->stopping && vault_rekey_pending(d->vault))
+		(void)uv_idle_start(&d->sealing, seal_some);
 }
 
 /* PBKDF2 on a thread of the pool. */
@@ -657,8 +687,10 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	d->events_arg = arg;
 	(void)snprintf(d->file, sizeof(d->file), "%s", file);
 	(void)uv_prepare_init(loop, &d->prepare);
+	(void)uv_idle_init(loop, &d->sealing);
 	(void)uv_timer_init(loop, &d->timer);
 	d->prepare.data = d;
+	d->sealing.data = d;
 	d->timer.data = d;
 	(void)uv_prepare_start(&d->prepare, before_sleep);
 	watch_signals(d);
@@ -708,6 +740,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 			bearer_stop(d->pans[i].bearer);
 	}
 	uv_close((uv_handle_t *)&d->prepare, NULL);
+	uv_close((uv_handle_t *)&d->sealing, NULL);
 	uv_close((uv_handle_t *)&d->timer, NULL);
 	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
