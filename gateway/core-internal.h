@@ -75,6 +75,7 @@ struct state_report {
 	bool refused; /* the server takes none on this connection */
 	bool under_way;
 	uint64_t due;
+	uint64_t next_whole;  /* a long session: what the server has learned meanwhile */
 	uint32_t quarantined; /* because of that sequence of the ledger */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */

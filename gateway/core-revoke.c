@@ -1,263 +1,11 @@
-/* Revocations and the resets that follow them: who is revoked, what is sent, what came of it. */
+/* Revocations: who is revoked, by whom, and what is erased with that. */
 
-#include "gateway/core-internal.h"
+#include "gateway/core-reset.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define RESET_SENDINGS 2U /* in one go, before the next time the PNE connects */
-
-/* One that is being written, or whose PNE is being asked. */
-struct reset {
-	struct reset *next;
-	uint64_t id;
-	struct revocation r; /* as it is once everything submitted is durable */
-	unsigned storing;    /* batches that were not told yet */
-	int failed;          /* one of them was not: the errno */
-	uint64_t run;
-	bool owed; /* run has not had its verdict */
-	bool ask;  /* the PNE is to be asked once all is durable */
-	unsigned sent, refused;
-	uint64_t due; /* the next sending, or the end of waiting; 0: not waiting */
-};
-
-static struct reset *find(struct core *c, const struct name *entity)
-{
-	for (struct reset *x = c->resets; x; x = x->next) {
-		if (name_equal(&x->r.entity, entity))
-			return x;
-	}
-	return NULL;
-}
-
-/* The one of entity, as in the vault, or of epoch 0. NULL: *error says why. */
-static struct reset *take(struct core *c, const struct name *entity, int *error)
-{
-	struct reset *x = find(c, entity);
-	int r;
-
-	*error = 0;
-	if (x)
-		return x;
-	x = calloc(1, sizeof(*x));
-	if (!x) {
-		*error = -ENOMEM;
-		return NULL;
-	}
-	r = revocation_get(c->vault, entity, &x->r);
-	if (r < 0) {
-		*error = r;
-		free(x);
-		return NULL;
-	}
-	if (r == VAULT_DAMAGED) {
-		gateway_core_say(c, LOG_LEVEL_ERROR,
-				 "the record of a revocation is damaged: the server has it too");
-		x->r = (struct revocation){.entity = *entity};
-	}
-	x->id = ++c->last_reset;
-	x->next = c->resets;
-	c->resets = x;
-	return x;
-}
-
-/* Forgets x unless something is outstanding; the vault has it. */
-static void put_back(struct core *c, struct reset *x)
-{
-	struct reset **at = &c->resets;
-
-	if (x->storing > 0 || x->owed || x->due != 0)
-		return;
-	while (*at != x)
-		at = &(*at)->next;
-	*at = x->next;
-	free(x);
-}
-
-static void verdict_to(struct core *c, uint64_t run, const struct name *entity, enum verdict_id id,
-		       const char *detail)
-{
-	struct verdict v = {.id = id, .entity = *entity};
-
-	(void)snprintf(v.detail, sizeof(v.detail), "%s", detail);
-	gateway_core_verdict(c, run, &v);
-}
-
-/* Whoever waits has the verdict now. */
-static void conclude(struct core *c, struct reset *x, enum verdict_id id, const char *detail)
-{
-	x->due = 0;
-	x->sent = 0;
-	if (!x->owed)
-		return;
-	x->owed = false;
-	verdict_to(c, x->run, &x->r.entity, id, detail);
-}
-
-static void conclude_unconfirmed(struct core *c, struct reset *x, const char *why)
-{
-	char seen[160];
-
-	if (revocation_seen(&x->r, seen, sizeof(seen))[0])
-		why = seen;
-	conclude(c, x, VERDICT_PNE_RESET_UNCONFIRMED, why);
-}
-
-/* Takes b over. The state as it is now goes into the same batch. */
-static void store(struct core *c, struct reset *x, struct vault_batch *b)
-{
-	int r = -ENOMEM;
-
-	if (b) {
-		revocation_put(b, &x->r);
-		r = gateway_core_submit_for(c, b, TOKEN_RESET | x->id, &x->r.entity);
-	}
-	if (r == 0)
-		x->storing++;
-	else
-		x->failed = r;
-}
-
-static bool send_attempt(struct core *c, struct core_link *l, struct reset *x, size_t i)
-{
-	char text[128];
-	char *xml;
-	size_t size;
-	int r = revocation_request(&x->r, &x->r.attempts[i], &c->options.self, &xml, &size);
-
-	if (r == 0) {
-		r = link_send_message(l->engine, bytes_of(xml, size));
-		free(xml);
-	}
-	if (r != 0) {
-		(void)snprintf(text, sizeof(text), "reset of a PNE: %s", strerror(-r));
-		gateway_core_say(c, LOG_LEVEL_WARNING, text);
-	}
-	return r == 0 && !l->dying;
-}
-
-/* The PNE proved that it holds an EUKey of after: that took the place of what was to be erased. */
-static bool superseded(struct core *c, struct reset *x)
-{
-	struct stored_key key;
-	bool newer;
-
-	if (records_current_key(c->vault, &x->r.entity, &key) != 0)
-		return false;
-	newer = key.index > x->r.key_index;
-	secret_unref(key.key);
-	return newer;
-}
-
-static void fact(struct core *c, struct vault_batch *b, enum ledger_event event,
-		 const struct revocation *r)
-{
-	struct ledger_fact f = {.event = event,
-				.entity = name_bytes(&r->entity),
-				.key_index = r->key_index,
-				.epoch = r->epoch,
-				.time = c->ports.wall(c->arg)};
-
-	if (b)
-		records_ledger(b, &f);
-}
-
-/* x->r is confirmed; now that is to become durable. */
-static void store_confirmed(struct core *c, struct reset *x, const char *how)
-{
-	struct vault_batch *b = vault_batch_new();
-	char text[200];
-
-	(void)snprintf(text, sizeof(text), "PNE %s: reset confirmed: %s", x->r.entity.text, how);
-	gateway_core_say(c, LOG_LEVEL_INFO, text);
-	fact(c, b, LEDGER_RESET, &x->r);
-	store(c, x, b);
-}
-
-/* Asks the PNE if it is there and can be asked; else whoever waits has to live with that. */
-static void ask(struct core *c, struct reset *x)
-{
-	struct core_link *l = gateway_core_link_of(c, &x->r.entity);
-
-	if (x->r.reset == RESET_UNCONFIRMED && superseded(c, x)) {
-		revocation_confirm(&x->r);
-		x->r.told = false;
-		store_confirmed(c, x, "it holds an EUKey of after the revocation");
-		return;
-	}
-	if (x->r.forgotten) {
-		conclude_unconfirmed(c, x, "the device was declared lost");
-	} else if (!l) {
-		conclude_unconfirmed(c, x, "it is not connected");
-	} else if (!revocation_wants_reset(&x->r)) {
-		/* The EUKey is the server's, which is asked for the right to reset. */
-		if (x->owed && x->due == 0 && c->wan.up && c->wan.mutual)
-			x->due = c->ports.now(c->arg) + c->options.procedures.pne_ms;
-		else if (!x->owed || x->due == 0)
-			conclude_unconfirmed(c, x, "the server has to authorize the reset first");
-	} else {
-		x->sent++;
-		x->refused = 0;
-		x->due = c->ports.now(c->arg) + c->options.procedures.pne_ms;
-		for (size_t i = 0; i < x->r.attempts_count; i++) {
-			if (!send_attempt(c, l, x, i)) {
-				conclude_unconfirmed(c, x, "the link to it was lost");
-				break;
-			}
-		}
-	}
-	gateway_core_wake_by(c, x->due);
-}
-
-/* What is durable is carried on with. */
-static void go_on(struct core *c, struct reset *x)
-{
-	bool ask_now = x->ask;
-
-	x->ask = false;
-	if (!x->r.told && x->r.epoch > 0)
-		gateway_core_state_soon(c);
-	if (name_equal(&x->r.entity, &c->options.self)) {
-		(void)gateway_core_load_identity(c);
-		conclude(c, x, VERDICT_DONE, "the PN GW's own EUKey and its owner are erased");
-	} else if (x->r.reset != RESET_UNCONFIRMED) {
-		conclude(c, x, VERDICT_DONE, "revoked; the PNE has erased its EUKey");
-	} else if (ask_now) {
-		ask(c, x);
-	}
-}
-
-/* The end of every function that took x: what could not be stored is told, and x may go. */
-static void settle(struct core *c, struct reset *x)
-{
-	char text[200];
-
-	if (x->storing == 0 && x->failed != 0) {
-		(void)snprintf(text, sizeof(text), "revocation of %s: %s", x->r.entity.text,
-			       strerror(-x->failed));
-		gateway_core_say(c, LOG_LEVEL_ERROR, text);
-		conclude(c, x, gateway_storage_verdict(x->failed), strerror(-x->failed));
-	}
-	put_back(c, x);
-}
-
-void gateway_core_reset_stored(struct core *c, uint64_t id, int result)
-{
-	struct reset *x = c->resets;
-
-	while (x && x->id != id)
-		x = x->next;
-	if (!x)
-		return;
-	x->storing--;
-	if (result != 0)
-		x->failed = result;
-	if (x->storing == 0 && x->failed == 0)
-		go_on(c, x);
-	settle(c, x);
-}
 
 /* What is to be ended and erased before a device counts as revoked. */
 
@@ -315,7 +63,7 @@ static int erase(struct core *c, struct vault_batch *b, const struct revocation 
 	struct erasing e = {c, b, r, false};
 	int result;
 
-	fact(c, b, LEDGER_REVOKED, r);
+	gateway_reset_fact(c, b, LEDGER_REVOKED, r);
 	result = records_each_key(c->vault, &r->entity, erase_key, &e);
 	if (result == 0 && !e.kept)
 		records_release(b, &r->entity, name_equal(&r->entity, &c->options.self));
@@ -348,7 +96,7 @@ static void revoke(struct core *c, struct reset *x, uint32_t limit)
 		       x->r.entity.text, x->r.by_server ? " by the server" : "",
 		       (unsigned long)x->r.epoch, (unsigned long)x->r.key_index);
 	gateway_core_say(c, LOG_LEVEL_WARNING, text);
-	store(c, x, b);
+	gateway_reset_store(c, x, b);
 }
 
 static int stop(void *arg, struct bytes owner, struct bytes item, struct bytes content)
@@ -379,39 +127,32 @@ static bool is_known(struct core *c, const struct name *entity)
 	return false;
 }
 
-/* A run that waits for this device already has to do with what is known now. */
-static void owe(struct core *c, struct reset *x, uint64_t run)
-{
-	if (x->owed)
-		conclude_unconfirmed(c, x, "asked for again");
-	x->owed = true;
-	x->run = run;
-}
-
 static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 {
 	struct reset *x;
 	int error;
 
 	end_procedures(c, entity);
-	x = take(c, entity, &error);
+	x = gateway_reset_take(c, entity, &error);
 	if (!x) {
-		verdict_to(c, run, entity, gateway_storage_verdict(error), strerror(-error));
+		gateway_reset_verdict(c, run, entity, gateway_storage_verdict(error),
+				      strerror(-error));
 		return;
 	}
 	if (!is_known(c, entity)) {
 		if (x->r.epoch == 0) {
-			verdict_to(c, run, entity, VERDICT_PNE_UNKNOWN, "nothing is known of it");
+			gateway_reset_verdict(c, run, entity, VERDICT_PNE_UNKNOWN,
+					      "nothing is known of it");
 		} else {
-			owe(c, x, run);
+			gateway_reset_owe(c, x, run);
 			x->ask = true;
 			if (x->storing == 0)
-				go_on(c, x);
+				gateway_reset_go_on(c, x);
 		}
-		settle(c, x);
+		gateway_reset_settle(c, x);
 		return;
 	}
-	owe(c, x, run);
+	gateway_reset_owe(c, x, run);
 	x->r.epoch++;
 	x->r.reset = RESET_UNCONFIRMED;
 	x->r.told = false;
@@ -420,7 +161,7 @@ static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 	x->r.seen = STATUS_OK;
 	x->r.since = c->ports.wall(c->arg);
 	revoke(c, x, UINT32_MAX);
-	settle(c, x);
+	gateway_reset_settle(c, x);
 }
 
 int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run)
@@ -545,52 +286,23 @@ int gateway_core_revoke_all(struct core *c, uint64_t run)
 	return revoke_many(c, NULL, run);
 }
 
-int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t run)
-{
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x) {
-		verdict_to(c, run, entity, gateway_storage_verdict(error), strerror(-error));
-		return 1;
-	}
-	if (x->r.epoch == 0) {
-		verdict_to(c, run, entity, VERDICT_PNE_UNKNOWN, "it was never revoked");
-		settle(c, x);
-		return 1;
-	}
-	owe(c, x, run);
-	x->ask = true;
-	x->sent = 0;
-	if (x->r.forgotten) {
-		x->r.forgotten = false;
-		store(c, x, vault_batch_new());
-	} else if (x->storing == 0) {
-		go_on(c, x);
-	}
-	settle(c, x);
-	gateway_core_sweep_links(c);
-	return 1;
-}
-
 int gateway_core_forget_revocation(struct core *c, const struct name *entity)
 {
 	struct reset *x;
 	int error;
 
-	x = take(c, entity, &error);
+	x = gateway_reset_take(c, entity, &error);
 	if (!x)
 		return error;
 	if (x->r.epoch == 0)
 		error = -ENOENT;
 	else if (!x->r.forgotten) {
 		x->r.forgotten = true;
-		store(c, x, vault_batch_new());
+		gateway_reset_store(c, x, vault_batch_new());
 		error = x->failed;
-		conclude_unconfirmed(c, x, "the device was declared lost");
+		gateway_reset_unconfirmed(c, x, "the device was declared lost");
 	}
-	settle(c, x);
+	gateway_reset_settle(c, x);
 	return error;
 }
 
@@ -620,7 +332,7 @@ void gateway_core_each_revocation(struct core *c, core_revocation_fn *each, void
 
 uint32_t gateway_core_revoked_index(struct core *c, const struct name *entity)
 {
-	const struct reset *x = find(c, entity);
+	const struct reset *x = gateway_reset_find(c, entity);
 	uint32_t index = 0;
 
 	if (x)
@@ -629,97 +341,6 @@ uint32_t gateway_core_revoked_index(struct core *c, const struct name *entity)
 	return index;
 }
 
-/* The PNE. */
-
-void gateway_core_reset_link_up(struct core *c, const struct name *entity)
-{
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x)
-		return;
-	if (x->storing > 0)
-		x->ask = true;
-	else if (x->r.epoch > 0 && revocation_wants_reset(&x->r))
-		ask(c, x);
-	settle(c, x);
-}
-
-void gateway_core_reset_superseded(struct core *c, const struct name *entity)
-{
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x)
-		return;
-	if (x->r.reset == RESET_UNCONFIRMED && x->storing == 0 && superseded(c, x))
-		ask(c, x);
-	settle(c, x);
-}
-
-/* Something else than a confirmation: it is kept, so that one can see it. */
-static void refused(struct core *c, struct reset *x, enum status seen, uint32_t seen_index)
-{
-	char why[160], text[256];
-
-	if (x->r.seen != seen || x->r.seen_index != seen_index) {
-		(void)snprintf(text, sizeof(text), "PNE %s: reset not confirmed: %s",
-			       x->r.entity.text, revocation_seen(&x->r, why, sizeof(why)));
-		gateway_core_say(c, LOG_LEVEL_WARNING, text);
-		store(c, x, vault_batch_new());
-	}
-	x->refused++;
-	if (x->refused >= x->r.attempts_count)
-		conclude_unconfirmed(c, x, "");
-}
-
-static void heard(struct core *c, struct reset *x, enum revocation_change change,
-		  const struct revocation *before)
-{
-	switch (change) {
-	case REVOCATION_CONFIRMED:
-		store_confirmed(c, x, "it has erased its user and its EUKey");
-		break;
-	case REVOCATION_REFUSED:
-		refused(c, x, before->seen, before->seen_index);
-		break;
-	case REVOCATION_SAME:
-	case REVOCATION_RAISED:
-		break;
-	}
-}
-
-void gateway_core_reset_answered(struct core *c, const struct name *entity, const struct message *m)
-{
-	struct revocation before;
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x)
-		return;
-	before = x->r;
-	heard(c, x, revocation_answered(&x->r, m), &before);
-	settle(c, x);
-}
-
-void gateway_core_reset_receipt(struct core *c, const struct name *entity,
-				const struct receipt *receipt)
-{
-	struct revocation before;
-	struct reset *x = find(c, entity);
-
-	if (!x)
-		return;
-	before = x->r;
-	heard(c, x, revocation_receipt(&x->r, receipt), &before);
-	settle(c, x);
-}
-
-/* The server. */
-
 void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 				   const struct m_element_state *server)
 {
@@ -727,14 +348,14 @@ void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 	struct reset *x;
 	int error;
 
-	x = take(c, entity, &error);
+	x = gateway_reset_take(c, entity, &error);
 	if (!x)
 		return;
 	after = x->r;
 	if (revocation_merge(&after, server) == REVOCATION_RAISED) {
-		settle(c, x);
+		gateway_reset_settle(c, x);
 		end_procedures(c, entity);
-		x = take(c, entity, &error);
+		x = gateway_reset_take(c, entity, &error);
 		if (!x)
 			return;
 	}
@@ -746,108 +367,15 @@ void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 			x->r.since = c->ports.wall(c->arg);
 		revoke(c, x, x->r.key_index);
 		if (x->failed == 0 && x->r.epoch > before.epoch)
-			verdict_to(c, 0, entity, VERDICT_REVOKED, "by the server");
+			gateway_reset_verdict(c, 0, entity, VERDICT_REVOKED, "by the server");
 		break;
 	case REVOCATION_CONFIRMED:
 		x->r.told = true;
-		store_confirmed(c, x, "the server knows it");
+		gateway_reset_store_confirmed(c, x, "the server knows it");
 		break;
 	case REVOCATION_SAME:
 	case REVOCATION_REFUSED:
 		break;
 	}
-	settle(c, x);
-}
-
-void gateway_core_revocation_told(struct core *c, const struct name *entity,
-				  const struct m_element_state *told)
-{
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x)
-		return;
-	if (!x->r.told && x->r.epoch > 0 && x->r.epoch == told->epoch &&
-	    x->r.key_index == told->key_index && x->r.reset == told->reset) {
-		x->r.told = true;
-		store(c, x, vault_batch_new());
-	}
-	settle(c, x);
-}
-
-void gateway_core_reset_authorized(struct core *c, const struct name *entity,
-				   const struct m_reset_authorization *a)
-{
-	struct reset *x;
-	int error;
-
-	x = take(c, entity, &error);
-	if (!x)
-		return;
-	if (revocation_authorize(&x->r, a)) {
-		x->ask = true;
-		x->sent = 0;
-		store(c, x, vault_batch_new());
-	}
-	settle(c, x);
-}
-
-void gateway_core_revocation_state(struct core *c, const struct name *entity,
-				   struct m_element_state *out)
-{
-	struct revocation r = {.epoch = 0};
-	const struct reset *x = find(c, entity);
-
-	if (x)
-		r = x->r;
-	else
-		(void)revocation_get(c->vault, entity, &r);
-	out->entity_id = name_bytes(entity);
-	out->epoch = r.epoch;
-	out->key_index = r.key_index;
-	out->reset = r.reset;
-}
-
-uint64_t gateway_core_tick_resets(struct core *c, uint64_t now)
-{
-	uint64_t next = 0;
-	bool again;
-
-	do {
-		again = false;
-		next = 0;
-		for (struct reset *x = c->resets; x; x = x->next) {
-			if (x->due == 0)
-				continue;
-			if (x->due > now) {
-				next = earlier(next, x->due);
-				continue;
-			}
-			if (revocation_wants_reset(&x->r) && x->sent < RESET_SENDINGS)
-				ask(c, x);
-			else
-				conclude_unconfirmed(c, x, "it has not answered in time");
-			settle(c, x);
-			again = true;
-			break;
-		}
-	} while (again);
-	return next;
-}
-
-void gateway_core_end_resets(struct core *c)
-{
-	for (struct reset *x = c->resets; x; x = x->next)
-		conclude_unconfirmed(c, x, "the PN GW stops");
-}
-
-void gateway_core_free_resets(struct core *c)
-{
-	while (c->resets) {
-		struct reset *x = c->resets;
-
-		c->resets = x->next;
-		free(x);
-	}
+	gateway_reset_settle(c, x);
 }

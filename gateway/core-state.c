@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHOLE_AGAIN_MS 3600000U
+
 static void again_later(struct core *c, const char *why)
 {
 	char text[160];
@@ -115,6 +117,7 @@ void gateway_core_state_session(struct core *c)
 	s->under_way = false;
 	s->refused = false;
 	s->due = 0;
+	s->next_whole = 0;
 	s->whole = true;
 	s->wanted = true;
 	next_page(c);
@@ -210,6 +213,10 @@ static void take(struct core *c, const struct m_gateway_state_response *a)
 	if (s->at < s->names.count)
 		return;
 	forget_names(s);
+	if (s->whole) {
+		s->next_whole = c->ports.now(c->arg) + WHOLE_AGAIN_MS;
+		gateway_core_wake_by(c, s->next_whole);
+	}
 	s->whole = false;
 }
 
@@ -245,11 +252,19 @@ void gateway_core_state_answered(struct core *c, const struct message *m)
 
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now)
 {
-	if (c->state.due != 0 && c->state.due <= now) {
-		c->state.due = 0;
+	struct state_report *s = &c->state;
+
+	if (s->next_whole != 0 && s->next_whole <= now) {
+		s->next_whole = 0;
+		s->whole = true;
+		s->wanted = true;
 		next_page(c);
 	}
-	return c->state.due;
+	if (s->due != 0 && s->due <= now) {
+		s->due = 0;
+		next_page(c);
+	}
+	return earlier(s->due, s->next_whole);
 }
 
 void gateway_core_end_state(struct core *c)

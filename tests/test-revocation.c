@@ -541,6 +541,23 @@ static void check_server(struct sim *s, unsigned pne, uint32_t epoch, enum reset
 	ck_assert_uint_eq(e.keys, 0);
 }
 
+/* Both sides know the same, and the server has none of the keys. */
+static void check_agreed(struct sim *s, unsigned pne)
+{
+	const char *entity = sim_pne_name(pne);
+	struct sim_revocation here = state_of(s, entity);
+	struct sim_element there;
+	uint32_t index;
+
+	ck_assert(here.told);
+	sim_server_element(s->server, entity, &there);
+	ck_assert_uint_eq(here.epoch, there.epoch);
+	ck_assert_uint_eq(here.key_index, there.key_index);
+	ck_assert_int_eq(here.reset, there.reset);
+	if (!holds_key(s, pne, &index))
+		ck_assert_uint_eq(there.keys, 0);
+}
+
 static int revoke(struct sim *s, enum sim_revoke what, const char *name)
 {
 	s->count = 0;
@@ -959,6 +976,95 @@ START_TEST(figure_6_offline_and_away)
 }
 END_TEST
 
+START_TEST(the_server_revokes)
+{
+	struct sim *s = sim_new(false);
+	uint32_t index;
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	assign(s, FIGURE_7, 1);
+	sim_server_revoke(s->server, SIM_PNE);
+	/* It is heard of in the next session. */
+	offline(s, true);
+	offline(s, false);
+	pass(s, 5000);
+	check_confirmed(s, 0, 1);
+	ck_assert(state_of(s, SIM_PNE).by_server);
+	check_agreed(s, 0);
+	ck_assert(holds_key(s, 1, &index));
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, sim_pne_name(1)), 3);
+	assign(s, FIGURE_7, 0);
+	ck_assert(holds_key(s, 0, &index));
+	ck_assert_uint_eq(index, 4);
+	/* Or, as long as a session lasts, within the hour. */
+	sim_server_revoke(s->server, SIM_PNE);
+	pass(s, 3700000);
+	check_confirmed(s, 0, 2);
+	check_agreed(s, 0);
+	sim_free(s);
+}
+END_TEST
+
+START_TEST(both_revoke_at_once)
+{
+	struct sim *s = sim_new(false);
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	offline(s, true);
+	away(s, 0, true);
+	sim_server_revoke(s->server, SIM_PNE);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+	expect_one(s, VERDICT_PNE_RESET_UNCONFIRMED);
+	offline(s, false);
+	pass(s, 5000);
+	away(s, 0, false);
+	pass(s, 5000);
+	check_confirmed(s, 0, 1);
+	check_agreed(s, 0);
+	sim_free(s);
+}
+END_TEST
+
+/* The server had given out more than the PN GW had heard of when it revoked. */
+START_TEST(a_key_on_its_way_is_dropped)
+{
+	struct sim *s = sim_new(false);
+	uint32_t index;
+
+	for (unsigned at = 1; at < 12; at++) {
+		registered(s);
+		assign(s, FIGURE_7, 0);
+		s->delivered = 0;
+		s->count = 0;
+		ck_assert_int_eq(sim_gateway_start_for(s->gateway, FIGURE_7, 0, USER, PASSWORD, 3),
+				 1);
+		while (s->delivered < at && s->count == 0) {
+			if (work(s))
+				continue;
+			ck_assert_uint_gt(s->queued, 0);
+			deliver(s);
+		}
+		/* The answer stays on the way: the connection is gone. */
+		offline(s, true);
+		pass(s, 30000);
+		ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+		expect_one(s, VERDICT_DONE);
+		offline(s, false);
+		pass(s, 5000);
+		check_confirmed(s, 0, 1);
+		check_agreed(s, 0);
+		assign(s, FIGURE_7, 0);
+		ck_assert(holds_key(s, 0, &index));
+		ck_assert_uint_gt(index, state_of(s, SIM_PNE).key_index);
+		sim_free(s);
+		s = sim_new(false);
+	}
+	sim_free(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("revocation");
@@ -974,6 +1080,9 @@ int main(void)
 	tcase_add_loop_test(server, the_operator_revokes_a_pne_of_figure_7, 0, 2);
 	tcase_add_loop_test(server, the_operator_revokes_a_pne_of_figure_5, 0, 2);
 	tcase_add_test(server, a_pn_gw_of_nobody);
+	tcase_add_test(server, the_server_revokes);
+	tcase_add_test(server, both_revoke_at_once);
+	tcase_add_test(server, a_key_on_its_way_is_dropped);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);
