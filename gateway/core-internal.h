@@ -163,11 +163,13 @@ int gateway_core_pool_begin(struct core *c);
 void gateway_core_pool_end(struct core *c);
 void gateway_core_pool_link_up(struct core *c, struct core_link *l);
 void gateway_core_pool_wan_up(struct core *c);
-/* A procedure of Figure 7, a renewal or a refill has ended. */
+/* A procedure about a device has ended; keys: how many a refill brought. */
 void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, uint64_t run,
 			     const struct verdict *v, unsigned keys);
-/* Ends a refill of entity, for a user's Figure 7 replaces the pool. */
+/* Ends a refill of entity, for its pool is replaced, or erased. */
 void gateway_core_pool_replaced(struct core *c, const struct name *entity);
+/* Adds to b that all EUKeys of entity are erased, with their facts. 0 or a negative errno. */
+int gateway_core_pool_drop(struct core *c, const struct name *entity, struct vault_batch *b);
 /* Does what is due; the time of the next. */
 uint64_t gateway_core_tick_pool(struct core *c, uint64_t now);
 

@@ -423,6 +423,11 @@ void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, 
 		refill_ended(c, v, keys);
 		return;
 	}
+	if (v->figure != FIGURE_7) {
+		if (l)
+			gateway_core_pool_link_up(c, l);
+		return;
+	}
 	s = state_of(c, &v->entity);
 	if (!s)
 		return;
@@ -449,6 +454,18 @@ void gateway_core_pool_replaced(struct core *c, const struct name *entity)
 
 	if (p)
 		gateway_core_give(c, p, &e);
+}
+
+int gateway_core_pool_drop(struct core *c, const struct name *entity, struct vault_batch *b)
+{
+	struct pool pool = {0};
+	int r = records_load_pool(c->vault, entity, &pool);
+
+	for (size_t i = 0; r == 0 && i < pool.count; i++)
+		records_drop_eukey(b, entity, &pool.keys[i], LEDGER_REASON_NONE, FIGURE_NONE,
+				   c->ports.wall(c->arg));
+	pool_clear(&pool);
+	return r;
 }
 
 void gateway_core_pool_wan_up(struct core *c)

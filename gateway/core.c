@@ -332,7 +332,7 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				gateway_core_remove(c, p);
 				p = NULL;
 				gateway_actions_end(a);
-				if (v.figure == FIGURE_7)
+				if (v.entity.text[0])
 					gateway_core_pool_ended(c, type, run, &v, keys);
 				gateway_core_report_soon(c);
 				return;
@@ -680,13 +680,19 @@ int gateway_core_release(struct core *c, const struct name *entity)
 	struct vault_batch *b;
 	int r;
 
-	if (gateway_core_procedure_for(c, entity))
+	if (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity))
 		return -EBUSY;
+	gateway_core_pool_replaced(c, entity);
 	b = vault_batch_new();
 	if (!b)
 		return -ENOMEM;
+	r = gateway_core_pool_drop(c, entity, b);
+	if (r != 0) {
+		vault_batch_free(b);
+		return r;
+	}
 	records_release(b, entity, self);
-	r = gateway_core_submit(c, b, 0);
+	r = gateway_core_submit_for(c, b, 0, entity);
 	if (r == 0 && self) {
 		secret_clear(&c->own_key.key);
 		c->own_key.index = 0;
