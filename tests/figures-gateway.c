@@ -29,6 +29,9 @@ struct sim_gateway {
 	uint64_t run;
 };
 
+static struct pool_limits pools;
+static int64_t wall_offset;
+
 static int port_post(void *arg, struct bytes xml, unsigned deadline_ms, uint64_t pin,
 		     uint64_t token, void **request)
 {
@@ -98,7 +101,9 @@ static uint64_t port_wall(void *arg)
 {
 	struct sim_gateway *g = arg;
 
-	return 1700000000 + sim_now(g->sim) / 1000;
+	int64_t wall = 1700000000 + (int64_t)(sim_now(g->sim) / 1000) + wall_offset;
+
+	return wall > 0 ? (uint64_t)wall : 0;
 }
 
 static uint64_t port_elapsed(void *arg)
@@ -170,7 +175,8 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 			  .request_ms = 10000,
 			  .receipt_ms = 10000,
 			  .secure_level = PAN_SECURITY_AUTHENTICATED},
-		.max_procedures = 8,
+		.pool = pools,
+		.max_procedures = SIM_PROCEDURES,
 		.hello_ms = 5000,
 	};
 	static uint64_t run;
@@ -296,6 +302,63 @@ int sim_gateway_start_for(struct sim_gateway *g, enum figure figure, unsigned pn
 	ck_assert_int_eq(name_set(&start.user, bytes_text(user)), 0);
 	ck_assert_int_eq(name_set(&entity, bytes_text(sim_pne_name(pne))), 0);
 	return gateway_core_start(g->core, &start);
+}
+
+int sim_gateway_renew(struct sim_gateway *g, unsigned pne)
+{
+	struct name entity;
+
+	g->run++;
+	ck_assert_int_eq(name_set(&entity, bytes_text(sim_pne_name(pne))), 0);
+	return gateway_core_renew(g->core, &entity, g->run);
+}
+
+void sim_gateway_pools(const struct pool_limits *limits)
+{
+	static const struct pool_limits none;
+
+	pools = limits ? *limits : none;
+}
+
+void sim_gateway_wall(int64_t seconds)
+{
+	wall_offset = seconds;
+}
+
+struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity)
+{
+	struct core_pool_info info;
+	struct name id;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
+	ck_assert_int_eq(gateway_core_pool_info(g->core, &id, &info), 0);
+	return (struct sim_pool){.left = info.left,
+				 .current = info.current,
+				 .unconfirmed = info.unconfirmed,
+				 .needs_user = info.refill_needs_user};
+}
+
+static int count_delivery(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	(void)owner;
+	(void)item;
+	(void)content;
+	++*(size_t *)arg;
+	return 0;
+}
+
+size_t sim_gateway_deliveries(struct sim_gateway *g)
+{
+	size_t count = 0;
+
+	ck_assert_int_eq(
+		vault_each(g->vault, VAULT_DELIVERY, BYTES_NONE, count_delivery, &count, NULL), 0);
+	return count;
+}
+
+void sim_gateway_quarantine(struct sim_gateway *g, uint32_t known)
+{
+	ck_assert_int_eq(gateway_core_quarantine(g->core, known, "the test"), 0);
 }
 
 uint64_t sim_gateway_due(const struct sim_gateway *g)

@@ -85,9 +85,10 @@ static void port_verdict(void *arg, const struct verdict *v)
 
 const char *sim_pne_name(unsigned number)
 {
-	static const char *const names[SIM_PNES] = {SIM_PNE, "headset-2", "headset-3", "headset-4"};
+	static char names[SIM_PNES][24];
 
 	ck_assert_uint_lt(number, SIM_PNES);
+	(void)snprintf(names[number], sizeof(names[number]), "headset-%u", number + 1);
 	return names[number];
 }
 

@@ -7,13 +7,19 @@
  * know each other.
  */
 
+#include "gateway/pool.h"
 #include "protocol/p1.h"
 #include "protocol/verdict.h"
 
-#define SIM_SERVER     "cpns-server"
-#define SIM_GATEWAY    "gateway-1"
-#define SIM_PNE        "headset-1"
-#define SIM_PNES       4 /* the first is SIM_PNE */
+#define SIM_SERVER  "cpns-server"
+#define SIM_GATEWAY "gateway-1"
+#define SIM_PNE     "headset-1"
+#ifndef SIM_PNES
+#define SIM_PNES 4 /* the first is SIM_PNE */
+#endif
+#ifndef SIM_PROCEDURES
+#define SIM_PROCEDURES 8 /* of the PN GW at a time */
+#endif
 #define SIM_ITERATIONS 1000
 #define SIM_NEVER      UINT64_MAX
 
@@ -108,6 +114,21 @@ struct sim_revocation {
 bool sim_gateway_revocation(struct sim_gateway *g, const char *entity, struct sim_revocation *out);
 /* How many EUKeys of entity are in the vault. */
 unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity);
+int sim_gateway_renew(struct sim_gateway *g, unsigned pne);
+/* What each PN GW that is made from now on has; NULL: no filling up, no expiry, no renewal. */
+void sim_gateway_pools(const struct pool_limits *limits);
+/* The wall clock of every PN GW is that many seconds off from now on. */
+void sim_gateway_wall(int64_t seconds);
+struct sim_pool {
+	size_t left;
+	uint32_t current, unconfirmed;
+	bool needs_user;
+};
+struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity);
+/* How many reports wait for the server. */
+size_t sim_gateway_deliveries(struct sim_gateway *g);
+/* The vault is found to be older than entry known of its ledger. */
+void sim_gateway_quarantine(struct sim_gateway *g, uint32_t known);
 uint64_t sim_gateway_due(const struct sim_gateway *g);
 void sim_gateway_tick(struct sim_gateway *g);
 bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,

@@ -10,3 +10,9 @@ check_PROGRAMS += tests/test-pool
 tests_test_pool_SOURCES = tests/test-pool.c
 tests_test_pool_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_pool_LDADD = $(TEST_LIBS)
+# All roles in one process: 200 PNEs, 30 days without the server.
+check_PROGRAMS += tests/test-thirty-days
+tests_test_thirty_days_SOURCES = tests/test-thirty-days.c tests/figures.h \
+	tests/figures-gateway.c tests/figures-pne.c tests/figures-server.c
+tests_test_thirty_days_CPPFLAGS = $(TEST_CPPFLAGS) -DSIM_PNES=200 -DSIM_PROCEDURES=64
+tests_test_thirty_days_LDADD = $(TEST_LIBS)
