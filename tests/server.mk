@@ -10,9 +10,14 @@ tests_test_store_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_store_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/test-server-figures
-tests_test_server_figures_SOURCES = tests/test-server-figures.c
+tests_test_server_figures_SOURCES = tests/test-server-figures.c tests/server-client.c tests/server-client.h
 tests_test_server_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_server_figures_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-server-state
+tests_test_server_state_SOURCES = tests/test-server-state.c tests/server-client.c tests/server-client.h
+tests_test_server_state_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_server_state_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/test-server-config
 tests_test_server_config_SOURCES = tests/test-server-config.c

@@ -1,0 +1,447 @@
+/* State reports to the server's core: rollback, revocations, resets; and users who are locked out.
+ */
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/server-client.h"
+
+/* A state report in the making. */
+struct telling {
+	struct message m;
+	struct message_id id;
+	uint8_t vault[16], head[32];
+};
+
+static void tell(struct telling *t, const struct client *gw, uint8_t vault, uint32_t sequence,
+		 uint8_t head)
+{
+	struct m_gateway_state_report *r = &t->m.gateway_state_report;
+
+	*t = (struct telling){.m = {.kind = MESSAGE_gateway_state_report}};
+	ck_assert_int_eq(p1_random(t->id.b, sizeof(t->id.b)), 0);
+	envelope(&t->m, &t->id, gw->self.text, SERVER_NAME);
+	memset(t->vault, vault, sizeof(t->vault));
+	memset(t->head, head, sizeof(t->head));
+	r->has_vault = true;
+	r->vault.vault_id = bytes_of(t->vault, sizeof(t->vault));
+	r->vault.sequence = sequence;
+	r->vault.head = bytes_of(t->head, sizeof(t->head));
+}
+
+static void tell_of(struct telling *t, const char *entity, uint32_t epoch, uint32_t key_index,
+		    enum reset_state reset)
+{
+	struct m_gateway_state_report *r = &t->m.gateway_state_report;
+
+	r->elements[r->elements_count++] = (struct m_element_state){.entity_id = bytes_text(entity),
+								    .epoch = epoch,
+								    .key_index = key_index,
+								    .reset = reset};
+}
+
+static struct message *told(const struct client *gw, const struct telling *t)
+{
+	struct message *m = post(gw, &t->m, NULL);
+
+	ck_assert_int_eq((int)m->kind, MESSAGE_gateway_state_response);
+	ck_assert_int_eq((int)message_status(m), STATUS_OK);
+	return m;
+}
+
+/* The sequence that the server answers it knew before, -1 for none. */
+static long known(const struct client *gw, uint8_t vault, uint32_t sequence, uint8_t head)
+{
+	struct telling t;
+	struct message *m;
+	long r;
+
+	tell(&t, gw, vault, sequence, head);
+	m = told(gw, &t);
+	r = m->gateway_state_response.has_known ? (long)m->gateway_state_response.known.sequence
+						: -1;
+	message_free(m);
+	return r;
+}
+
+static bool rolled_back(void)
+{
+	const bool r = strstr(journal, "GATEWAY_ROLLED_BACK") != NULL;
+
+	journal[0] = '\0';
+	return r;
+}
+
+START_TEST(test_state_rollback)
+{
+	struct client gw = gateway("gw-1", true), other = gateway("gw-2", true);
+	struct client open = gateway("gw-1", false);
+	char before[MESSAGE_MAX_SIZE + 1];
+	struct telling t;
+	struct answer *a;
+
+	tell(&t, &open, 1, 5, 5);
+	ck_assert_int_eq((int)status_of(post(&open, &t.m, NULL)), STATUS_NOT_MUTUAL);
+	ck_assert_int_eq(known(&gw, 1, 5, 5), -1);
+	ck_assert_int_eq(known(&gw, 1, 9, 9), 5);
+	ck_assert_int_eq(known(&gw, 1, 9, 9), 9);
+	ck_assert(!rolled_back());
+	/* an older copy, and another one of the same length; neither becomes the newest */
+	ck_assert_int_eq(known(&gw, 1, 7, 7), 9);
+	ck_assert(rolled_back());
+	ck_assert_int_eq(known(&gw, 1, 9, 8), 9);
+	ck_assert(rolled_back());
+	ck_assert_int_eq(known(&gw, 1, 9, 9), 9);
+	ck_assert(!rolled_back());
+	/* the PN GW has gone on from there; the same message has the same answer */
+	tell(&t, &gw, 1, 10, 1);
+	message_free(post(&gw, &t.m, &a));
+	memcpy(before, a->body, sizeof(before));
+	a = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
+	ck_assert_str_eq(a->body, before);
+	ck_assert_int_eq(known(&gw, 1, 11, 2), 10);
+	ck_assert(!rolled_back());
+	/* another vault, and another PN GW */
+	ck_assert_int_eq(known(&gw, 2, 1, 1), -1);
+	ck_assert_int_eq(known(&other, 1, 1, 1), -1);
+	ck_assert_int_eq(known(&gw, 1, 6, 6), 11);
+	ck_assert(rolled_back());
+	client_free(&gw);
+	client_free(&other);
+}
+END_TEST
+
+/* The EUKey that a reset authorization was made of; the message has one for index. */
+static void check_reset(const struct message *m, const char *entity, uint32_t epoch, uint32_t index,
+			const struct secret *key)
+{
+	const struct m_gateway_state_response *r = &m->gateway_state_response;
+	const struct m_reset_authorization *found = NULL;
+	uint8_t proof[P1_MAC_SIZE], confirmation[P1_MAC_SIZE];
+	struct message_id id;
+
+	for (size_t i = 0; i < r->resets_count && !found; i++) {
+		if (bytes_equal(r->resets[i].entity_id, bytes_text(entity)) &&
+		    r->resets[i].key_index == index)
+			found = &r->resets[i];
+	}
+	ck_assert_ptr_nonnull(found);
+	ck_assert_uint_eq(found->epoch, epoch);
+	ck_assert(bytes_equal(found->user_id, bytes_text("alice")));
+	memcpy(id.b, found->message_id.data, sizeof(id.b));
+	ck_assert_int_eq(p1_reset_proof(key, found->user_id, found->entity_id, index, &id, proof),
+			 0);
+	ck_assert_int_eq(p1_reset_confirmation(key, found->user_id, found->entity_id, index, &id,
+					       confirmation),
+			 0);
+	ck_assert(bytes_equal(found->proof, bytes_of(proof, sizeof(proof))));
+	ck_assert(bytes_equal(found->confirmation, bytes_of(confirmation, sizeof(confirmation))));
+}
+
+static void check_element(const struct message *m, size_t at, const char *entity, uint32_t epoch,
+			  uint32_t key_index, enum reset_state reset)
+{
+	const struct m_element_state *e = &m->gateway_state_response.elements[at];
+
+	ck_assert_uint_gt(m->gateway_state_response.elements_count, at);
+	ck_assert(bytes_equal(e->entity_id, bytes_text(entity)));
+	ck_assert_uint_eq(e->epoch, epoch);
+	ck_assert_uint_eq(e->key_index, key_index);
+	ck_assert_int_eq((int)e->reset, (int)reset);
+}
+
+/* The operator revokes; the PN GW learns, resets, confirms; the device is assigned anew. */
+START_TEST(test_state_operator_revokes)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *first = NULL, *second = NULL, *third = NULL;
+	struct telling t;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "bob", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &first), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &second), STATUS_OK);
+	/* nothing to tell */
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 0, 0, RESET_NONE);
+	tell_of(&t, "gw-1", 0, 0, RESET_NONE);
+	tell_of(&t, "unknown", 0, 0, RESET_NONE);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 0);
+	message_free(m);
+	ck_assert_int_eq(operator_revokes("tablet"), 0);
+	ck_assert(!server_has("alice", "tablet", 1) && !server_has("alice", "tablet", 2));
+	/* news, and again the resets as long as they are not confirmed */
+	for (uint32_t epoch = 0; epoch < 2; epoch++) {
+		tell(&t, &gw, 1, 2, 2);
+		tell_of(&t, "tablet", epoch, epoch * 2, epoch ? RESET_UNCONFIRMED : RESET_NONE);
+		m = told(&gw, &t);
+		ck_assert_uint_eq(m->gateway_state_response.elements_count, 1 - epoch);
+		if (epoch == 0)
+			check_element(m, 0, "tablet", 1, 2, RESET_UNCONFIRMED);
+		ck_assert_uint_eq(m->gateway_state_response.resets_count, 2);
+		check_reset(m, "tablet", 1, 1, first);
+		check_reset(m, "tablet", 1, 2, second);
+		message_free(m);
+	}
+	/* a PN GW that does not know of the revocation cannot confirm it */
+	tell(&t, &gw, 1, 2, 2);
+	tell_of(&t, "tablet", 0, 0, RESET_CONFIRMED);
+	message_free(told(&gw, &t));
+	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_UNCONFIRMED);
+	tell(&t, &gw, 1, 2, 2);
+	tell_of(&t, "tablet", 1, 2, RESET_CONFIRMED);
+	tell_of(&t, "tablet", 1, 2, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 0);
+	message_free(m);
+	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_CONFIRMED);
+	ck_assert_ptr_nonnull(strstr(journal, "tablet has erased its revoked EUKey"));
+	/* somebody else's now; alice's PN GW has no say any more */
+	ck_assert_int_eq((int)figure5(&gw, "bob", "pw", "tablet", NULL, 0, &third), STATUS_OK);
+	ck_assert(server_has("bob", "tablet", 3));
+	tell(&t, &gw, 1, 2, 2);
+	tell_of(&t, "tablet", 2, 3, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	check_element(m, 0, "tablet", 1, 2, RESET_CONFIRMED);
+	message_free(m);
+	ck_assert(server_has("bob", "tablet", 3));
+	ck_assert_ptr_nonnull(strstr(journal, "warning: gw-1 may not revoke tablet"));
+	secret_unref(first);
+	secret_unref(second);
+	secret_unref(third);
+	client_free(&gw);
+}
+END_TEST
+
+/* The PN GW has revoked while the WAN was down. */
+START_TEST(test_state_gateway_revokes)
+{
+	struct client gw = gateway("gw-1", true), bobs = gateway("gw-2", true);
+	struct secret *key = NULL, *held;
+	struct telling t;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)registered(&bobs, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &key), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	/* not by the PN GW of somebody else, nor beyond reason */
+	tell(&t, &bobs, 1, 1, 1);
+	tell_of(&t, "tablet", 1, 1, RESET_UNCONFIRMED);
+	message_free(told(&bobs, &t));
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 1, UINT32_MAX, RESET_UNCONFIRMED);
+	message_free(told(&gw, &t));
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", UINT32_MAX, 1, RESET_UNCONFIRMED);
+	message_free(told(&gw, &t));
+	ck_assert(server_has("alice", "tablet", 1));
+	/* key 2 never reached that PN GW; it is worthless too, and the answer says so */
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 1, 1, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	check_element(m, 0, "tablet", 1, 2, RESET_UNCONFIRMED);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 2);
+	check_reset(m, "tablet", 1, 1, key);
+	message_free(m);
+	ck_assert(!server_has("alice", "tablet", 1) && !server_has("alice", "tablet", 2));
+	ck_assert_str_eq(element_of("tablet").owner.text, "");
+	ck_assert_int_eq(element_of("tablet").revocation.since, clock_s);
+	ck_assert_ptr_nonnull(strstr(journal, "gw-1 has revoked tablet: epoch 1"));
+	/* the revoked key counts for nothing */
+	journal[0] = '\0';
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", key, 1, NULL), STATUS_OK);
+	held = stored_key("alice", "tablet", 3);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", held, 3, NULL), STATUS_OK);
+	/* a key that is held now leaves nothing to reset */
+	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_CONFIRMED);
+	/* told again, it is no news: what was given since stays */
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 1, 2, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 1);
+	check_element(m, 0, "tablet", 1, 2, RESET_CONFIRMED);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 0);
+	message_free(m);
+	ck_assert(server_has("alice", "tablet", 4));
+	/* revoked and confirmed before the server heard of it */
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 2, 4, RESET_CONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 0);
+	message_free(m);
+	ck_assert_int_eq(element_of("tablet").revocation.reset, RESET_CONFIRMED);
+	secret_unref(key);
+	secret_unref(held);
+	client_free(&gw);
+	client_free(&bobs);
+}
+END_TEST
+
+/* Three devices with eight keys each to reset: each answer has room for one, none is left out. */
+START_TEST(test_state_resets_take_turns)
+{
+	static const char *const devices[] = {"headset-1", "headset-2", "headset-3"};
+	struct client gw = gateway("gw-1", true);
+	struct secret *tk = secret_random(KEY_SIZE), *keys[3];
+	unsigned seen[3] = {0};
+	struct telling t;
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	for (int i = 0; i < 3; i++) {
+		give_temporary_key(devices[i], tk);
+		for (int j = 0; j < 2; j++) {
+			ask(&q, "gw-1", "alice", devices[i], ENTITY_PNE);
+			ask_set(&q, KEY_SET_RANDOM, 8, GATEWAY_KEY_EXPORTER, 0);
+			ck_assert_int_eq((int)status_of(asked(&gw, &q, "pw")), STATUS_OK);
+			asking_end(&q);
+		}
+		keys[i] = stored_key("alice", devices[i], 8);
+		ck_assert_int_eq(operator_revokes(devices[i]), 0);
+	}
+	for (int round = 0; round < 6; round++) {
+		tell(&t, &gw, 1, 1, 1);
+		for (int i = 0; i < 3; i++)
+			tell_of(&t, devices[i], 1, 16, RESET_UNCONFIRMED);
+		m = told(&gw, &t);
+		ck_assert_uint_eq(m->gateway_state_response.resets_count, 8);
+		for (int i = 0; i < 3; i++) {
+			if (!bytes_equal(m->gateway_state_response.resets[0].entity_id,
+					 bytes_text(devices[i])))
+				continue;
+			seen[i]++;
+			check_reset(m, devices[i], 1, 8, keys[i]);
+		}
+		message_free(m);
+	}
+	for (int i = 0; i < 3; i++) {
+		ck_assert_uint_eq(seen[i], 2);
+		secret_unref(keys[i]);
+	}
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
+/* A PN GW that was revoked: its keys count for nothing, it learns, but has no say. */
+START_TEST(test_state_of_a_revoked_gateway)
+{
+	struct client gw = gateway("gw-1", true);
+	struct m_gateway_key by = {.kind = GATEWAY_KEY_EUKEY, .key_index = 1};
+	struct secret *tk = secret_random(KEY_SIZE), *own, *key;
+	struct telling t;
+	struct asking q;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ask(&q, "gw-1", "alice", "gw-1", ENTITY_PNGW);
+	m = asked(&gw, &q, "pw");
+	own = open_digest(&q, m);
+	message_free(m);
+	asking_end(&q);
+	give_temporary_key("headset", tk);
+	first_set(&gw, tk);
+	key = stored_key("alice", "headset", 2);
+	ck_assert_int_eq(operator_revokes("gw-1"), 0);
+	ck_assert_int_eq(element_of("gw-1").revocation.reset, RESET_NONE);
+	m = registers(&gw, REGISTER, "carol", "pw", &by, own);
+	ck_assert_int_eq((int)status_of(m), STATUS_DOES_NOT_UNWRAP);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 2, "gw-1"), STATUS_UNAUTHORIZED);
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "gw-1", 0, 0, RESET_NONE);
+	tell_of(&t, "headset", 1, 3, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 2);
+	check_element(m, 0, "gw-1", 1, 1, RESET_NONE);
+	check_element(m, 1, "headset", 0, 0, RESET_NONE);
+	message_free(m);
+	ck_assert(server_has("alice", "headset", 2));
+	/* the headset too: the refill that went before does not any more, whoever asks */
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 2, "gw-1"), STATUS_OK);
+	ck_assert_int_eq(operator_revokes("headset"), 0);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 2, "gw-1"), STATUS_UNAUTHORIZED);
+	secret_unref(own);
+	secret_unref(key);
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
+/* Blocked by the operator: like a user whom nobody knows, whatever is right about the password. */
+START_TEST(test_blocked_user)
+{
+	struct client gw = gateway("gw-1", true);
+	struct message *before, *after, *stranger;
+	struct secret *ph;
+	struct asking q;
+
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	ph = ph_of("alice", "pw");
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	before = post(&gw, &q.m, NULL);
+	/* the challenge was for the right salt: the answer comes too late */
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	challenged(&gw, &q, "pw");
+	operator_blocks("alice", true);
+	credentials(&q, 1);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_UNAUTHORIZED);
+	asking_end(&q);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL),
+			 STATUS_UNAUTHORIZED);
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	after = post(&gw, &q.m, NULL);
+	ask(&q, "tablet", "alic", "tablet", ENTITY_PNE);
+	stranger = post(&gw, &q.m, NULL);
+	ck_assert(!bytes_equal(before->eukey_assignment_response.challenge.parameters.salt,
+			       after->eukey_assignment_response.challenge.parameters.salt));
+	ck_assert_uint_eq(after->eukey_assignment_response.challenge.parameters.iterations,
+			  stranger->eukey_assignment_response.challenge.parameters.iterations);
+	message_free(before);
+	message_free(after);
+	message_free(stranger);
+	/* Figure 6, and no way round by registering again */
+	ask_figure6(&q, "tablet", "alice", ph);
+	ck_assert_int_eq((int)status_of(post(&gw, &q.m, NULL)), STATUS_UNAUTHORIZED);
+	ck_assert_int_eq((int)registered(&gw, REGISTER, "alice", "pw"), STATUS_ALREADY_INSTALLED);
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "new"), STATUS_ALREADY_INSTALLED);
+	ck_assert(!server_has("alice", "tablet", 2));
+	operator_blocks("alice", false);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	secret_unref(ph);
+	client_free(&gw);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("server state");
+	TCase *t = tcase_create("reports");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, test_state_rollback);
+	tcase_add_test(t, test_state_operator_revokes);
+	tcase_add_test(t, test_state_gateway_revokes);
+	tcase_add_test(t, test_state_resets_take_turns);
+	tcase_add_test(t, test_state_of_a_revoked_gateway);
+	tcase_add_test(t, test_blocked_user);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
