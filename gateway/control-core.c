@@ -55,7 +55,7 @@ void gateway_control_status(struct control_client *client, const struct control_
 		return;
 	}
 	gateway_core_each_link(core, count_element, &links);
-	gateway_control_say(client, "PN GW %s", options->self->text);
+	gateway_control_say(client, "PN GW %s", options->config->entity_id.text);
 	gateway_control_say(client, "owner: %s", owner->text[0] ? owner->text : "-");
 	gateway_control_say(client, "own EUKey: index %lu",
 			    (unsigned long)gateway_core_own_index(core));
@@ -72,7 +72,7 @@ void gateway_control_fingerprint(struct control_client *client, const struct con
 				 size_t first)
 {
 	uint8_t challenge[64], print[8];
-	struct name entity = *gateway_control_options_of(client)->self, user;
+	struct name entity = gateway_control_options_of(client)->config->entity_id, user;
 	char hex[17];
 	size_t size;
 	uint32_t index;
@@ -167,8 +167,8 @@ void gateway_control_start(struct control_client *client, const struct control_w
 {
 	const struct gateway_control_options *options = gateway_control_options_of(client);
 	struct core_start s = {.figure = figure_of(w->word[0]),
-			       .set_kind = options->set_kind,
-			       .set_count = options->set_count};
+			       .set_kind = options->config->key_set_kind,
+			       .set_count = options->config->key_set_count};
 	struct name *entities = calloc(CONTROL_WORDS_MAX, sizeof(*entities));
 	struct secret *typed;
 

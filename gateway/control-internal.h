@@ -49,8 +49,9 @@ void gateway_control_usage(struct control_client *client);
  */
 void gateway_control_job(struct control_client *client, void *job, void (*gone)(void *job));
 
-/* A backup was finished: the status says since when there is one. */
+/* A backup was finished, and when the last one was; the text lives until the next call. */
 void gateway_control_backed_up(struct control_client *client);
+const char *gateway_control_last_backup(struct control_client *client);
 
 /*
  * For a command that starts procedures. Begin gives the run; verdicts are counted from then on.

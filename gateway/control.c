@@ -52,7 +52,6 @@ struct control_client {
 struct gateway_control {
 	uv_pipe_t listener;
 	struct gateway_control_options options;
-	struct name self;
 	struct core *core; /* NULL while the vault is being opened */
 	struct vault *vault;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -60,6 +59,7 @@ struct gateway_control {
 	unsigned handles;
 	uint64_t last_run;
 	time_t backed_up; /* 0: not since the start */
+	char backup_text[32];
 	bool stopping;
 };
 
@@ -284,6 +284,17 @@ void gateway_control_backed_up(struct control_client *client)
 	client->control->backed_up = time(NULL);
 }
 
+const char *gateway_control_last_backup(struct control_client *client)
+{
+	struct gateway_control *c = client->control;
+	struct tm utc;
+
+	if (c->backed_up == 0 || !gmtime_r(&c->backed_up, &utc))
+		return "none since the start";
+	(void)strftime(c->backup_text, sizeof(c->backup_text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return c->backup_text;
+}
+
 void gateway_control_worse(struct control_client *client, int code)
 {
 	client->code = worse(client->code, code);
@@ -496,8 +507,6 @@ int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *o
 		return r;
 	}
 	c->options = *options;
-	c->self = *options->self;
-	c->options.self = &c->self;
 	(void)snprintf(c->path, sizeof(c->path), "%s", options->path);
 	c->listener.data = c;
 	c->handles = 1;

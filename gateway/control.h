@@ -13,7 +13,7 @@
 
 #include <uv.h>
 
-#include "gateway/core.h"
+#include "gateway/config.h"
 
 struct gateway_control;
 
@@ -23,16 +23,14 @@ enum { CONTROL_DONE = 0, CONTROL_REFUSED = 1, CONTROL_RETRY = 2, CONTROL_USAGE =
 
 struct gateway_control_options {
 	const char *path;
-	const struct name *self;
-	enum key_set_kind set_kind;
-	unsigned set_count;
+	const struct config *config; /* borrowed; what it holds may change between two turns */
 	/* Calls line with what the daemon adds to the status. */
 	void (*status)(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg);
 	void (*stopped)(void *arg); /* everything is closed and freed; the last callback */
 	void *arg;
 };
 
-/* Listens. 0 or a negative errno; path and self are copied. */
+/* Listens. 0 or a negative errno; path is copied. */
 int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *options,
 			struct gateway_control **out);
 /* From now on commands are carried out; core and vault are borrowed until it is stopped. */

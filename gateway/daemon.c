@@ -671,8 +671,6 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
 	struct gateway_control_options control = {.path = config->control_socket,
-						  .set_kind = config->key_set_kind,
-						  .set_count = config->key_set_count,
 						  .status = status_lines};
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
@@ -699,7 +697,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	r = tls_of(&d->config, &d->tls, why, why_size);
 	if (r != 0)
 		return r;
-	control.self = &d->config.entity_id;
+	control.config = &d->config;
 	control.arg = d;
 	r = gateway_control_new(loop, &control, &d->control);
 	if (r != 0) {

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# The vault's keys while pngwd serves: "will it still open?", wraps added, replaced and removed, everything
+# sealed anew while Figure 7 runs for two PNEs; what was taken away opens it no more, and no EUKey is lost.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-vault-keys.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+bad=0
+complain() {
+	echo "$1"
+	bad=1
+}
+
+# The command ends with that code and says that.
+says() { # CODE TEXT COMMAND...
+	local code=0 want=$1 text=$2
+	shift 2
+	start "$@" || code=$?
+	[ "$code" = "$want" ] || complain "$* ended with $code, not $want: $(cat "$run/start.out")"
+	grep -qF -- "$text" "$run/start.out" || complain "$*: no \"$text\" in: $(cat "$run/start.out")"
+}
+
+opens_with() { # KEYFILE
+	"$(bin pngw-vault)" --vault "$run/gateway.vault" --key-file "$1" check >"$run/check.out" 2>&1
+}
+
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-2 pan-open none
+launch_pne headset-3 pan-open none
+await "headset-2 is connected"
+await "headset-3 is connected"
+start register "$user" || complain "registration: $(cat "$run/start.out")"
+start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
+
+says 0 "it will open again" vault check
+says 0 "slot 1: key file" vault wraps
+says 0 "slot 2" vault add-wrap "$run/second.key" spare
+[ -s "$run/second.key" ] || complain "the second key file was not made"
+says 1 "" vault add-wrap "$run/second.key"
+password="a passphrase of the operator's own" says 0 "slot 3" vault add-passphrase safe
+says 0 "slot 3: passphrase, safe" vault wraps
+says 0 "slot 2: key file, spare" vault status
+says 64 "usage: vault add-wrap" vault add-wrap relative.key
+says 64 "usage: vault remove-wrap" vault remove-wrap 9
+
+# Sealed anew while the figures run.
+figures() { # ENTITY
+	local i
+	for ((i = 0; i < 4; i++)); do
+		printf '%s\n' "$password" | "$(bin pngw-start)" --socket "$run/control" figure7 "$user" "$1" \
+			>>"$run/$1.figures" 2>&1 || echo "FAILED" >>"$run/$1.figures"
+	done
+}
+figures headset-2 &
+first=$!
+figures headset-3 &
+second=$!
+for generation in 2 3 4; do
+	says 0 "generation $generation: " vault rekey
+done
+wait "$first" "$second"
+cat "$run"/headset-*.figures | grep -q FAILED && complain "a figure failed: $(cat "$run"/headset-*.figures)"
+says 0 "generation: 4" vault status
+says 0 "it will open again" vault check
+
+# The first key file is taken away, the second put in the place of the passphrase's; then sealed anew.
+cp "$run/gateway.vault" "$run/copy-before"
+says 0 "slot 1 is empty" vault remove-wrap 1
+says 0 "slot 3" vault rotate-wrap 3 "$run/third.key"
+says 0 "generation 5: " vault rekey
+says 1 "NOT GOOD" vault check
+sed -i "s|$run/gateway.key|$run/second.key|" "$run/pngw.conf"
+kill -HUP "${pid_of[gateway]}"
+await "configuration read again"
+says 0 "it will open again" vault check
+await "WAN is up"
+says 0 "slot 2 is empty" vault remove-wrap 2
+says 1 "" vault remove-wrap 3
+says 0 "slot 1" vault add-wrap "$run/second.key"
+stop headset-2
+stop headset-3
+stop gateway
+if opens_with "$run/gateway.key"; then
+	complain "the key file that was taken away opens it"
+fi
+opens_with "$run/second.key" || complain "the second key file: $(cat "$run/check.out")"
+opens_with "$run/third.key" || complain "the third key file: $(cat "$run/check.out")"
+
+# kill -9 in the middle: it goes on when it is open again.
+: >"$run/log"
+launch_gateway
+await "info: ready"
+start vault rekey &
+rekey=$!
+sleep 0.03
+kill9 gateway
+wait "$rekey" || true
+launch_gateway
+await "WAN is up"
+for ((i = 0; i < 100; i++)); do
+	start vault status && ! grep -q "^re-keying" "$run/start.out" && break
+	sleep 0.1
+done
+grep -q "^re-keying" "$run/start.out" && complain "re-keying does not end: $(cat "$run/start.out")"
+says 0 "it will open again" vault check
+
+challenge=$(openssl rand -hex 16)
+for name in headset-2 headset-3; do
+	same_key "$name" "$(pne_fingerprint "$name")" || complain "$name and the server hold different keys"
+	theirs_at_gateway=$("$(bin pngw-start)" --socket "$run/control" fingerprint --challenge "$challenge" "$name")
+	[ "$(awk '{ print $NF }' <<<"$theirs_at_gateway")" = "$fingerprint" ] ||
+		complain "the vault has another key of $name"
+done
+
+exit $bad
