@@ -11,6 +11,7 @@ libpngw_la_SOURCES += \
 	storage/vault-internal.h \
 	storage/vault-migrate.c \
 	storage/vault-rows.c \
+	storage/vault-scan.c \
 	storage/vault-walk.c \
 	storage/vault-key.c storage/vault-key.h \
 	storage/vault-manage.c storage/vault-manage.h \

@@ -247,11 +247,9 @@ static int load(struct vault *v, const struct vault_options *options, char *why,
 		if (r != 0)
 			return r;
 	}
-	/* With a schema that is ours, what a statement can lack is a table. */
 	r = vault_prepare(v);
 	if (r != SQLITE_OK)
-		return opening_failed(r == SQLITE_ERROR ? SQLITE_CORRUPT : r, v->path, why,
-				      why_size);
+		return opening_failed(r, v->path, why, why_size);
 	r = vault_meta_read(v);
 	if (r != 0) {
 		vault_explain(why, why_size, v->path, r > 0 ? "the file is damaged" : strerror(-r));
@@ -271,7 +269,7 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 	r = load(v, options, why, why_size);
 	if (r != 0) {
 		vault_close(v);
-		return r;
+		return r == -EBADMSG ? VAULT_DAMAGED : r;
 	}
 	vault_rekey_opened(v);
 	*out = v;

@@ -25,6 +25,8 @@ int vault_errno(int sqlite_result)
 	case SQLITE_AUTH:
 	case SQLITE_CANTOPEN:
 		return -EACCES;
+	/* Of statements that are right, this is what a table that lacks a column comes to. */
+	case SQLITE_ERROR:
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_CONSTRAINT:

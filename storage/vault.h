@@ -160,4 +160,22 @@ bool vault_pending(const struct vault *v);
  */
 size_t vault_flush(struct vault *v);
 
+/*
+ * Opens every record once and calls each, which may be NULL, for those that are damaged: in the
+ * order of names, with the owner's hash as vault_owner_is() knows it. Records on a page that cannot
+ * be read at all cannot be named; gaps counts such places. each may not use the vault. It takes a
+ * second for some 50 000 records. 0 or a negative errno, and totals is untouched then.
+ */
+struct vault_scan {
+	size_t records; /* that were found, damaged ones included */
+	size_t damaged;
+	size_t gaps;
+	bool sound; /* the pages fit together; if not, records may be missing unseen */
+};
+typedef void vault_damaged_fn(void *arg, enum vault_kind kind, int64_t sequence,
+			      const uint8_t owner[VAULT_HASH_SIZE]);
+int vault_scan(struct vault *v, vault_damaged_fn *each, void *arg, struct vault_scan *totals);
+bool vault_owner_is(const struct vault *v, enum vault_kind kind, struct bytes owner,
+		    const uint8_t hash[VAULT_HASH_SIZE]);
+
 #endif
