@@ -228,16 +228,19 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 	return r;
 }
 
-static int load_device(struct store *s, struct bytes entity, const struct name *user,
+/* The keys are wanted only where they are about to be erased. */
+static int load_device(struct store *s, const struct m_element_state *told, const struct name *user,
 		       struct server_device *d)
 {
+	const struct store_element *e = &d->element;
 	bool there;
-	int r = take(store_element(s, entity, &d->element), &d->there);
+	int r = take(store_element(s, told->entity_id, &d->element), &d->there);
 
-	if (r == 0 && d->element.owner.text[0])
-		r = take(store_keys(s, name_bytes(&d->element.owner), entity, d->keys), &there);
-	if (r == 0 && user)
-		r = take(store_resets(s, name_bytes(user), entity, &d->resets), &there);
+	if (r == 0 && e->owner.text[0] &&
+	    (told->epoch > e->revocation.epoch || told->key_index > e->revocation.key_index))
+		r = take(store_keys(s, name_bytes(&e->owner), told->entity_id, d->keys), &there);
+	if (r == 0 && user && e->revocation.reset == RESET_UNCONFIRMED)
+		r = take(store_resets(s, name_bytes(user), told->entity_id, &d->resets), &there);
 	return r;
 }
 
@@ -255,7 +258,7 @@ static int load_state(struct store *s, const struct server_wants *w, struct serv
 		return -ENOMEM;
 	f->devices_count = w->devices_count;
 	for (size_t i = 0; i < w->devices_count && r == 0; i++)
-		r = load_device(s, w->devices[i].entity_id, server_gateway_user(f), &f->devices[i]);
+		r = load_device(s, &w->devices[i], server_gateway_user(f), &f->devices[i]);
 	return r;
 }
 
