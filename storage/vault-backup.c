@@ -189,7 +189,7 @@ void vault_backup_end(struct vault_backup *b)
 	if (!b)
 		return;
 	(void)close_target(b);
-	if (b->made)
+	if (b->made && b->new_path)
 		unlink(b->new_path);
 	free(b->new_path);
 	free(b->path);

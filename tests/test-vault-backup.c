@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,10 +354,10 @@ START_TEST(restores_over_a_log)
 	if (child == 0) {
 		v = open_vault();
 		put(v, 10, 10);
-		_exit(0);
+		(void)raise(SIGKILL);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
+	ck_assert(WIFSIGNALED(status));
 	ck_assert(exists("vault-wal"));
 	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), 0);
 	ck_assert(!exists("vault-wal"));

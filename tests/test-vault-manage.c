@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -514,7 +515,7 @@ static void run_and_die(int flushes, size_t i, int version, bool close)
 		_exit(3);
 	if (close)
 		vault_close(v);
-	_exit(0);
+	(void)raise(SIGKILL);
 }
 
 START_TEST(killed_while_rekeying)
@@ -542,7 +543,7 @@ START_TEST(killed_while_rekeying)
 		if (child == 0)
 			run_and_die(round % 9 * 2, i, version[i], round % 4 == 3);
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
-		ck_assert_int_eq(status, 0);
+		ck_assert_msg(WIFSIGNALED(status), "exit %d", WEXITSTATUS(status));
 		v = open_vault();
 		for (size_t j = 0; j < RECORDS; j += round % 10 == 0 ? 1 : 53)
 			expect(v, j, version[j]);
@@ -584,10 +585,10 @@ START_TEST(log_is_emptied_after_a_crash)
 	if (child == 0) {
 		v = open_vault();
 		(void)vault_rekey_begin(v, why, sizeof(why));
-		_exit(0);
+		(void)raise(SIGKILL);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_int_eq(status, 0);
+	ck_assert(WIFSIGNALED(status));
 	v = open_vault();
 	ck_assert(vault_rekey_pending(v));
 	while (vault_rekey_pending(v))
