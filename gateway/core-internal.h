@@ -168,8 +168,6 @@ void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, 
 			     const struct verdict *v, unsigned keys);
 /* Ends a refill of entity, for its pool is replaced, or erased. */
 void gateway_core_pool_replaced(struct core *c, const struct name *entity);
-/* Adds to b that all EUKeys of entity are erased, with their facts. 0 or a negative errno. */
-int gateway_core_pool_drop(struct core *c, const struct name *entity, struct vault_batch *b);
 /* Does what is due; the time of the next. */
 uint64_t gateway_core_tick_pool(struct core *c, uint64_t now);
 
@@ -198,6 +196,13 @@ int gateway_core_load_identity(struct core *c);
 int gateway_core_names_add(struct core_names *n, const struct name *entity);
 /* The PN GW and every device there is a record of. 0 or a negative errno; *out may hold some. */
 int gateway_core_known_names(struct core *c, struct core_names *out);
+
+/*
+ * Adds to b what erases the EUKeys of entity up to limit, and where none is left its Temporary Key
+ * and owner, with the ledger's facts. 0 or a negative errno.
+ */
+int gateway_core_erase(struct core *c, struct vault_batch *b, const struct name *entity,
+		       uint32_t limit, enum ledger_reason reason);
 
 /* Revocations and resets. The highest index of entity that is worthless; 0: none is. */
 uint32_t gateway_core_revoked_index(struct core *c, const struct name *entity);

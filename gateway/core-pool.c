@@ -456,18 +456,6 @@ void gateway_core_pool_replaced(struct core *c, const struct name *entity)
 		gateway_core_give(c, p, &e);
 }
 
-int gateway_core_pool_drop(struct core *c, const struct name *entity, struct vault_batch *b)
-{
-	struct pool pool = {0};
-	int r = records_load_pool(c->vault, entity, &pool);
-
-	for (size_t i = 0; r == 0 && i < pool.count; i++)
-		records_drop_eukey(b, entity, &pool.keys[i], LEDGER_REASON_NONE, FIGURE_NONE,
-				   c->ports.wall(c->arg));
-	pool_clear(&pool);
-	return r;
-}
-
 void gateway_core_pool_wan_up(struct core *c)
 {
 	for (struct pool_state *s = c->pool.states; s; s = s->next) {

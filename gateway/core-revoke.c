@@ -38,9 +38,11 @@ static void end_procedures(struct core *c, const struct name *entity)
 }
 
 struct erasing {
-	struct core *core;
 	struct vault_batch *batch;
-	const struct revocation *r;
+	const struct name *entity;
+	uint32_t limit;
+	enum ledger_reason reason;
+	uint64_t wall;
 	bool kept; /* there are higher ones */
 };
 
@@ -49,25 +51,38 @@ static int erase_key(void *arg, const struct stored_key *key, enum key_state sta
 	struct pool_key known = {.index = key->index, .state = state, .user = key->user};
 	struct erasing *e = arg;
 
-	if (key->index > e->r->key_index)
+	if (key->index > e->limit)
 		e->kept = true;
 	else
-		records_drop_eukey(e->batch, &e->r->entity, &known, LEDGER_REASON_REVOKED,
-				   FIGURE_NONE, e->core->ports.wall(e->core->arg));
+		records_drop_eukey(e->batch, e->entity, &known, e->reason, FIGURE_NONE, e->wall);
 	return 0;
 }
 
-/* Everything up to the revoked index, and what is of no use without a key. */
-static int erase(struct core *c, struct vault_batch *b, const struct revocation *r)
+int gateway_core_erase(struct core *c, struct vault_batch *b, const struct name *entity,
+		       uint32_t limit, enum ledger_reason reason)
 {
-	struct erasing e = {c, b, r, false};
-	int result;
+	struct erasing e = {b, entity, limit, reason, c->ports.wall(c->arg), false};
+	struct secret *key = NULL;
+	struct name user;
+	int r = records_each_key(c->vault, entity, erase_key, &e);
 
-	gateway_reset_fact(c, b, LEDGER_REVOKED, r);
-	result = records_each_key(c->vault, &r->entity, erase_key, &e);
-	if (result == 0 && !e.kept)
-		records_release(b, &r->entity, name_equal(&r->entity, &c->options.self));
-	return result;
+	if (r != 0 || e.kept)
+		return r;
+	r = records_get_temporary_key(c->vault, entity, &user, &key);
+	secret_unref(key);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		const struct ledger_fact fact = {.event = LEDGER_ERASED,
+						 .reason = reason,
+						 .entity = name_bytes(entity),
+						 .user = name_bytes(&user),
+						 .time = e.wall};
+
+		records_ledger(b, &fact);
+	}
+	records_release(b, entity, name_equal(entity, &c->options.self));
+	return 0;
 }
 
 /* x->r is the revocation as it is to be, but for what the vault adds to it. */
@@ -84,7 +99,9 @@ static void revoke(struct core *c, struct reset *x, uint32_t limit)
 	if (x->r.reset != RESET_UNCONFIRMED)
 		x->r.attempts_count = 0;
 	if (r == 0)
-		r = erase(c, b, &x->r);
+		gateway_reset_fact(c, b, LEDGER_REVOKED, &x->r);
+	if (r == 0)
+		r = gateway_core_erase(c, b, &x->r.entity, x->r.key_index, LEDGER_REASON_REVOKED);
 	if (r != 0) {
 		vault_batch_free(b);
 		x->failed = r;

@@ -686,12 +686,11 @@ int gateway_core_release(struct core *c, const struct name *entity)
 	b = vault_batch_new();
 	if (!b)
 		return -ENOMEM;
-	r = gateway_core_pool_drop(c, entity, b);
+	r = gateway_core_erase(c, b, entity, UINT32_MAX, LEDGER_REASON_NONE);
 	if (r != 0) {
 		vault_batch_free(b);
 		return r;
 	}
-	records_release(b, entity, self);
 	r = gateway_core_submit_for(c, b, 0, entity);
 	if (r == 0 && self) {
 		secret_clear(&c->own_key.key);

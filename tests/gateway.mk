@@ -16,3 +16,7 @@ tests_test_thirty_days_SOURCES = tests/test-thirty-days.c tests/figures.h \
 	tests/figures-gateway.c tests/figures-pne.c tests/figures-server.c
 tests_test_thirty_days_CPPFLAGS = $(TEST_CPPFLAGS) -DSIM_PNES=200 -DSIM_PROCEDURES=64
 tests_test_thirty_days_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-gateway-revoke
+tests_test_gateway_revoke_SOURCES = tests/test-gateway-revoke.c
+tests_test_gateway_revoke_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_gateway_revoke_LDADD = $(TEST_LIBS)
