@@ -42,7 +42,7 @@ void vault_backup_end(struct vault_backup *b);
 /* What a drill found. */
 struct vault_drill {
 	uint64_t records;
-	uint64_t damaged;
+	uint64_t damaged; /* or on pages that cannot be read */
 	bool present;             /* there is a vault now */
 	bool other_vault;         /* which is not the one that was backed up */
 	uint32_t backup_entries;  /* the ledger's newest entry in the backup */

@@ -139,42 +139,11 @@ static bool exists(const char *path)
 	return lstat(path, &st) == 0;
 }
 
-struct tally {
-	uint64_t records;
-};
-
-static int count_one(void *arg, struct bytes owner, struct bytes item, struct bytes content)
-{
-	struct tally *t = arg;
-
-	(void)owner;
-	(void)item;
-	(void)content;
-	t->records++;
-	return 0;
-}
-
-/* Opens every record of every kind. */
-static int open_all(struct vault *v, struct vault_drill *out)
-{
-	struct tally t = {0};
-
-	for (int kind = VAULT_IDENTITY; kind <= VAULT_VERIFIER; kind++) {
-		size_t damaged = 0;
-		int r = vault_each(v, (enum vault_kind)kind, BYTES_NONE, count_one, &t, &damaged);
-
-		if (r != 0)
-			return r;
-		out->damaged += damaged;
-	}
-	out->records = t.records + out->damaged;
-	return 0;
-}
-
 static int drill(const struct vault_options *options, const struct places *p,
 		 struct vault_drill *out, char *why, size_t why_size)
 {
 	struct vault_options drilled = *options;
+	struct vault_scan found = {.sound = true};
 	struct vault *v = NULL;
 	int r;
 
@@ -189,18 +158,20 @@ static int drill(const struct vault_options *options, const struct places *p,
 	drilled.anchor = NULL;
 	r = vault_open(&drilled, &v, why, why_size);
 	if (r == 0) {
-		r = open_all(v, out);
+		r = vault_scan(v, NULL, NULL, &found);
 		if (r != 0)
 			failed(r, p->drill, why, why_size);
 		vault_close(v);
 	}
 	remove_drill(p);
-	if (r == 0 && out->damaged > 0) {
-		snprintf(why, why_size, "%llu of %llu records of the backup do not open",
-			 (unsigned long long)out->damaged, (unsigned long long)out->records);
-		r = VAULT_DAMAGED;
-	}
-	return r;
+	out->records = found.records;
+	out->damaged = found.damaged + found.gaps;
+	if (r != 0 || (out->damaged == 0 && found.sound))
+		return r;
+	snprintf(why, why_size, "the backup is damaged: %zu of %zu records do not open%s%s",
+		 found.damaged, found.records, found.gaps > 0 ? ", others cannot be read" : "",
+		 found.sound ? "" : ", records may be missing");
+	return VAULT_DAMAGED;
 }
 
 /* Leaves the drilled copy at p->copy when all is well, else nothing. */

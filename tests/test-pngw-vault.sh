@@ -115,6 +115,22 @@ expect 0 "generation 1" tool --key-file key status
 expect 0 "damaged: 0" tool --key-file key scan
 [ -z "$(find . -name 'vault.drill*' -o -name 'vault.restore*' -o -name '*.new')" ] || die "left: $(ls)"
 
+# A spoiled record is named, the others are there.
+python3 - <<'PY'
+import sqlite3
+db = sqlite3.connect("vault")
+n, s = db.execute("SELECT name, sealed FROM record WHERE substr(name, 1, 1) = x'03' LIMIT 1").fetchone()
+db.execute("UPDATE record SET sealed = ? WHERE name = ?", (s[:-1] + bytes([s[-1] ^ 1]), n))
+db.commit()
+db.close()
+PY
+expect 1 "damaged: kind 3, sequence" tool --key-file key scan
+expect 1 "damaged: 1" tool --key-file key check
+grep -qx "NOT GOOD" out || die "a damaged vault is good: $(cat out)"
+expect 1 "damaged: 1" tool --key-file key rekey
+expect 0 "is a backup" tool --key-file key backup spoiled
+expect 1 "1 of" tool --key-file key restore --drill spoiled
+
 # No secret was printed, and no passphrase lies about.
 ! grep -qr "battery staple" . || die "a passphrase in a file"
 echo "ok"
