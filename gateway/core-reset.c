@@ -320,6 +320,12 @@ static void refused(struct core *c, struct reset *x, enum status seen, uint32_t 
 {
 	char why[160], text[256];
 
+	/* Nobody asked: a peer that goes on and on is not to fill the vault and the log. */
+	if (x->due == 0) {
+		x->r.seen = seen;
+		x->r.seen_index = seen_index;
+		return;
+	}
 	if (x->r.seen != seen || x->r.seen_index != seen_index) {
 		(void)snprintf(text, sizeof(text), "PNE %s: reset not confirmed: %s",
 			       x->r.entity.text, revocation_seen(&x->r, why, sizeof(why)));
