@@ -169,8 +169,7 @@ void records_put_relayed(struct vault_batch *b, const struct name *entity, const
 
 void records_ledger(struct vault_batch *b, const struct ledger_fact *fact)
 {
-	(void)b;
-	(void)fact;
+	vault_batch_ledger(b, fact);
 }
 
 void records_fact(struct vault_batch *b, enum ledger_event event, enum figure figure,

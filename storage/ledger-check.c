@@ -421,8 +421,8 @@ static int check_form(struct ledger_check *c, const struct ledger_entry *e)
 		return defect(c, e->sequence, "it does not follow the entry before it");
 	if (e->event == LEDGER_ROLLED_BACK && e->key_index != c->state.sequence)
 		return defect(c, e->sequence, "it declares another gap than there is");
-	if (c->state.sequence == 0 && e->event != LEDGER_CREATED)
-		return defect(c, e->sequence, "a ledger begins with being created");
+	if (c->state.sequence == 0 && e->event != LEDGER_CREATED && !declared)
+		return defect(c, e->sequence, "a ledger begins with being created, or a gap");
 	if (e->reserved != 0 || e->reason > LEDGER_REASON_MAX)
 		return defect(c, e->sequence, "it is not of this version of the format");
 	return 0;

@@ -4,6 +4,7 @@
 
 #include "protocol/hidden.h"
 #include "storage/vault-internal.h"
+#include "storage/vault-ledger.h"
 
 struct vault_batch *vault_batch_new(void)
 {
@@ -19,6 +20,7 @@ void vault_batch_free(struct vault_batch *b)
 		free(b->operations[i].sealed);
 	}
 	free(b->operations);
+	vault_facts_free(b);
 	free(b);
 }
 
@@ -278,7 +280,11 @@ static int execute_group(struct vault *v, void *arg)
 
 	for (const struct vault_batch *b = g->first; r == 0 && b != g->end; b = b->next)
 		r = execute_batch(v, &g->run, b);
-	return r == 0 ? execute_run(v, &g->run) : r;
+	if (r == 0)
+		r = execute_run(v, &g->run);
+	for (const struct vault_batch *b = g->first; r == 0 && b != g->end; b = b->next)
+		r = vault_ledger_execute(v, b);
+	return r;
 }
 
 static int reserve(struct vault *v, int64_t sequence)
@@ -320,7 +326,10 @@ static int commit(struct vault *v, const struct vault_batch *first, const struct
 	g.run.entries = calloc(count, sizeof(*g.run.entries));
 	if (!g.run.entries)
 		return -ENOMEM;
-	r = vault_transaction(v, execute_group, &g);
+	r = vault_ledger_begin(v, first, end);
+	if (r == 0)
+		r = vault_transaction(v, execute_group, &g);
+	vault_ledger_end(v, r);
 	free(g.run.entries);
 	return r;
 }

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "storage/vault-internal.h"
+#include "storage/vault-ledger.h"
 
 /* So many pages of the log are moved into the file at once. */
 #define CHECKPOINT_PAGES "1000"
@@ -160,6 +161,7 @@ void vault_close(struct vault *v)
 		return;
 	v->closing = true;
 	vault_batches_cancel(v);
+	vault_ledger_close(v);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		(void)sqlite3_finalize(v->statements[i]);
 	(void)sqlite3_close(v->db);
@@ -267,6 +269,8 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 	if (r != 0)
 		return r;
 	r = load(v, options, why, why_size);
+	if (r == 0)
+		r = vault_ledger_open(v, options, why, why_size);
 	if (r != 0) {
 		vault_close(v);
 		return r == -EBADMSG ? VAULT_DAMAGED : r;

@@ -40,6 +40,7 @@
 /* Kinds of the vault's own records; those of enum vault_kind are below 128. */
 enum {
 	VAULT_KIND_SENDER = 129, /* item: slot, one byte; the sender of vault_wrap_seal() */
+	VAULT_KIND_ANCHOR = 130, /* the anchor's specification, once it holds a state */
 };
 
 /* The same in every generation. KEY_SIZE each. */
@@ -98,6 +99,7 @@ struct vault {
 	int64_t reserved; /* as in the file */
 	struct vault_batch *first;
 	struct vault_batch **last;
+	struct vault_ledger *ledger;
 	bool closing;
 };
 
@@ -195,6 +197,8 @@ struct vault_batch {
 	struct vault_operation *operations;
 	size_t count;
 	size_t capacity;
+	struct vault_fact *facts; /* for the ledger */
+	size_t fact_count;
 	int failed; /* a negative errno that vault_submit() returns */
 	int result;
 	vault_done_fn *done;

@@ -18,6 +18,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/secret.h"
+#include "storage/ledger.h"
 
 struct vault;
 struct vault_batch;
@@ -84,6 +85,8 @@ enum {
 	VAULT_NEWER = 3,    /* the file's schema is newer than this program; it was not touched */
 	VAULT_KEY_FILE = 4, /* the key file is missing, malformed, or readable by others */
 	VAULT_LOCKED = 5,   /* another process has it open */
+	VAULT_LEDGER = 6,   /* the ledger's file is cut off or was altered */
+	VAULT_ANCHOR = 7,   /* the anchor is gone, damaged, of another vault, or cannot be read */
 };
 
 /*
@@ -177,5 +180,36 @@ typedef void vault_damaged_fn(void *arg, enum vault_kind kind, int64_t sequence,
 int vault_scan(struct vault *v, vault_damaged_fn *each, void *arg, struct vault_scan *totals);
 bool vault_owner_is(const struct vault *v, enum vault_kind kind, struct bytes owner,
 		    const uint8_t hash[VAULT_HASH_SIZE]);
+
+/*
+ * Adds an entry to the ledger, in the same transaction as the batch: doc/ledger.md. Entries are
+ * numbered in the order of commits, and within a batch in the order of these calls. The file
+ * <path>.ledger comes with the first. Failures are remembered as above: memory, -EINVAL for a fact
+ * that is none. An entry that cannot be written to the file now (disk full) is no failure: it is in
+ * the vault and follows later.
+ */
+void vault_batch_ledger(struct vault_batch *b, const struct ledger_fact *fact);
+
+/* The newest entry that is durable in the vault; sequence 0 while there is none. */
+void vault_ledger_state(const struct vault *v, struct ledger_state *out);
+
+/*
+ * What was found at open: somebody knows a later or another state than this vault, so an older copy
+ * of it was put back. NULL when nothing was. Keys that are unspent in it may have been spent. The
+ * first fact afterwards is preceded by an entry LEDGER_ROLLED_BACK, unless it is that itself;
+ * sequences go on behind known.
+ */
+struct vault_rollback {
+	uint32_t own;
+	uint32_t known;
+	const char *who; /* "anchor", "ledger file", "lost ledger file" */
+};
+const struct vault_rollback *vault_rollback(const struct vault *v);
+
+/*
+ * A negative errno while the ledger's file or the anchor cannot be brought up to date, 0 otherwise.
+ * with says which of them, for a person.
+ */
+int vault_ledger_trouble(const struct vault *v, const char **with);
 
 #endif

@@ -3,6 +3,12 @@ check_PROGRAMS += tests/test-ledger
 tests_test_ledger_SOURCES = tests/test-ledger.c
 tests_test_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_ledger_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-vault-ledger
+tests_test_vault_ledger_SOURCES = tests/test-vault-ledger.c
+tests_test_vault_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_ledger_LDADD = $(TEST_LIBS)
+tests_test_vault_ledger_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=pwrite,--wrap=fdatasync,--wrap=fsync,--wrap=rename
 TESTS += tests/test-pngw-ledger.sh
 EXTRA_DIST += tests/test-pngw-ledger.sh tests/vectors/ledger_verify.py
 check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap \

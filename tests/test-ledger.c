@@ -83,7 +83,7 @@ static void tell(struct ledger *l, const struct keys *k, const char *text)
 {
 	struct ledger_fact fact = {.time = 1700000000 + l->size, .user = bytes_text("anna")};
 
-	if (text[0] != 'C' && text[0] != 'O')
+	if (text[0] != 'C' && text[0] != 'O' && text[0] != 'B')
 		append(l, k, &(struct ledger_fact){.event = LEDGER_CREATED});
 	while (*text) {
 		char letter = *text++;
@@ -173,6 +173,7 @@ static const struct story stories[] = {
 	{"I7a1 B9 Ea1 Ea2 Na3 I7a4 Sa4", 0, NULL},
 	{"O Sa1 Na1 Eb3 I7b4 Sb4", 0, NULL},
 	{"O Sa1 B9 Na2 Ea4", 0, NULL},
+	{"B9 Na2 Ea4 I7a5 Sa5", 0, NULL},
 
 	{"I7a1 Ca1", 3, "created once"},
 	{"I7a1 I7a1", 3, "issued before"},
@@ -200,6 +201,8 @@ static const struct story stories[] = {
 	{"I7a1 B9 Sa1", 11, "before a rollback"},
 	{"I7a1 B9 Sa2", 11, "never issued"},
 	{"O B9 Sa2", 11, "never issued"},
+	{"B0", 1, "begins with being created, or a gap"},
+	{"B9 Sa2", 11, "never issued"},
 	{"I7a1 B9 I7a1", 11, "issued before"},
 	{"I7a0", 2, "names no key"},
 	{"I7a1 Sa0", 3, "names no key"},

@@ -119,7 +119,7 @@ class Verifier:
         good = (
             entry[56:88] == head
             and (event != 9 or index == self.sequence)
-            and (self.sequence > 0 or event == 1)
+            and (self.sequence > 0 or event == 1 or (event == 9 and sequence > 1))
             and zero == 0
             and reason <= 7
             and self.meaning(sequence, event, reason, figure, index, entry[24:40])
