@@ -423,6 +423,78 @@ START_TEST(test_blocked_user)
 }
 END_TEST
 
+/* The operator is at work between what the server has read and what it is about to write. */
+static const struct store_ops *real_ops;
+static void (*in_between)(void);
+
+static int late_commit(struct store *s, const struct store_batch *b)
+{
+	void (*work)(void) = in_between;
+	const struct store_ops *ops = s->ops;
+
+	in_between = NULL;
+	if (work) {
+		s->ops = real_ops;
+		work();
+		s->ops = ops;
+	}
+	return real_ops->commit(s, b);
+}
+
+static void revokes_tablet(void)
+{
+	ck_assert_int_eq(operator_revokes("tablet"), 0);
+}
+
+static void locks_alice_out(void)
+{
+	operator_blocks("alice", true);
+}
+
+START_TEST(test_revoked_in_between)
+{
+	struct client gw = gateway("gw-1", true);
+	struct store_ops late;
+	struct telling t;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	real_ops = store->ops;
+	late = *real_ops;
+	late.commit = late_commit;
+	store->ops = &late;
+	/* the key that is given then is one of after the revocation */
+	in_between = revokes_tablet;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	ck_assert_uint_eq(element_of("tablet").revocation.epoch, 1);
+	ck_assert_uint_eq(element_of("tablet").revocation.key_index, 1);
+	ck_assert(!server_has("alice", "tablet", 1) && server_has("alice", "tablet", 2));
+	/* both sides at once: two revocations that are one epoch */
+	in_between = revokes_tablet;
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 2, 2, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.elements_count, 0);
+	ck_assert_uint_gt(m->gateway_state_response.resets_count, 0);
+	message_free(m);
+	ck_assert_uint_eq(element_of("tablet").revocation.epoch, 2);
+	ck_assert_uint_eq(element_of("tablet").revocation.key_index, 2);
+	/* locked out while a key is on its way, to a device that is known and to one that is not */
+	in_between = locks_alice_out;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL),
+			 STATUS_UNAUTHORIZED);
+	operator_blocks("alice", false);
+	in_between = locks_alice_out;
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "phone", NULL, 0, NULL),
+			 STATUS_UNAUTHORIZED);
+	ck_assert_ptr_null(in_between);
+	ck_assert(!server_has("alice", "tablet", 3) && !server_has("alice", "phone", 1));
+	store->ops = real_ops;
+	client_free(&gw);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("server state");
@@ -438,6 +510,7 @@ int main(void)
 	tcase_add_test(t, test_state_resets_take_turns);
 	tcase_add_test(t, test_state_of_a_revoked_gateway);
 	tcase_add_test(t, test_blocked_user);
+	tcase_add_test(t, test_revoked_in_between);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
