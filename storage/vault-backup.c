@@ -61,8 +61,9 @@ static int check_target(struct vault *v, const char *path, char *why, size_t why
 }
 
 /* The file must be ours alone before SQLite sees it. */
-static int make_target(struct vault_backup *b)
+static int make_target(struct vault *v, struct vault_backup *b)
 {
+	sqlite3_vfs *vfs = NULL;
 	int fd;
 	int r;
 
@@ -73,9 +74,10 @@ static int make_target(struct vault_backup *b)
 		return -errno;
 	b->made = true;
 	close(fd);
+	(void)sqlite3_file_control(v->db, "main", SQLITE_FCNTL_VFS_POINTER, (void *)&vfs);
 	r = sqlite3_open_v2(b->new_path, &b->target,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-			    NULL);
+			    vfs ? vfs->zName : NULL);
 	/* A crash leaves nothing that anybody would open; the file is synchronised at the end. */
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(b->target,
@@ -102,7 +104,7 @@ int vault_backup_begin(struct vault *v, const char *path, struct vault_backup **
 		vault_backup_end(b);
 		return failed(-ENOMEM, path, why, why_size);
 	}
-	r = make_target(b);
+	r = make_target(v, b);
 	if (r == 0) {
 		b->copy = sqlite3_backup_init(b->target, "main", v->db, "main");
 		if (!b->copy)

@@ -216,12 +216,12 @@ int vault_restore_check(const struct vault_options *options, const char *backup,
  * Moves the log of the vault that is to be replaced into it, as far as it is good. VAULT_LOCKED
  * when somebody has it open; what else is wrong with it does not matter here.
  */
-static int settle(const char *path)
+static int settle(const struct vault_options *options)
 {
 	sqlite3 *db = NULL;
-	int r = sqlite3_open_v2(path, &db,
+	int r = sqlite3_open_v2(options->path, &db,
 				SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-				NULL);
+				options->vfs);
 
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(db,
@@ -326,7 +326,7 @@ static int restore(const struct vault_options *options, const char *backup, cons
 	int r = 0;
 
 	if (exists(options->path)) {
-		r = settle(options->path);
+		r = settle(options);
 		fd = r == 0 ? lock_out(options->path) : -EBUSY;
 	}
 	if (fd == -EBUSY) {
