@@ -59,7 +59,8 @@ static int send_page(struct core *c)
 	size_t size;
 	int r = p1_random(s->id.b, MESSAGE_ID_SIZE);
 
-	memset(&s->ledger, 0, sizeof(s->ledger));
+	if (r == 0)
+		vault_ledger_state(c->vault, &s->ledger);
 	if (r != 0)
 		return r;
 	s->page = s->names.count - s->at;
