@@ -161,9 +161,10 @@ void sim_server_give_away(struct sim_server *v, const char *entity, const char *
 	struct store_batch b;
 
 	memset(&b, 0, sizeof(b));
+	ck_assert_int_ge(store_element(v->store, bytes_text(entity), &e), 0);
 	ck_assert_int_eq(name_set(&e.entity, bytes_text(entity)), 0);
 	ck_assert_int_eq(name_set(&e.owner, bytes_text(owner)), 0);
-	store_batch_element(&b, &e, 0);
+	store_batch_element(&b, &e, e.last_index);
 	ck_assert_int_eq(store_commit(v->store, &b), 0);
 	store_batch_clear(&b);
 }

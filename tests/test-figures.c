@@ -65,6 +65,7 @@ struct sim {
 	uint64_t next_id;
 	uint64_t pan_epoch, wan_epoch;
 	bool pan_up, wan_up, close_wanted;
+	bool offline; /* the WAN does not come back by itself */
 	uint64_t pan_due, wan_due;
 	bool secure;
 	struct secret *exporter;
@@ -219,6 +220,7 @@ static void pan_down(struct sim *s)
 static void wan_up(struct sim *s)
 {
 	s->wan_due = SIM_NEVER;
+	s->offline = false;
 	s->wan_up = true;
 	s->wan_epoch++;
 	secret_unref(s->exporter);
@@ -237,7 +239,7 @@ static void wan_down(struct sim *s)
 {
 	s->wan_up = false;
 	s->wan_epoch++;
-	s->wan_due = s->now + RECONNECT_MS;
+	s->wan_due = s->offline ? SIM_NEVER : s->now + RECONNECT_MS;
 	if (!s->gateway)
 		return;
 	sim_gateway_wan(s->gateway, false, NULL, 0);
@@ -929,6 +931,324 @@ START_TEST(a_set_issues_keys_without_the_server)
 }
 END_TEST
 
+static enum verdict_id renew(struct sim *s)
+{
+	memset(s->verdicts, 0, sizeof(s->verdicts));
+	ck_assert_int_eq(sim_gateway_renew(s->gateway, 0), 1);
+	ck_assert(run_until_verdict(s, ROLE_PNGW));
+	ck_assert_uint_eq(s->verdicts[ROLE_PNGW], 1);
+	settle(s);
+	return s->last[ROLE_PNGW].id;
+}
+
+static void pass(struct sim *s, uint64_t ms)
+{
+	uint64_t until = s->now + ms;
+
+	for (;;) {
+		if (work(s))
+			continue;
+		if (s->queued > 0)
+			deliver(s);
+		else if (!pass_time(s, until))
+			break;
+	}
+	s->now = until;
+}
+
+static void stay_offline(struct sim *s)
+{
+	s->offline = true;
+	wan_down(s);
+}
+
+static struct sim_pool pool(struct sim *s)
+{
+	return sim_gateway_pool(s->gateway, SIM_PNE);
+}
+
+/* A PNE with a key and a pool of two, and the WAN down. */
+static struct sim *sim_offline(const struct pool_limits *limits)
+{
+	struct sim *s;
+
+	sim_gateway_pools(limits);
+	sim_gateway_wall(0);
+	s = sim_new(false);
+	give_temporary_key(s);
+	ask_and_get(s, &registration);
+	ask_and_get(s, &figure7);
+	stay_offline(s);
+	ck_assert_uint_eq(held_index(s), 1);
+	ck_assert_uint_eq(pool(s).left, 2);
+	ck_assert_uint_eq(pool(s).current, 1);
+	return s;
+}
+
+static void sim_end(struct sim *s)
+{
+	sim_gateway_pools(NULL);
+	sim_free(s);
+}
+
+/* A renewal needs neither user nor server; a pool that is empty says so. */
+START_TEST(a_pne_is_renewed_from_its_pool)
+{
+	struct sim *s = sim_offline(NULL);
+
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 2);
+	ck_assert_uint_eq(pool(s).current, 2);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 2);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 3);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	ck_assert_uint_eq(verdict_of(s, &figure7), VERDICT_GATEWAY_POOL_EMPTY);
+	ck_assert_uint_eq(sim_gateway_deliveries(s->gateway), 2);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(sim_gateway_deliveries(s->gateway), 0);
+	check_pne_has_key(s, USER);
+	ck_assert_int_eq(sim_gateway_renew(s->gateway, 1), 1);
+	ck_assert_uint_eq(s->last[ROLE_PNGW].id, VERDICT_PNE_UNKNOWN);
+	sim_end(s);
+}
+END_TEST
+
+/* The PN GW starts and serves with no server there at all. */
+START_TEST(a_gateway_starts_without_the_wan)
+{
+	struct sim *s = sim_offline(NULL);
+
+	restart_gateway(s);
+	pass(s, 1000);
+	ck_assert(s->pan_up && !s->wan_up);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ask_and_get(s, &figure7);
+	ck_assert_uint_eq(held_index(s), 3);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(sim_gateway_deliveries(s->gateway), 0);
+	check_pne_has_key(s, USER);
+	sim_end(s);
+}
+END_TEST
+
+START_TEST(a_password_is_checked_without_the_server)
+{
+	struct sim *s = sim_offline(NULL);
+	struct wish wrong = figure7, other = figure7;
+
+	wrong.password = "battery staple";
+	other.user = "bob";
+	ck_assert_uint_eq(verdict_of(s, &wrong), VERDICT_WRONG_PASSWORD);
+	ck_assert_uint_ne(verdict_of(s, &other), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 1);
+	ck_assert_uint_eq(pool(s).left, 2);
+	ask_and_get(s, &figure7);
+	ck_assert_uint_eq(held_index(s), 2);
+	sim_end(s);
+}
+END_TEST
+
+START_TEST(a_pool_is_filled_up_at_low_water)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 6};
+	struct sim *s = sim_offline(&limits);
+	struct pool_limits chain = limits;
+
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(pool(s).left, 1);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 6);
+	for (unsigned left = 5; left > 1; left--) {
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+		settle(s);
+		ck_assert_uint_eq(pool(s).left, left);
+	}
+	/* A chain on top of a random set. */
+	chain.kind = KEY_SET_CHAIN;
+	sim_gateway_pools(&chain);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 6);
+	stay_offline(s);
+	for (unsigned left = 6; left > 0; left--)
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	wan_up(s);
+	settle(s);
+	check_pne_has_key(s, USER);
+	ck_assert_uint_eq(pool(s).left, 6);
+	ck_assert(!pool(s).needs_user);
+	sim_end(s);
+}
+END_TEST
+
+/* The device was given to somebody else at the server: no further keys without its user. */
+START_TEST(a_pool_is_not_filled_up_against_the_server)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 4};
+	struct sim *s = sim_offline(&limits);
+
+	sim_server_give_away(s->server, SIM_PNE, "bob");
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	wan_up(s);
+	settle(s);
+	ck_assert(pool(s).needs_user);
+	ck_assert_uint_eq(pool(s).left, 1);
+	sim_server_give_away(s->server, SIM_PNE, USER);
+	pass(s, 7200000);
+	ck_assert_uint_eq(pool(s).left, 1);
+	ask_and_get(s, &figure7);
+	settle(s);
+	ck_assert(!pool(s).needs_user);
+	ck_assert_uint_eq(pool(s).left, 4);
+	sim_end(s);
+}
+END_TEST
+
+/* By the service clock: whatever the wall clock says, also over a restart. */
+START_TEST(unspent_keys_expire)
+{
+	static const struct pool_limits limits = {.lifetime_s = 10 * 86400};
+	struct sim *s = sim_offline(&limits);
+
+	sim_gateway_wall(10 * 365 * INT64_C(86400));
+	pass(s, 5 * 86400000U);
+	restart_gateway(s);
+	sim_gateway_wall(-1600000000);
+	pass(s, 2 * 86400000U);
+	restart_gateway(s);
+	pass(s, 2 * 86400000U);
+	ck_assert_uint_eq(pool(s).left, 2);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 2);
+	pass(s, 86400000U + 7200000U);
+	ck_assert_uint_eq(pool(s).left, 0);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	ck_assert_uint_eq(held_index(s), 2);
+	sim_end(s);
+}
+END_TEST
+
+START_TEST(keys_are_renewed_by_time)
+{
+	static const struct pool_limits limits = {.renew_s = 86400};
+	struct sim *s = sim_offline(&limits);
+
+	pass(s, 86400000U - 10000);
+	ck_assert_uint_eq(held_index(s), 1);
+	pass(s, 20000);
+	ck_assert_uint_eq(held_index(s), 2);
+	/* Asleep when it is due: at its wake-up. */
+	pan_down(s);
+	s->pan_due = SIM_NEVER;
+	pass(s, 2 * 86400000U);
+	ck_assert_uint_eq(held_index(s), 2);
+	s->pan_due = s->now;
+	pass(s, 1000);
+	ck_assert_uint_eq(held_index(s), 3);
+	sim_end(s);
+}
+END_TEST
+
+/* A user's set replaces what is left, in the pool and in the vault. */
+START_TEST(a_new_set_replaces_the_pool)
+{
+	struct sim *s = sim_offline(NULL);
+
+	wan_up(s);
+	settle(s);
+	ask_and_get(s, &figure7);
+	ck_assert_uint_eq(held_index(s), 4);
+	ck_assert_uint_eq(pool(s).left, 2);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 5);
+	sim_end(s);
+}
+END_TEST
+
+/* Figure 6 gives a higher index: what is left of a set would be refused, and is not issued. */
+START_TEST(a_pool_that_was_passed_is_not_issued)
+{
+	struct sim *s = sim_offline(NULL);
+
+	s->secure = true;
+	pan_down(s);
+	wan_up(s);
+	settle(s);
+	ask_and_get(s, &figure6);
+	ck_assert_uint_eq(held_index(s), 4);
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	pass(s, 7200000);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
+	sim_end(s);
+}
+END_TEST
+
+/* An older copy of the vault came back: nothing of it is issued, then the server fills it up. */
+START_TEST(a_rolled_back_vault_issues_nothing)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3};
+	struct sim *s = sim_offline(&limits);
+
+	sim_gateway_quarantine(s->gateway, 1000);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 0);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 3);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_gt(held_index(s), 3);
+	check_pne_has_key(s, USER);
+	sim_end(s);
+}
+END_TEST
+
+/*
+ * A renewal that meets a fault at any message, the WAN down: it goes on by itself, no key is passed
+ * over and none is sent twice as another message.
+ */
+START_TEST(an_interrupted_renewal_goes_on)
+{
+	static const enum fault faults[] = {FAULT_LOSE, FAULT_DUPLICATE, FAULT_PAN_DOWN,
+					    FAULT_RESTART_PNE, FAULT_RESTART_GATEWAY};
+
+	for (unsigned at = 0; at < 2; at++) {
+		struct sim *s = sim_offline(NULL);
+
+		s->delivered = 0;
+		s->fault_at = at;
+		s->fault = faults[_i];
+		ck_assert_int_eq(sim_gateway_renew(s->gateway, 0), 1);
+		pass(s, 120000);
+		ck_assert_uint_ge(s->delivered, 2);
+		ck_assert_msg(held_index(s) == 2 && pool(s).current == 2, "%s at message %u",
+			      fault_names[faults[_i]], at);
+		ck_assert_uint_eq(pool(s).unconfirmed, 0);
+		ck_assert_uint_eq(pool(s).left, 1);
+		ck_assert(!s->wan_up);
+		wan_up(s);
+		settle(s);
+		ck_assert_uint_eq(sim_gateway_deliveries(s->gateway), 0);
+		check_pne_has_key(s, USER);
+		sim_end(s);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("figures");
@@ -950,6 +1270,17 @@ int main(void)
 			    (int)(sizeof(trials) / sizeof(trials[0]) * FAULTS));
 	tcase_add_loop_test(c, many_faults_are_survived, 0, slow() ? 2 : 40);
 	tcase_add_test(c, a_set_issues_keys_without_the_server);
+	tcase_add_test(c, a_pne_is_renewed_from_its_pool);
+	tcase_add_test(c, a_gateway_starts_without_the_wan);
+	tcase_add_test(c, a_password_is_checked_without_the_server);
+	tcase_add_test(c, a_pool_is_filled_up_at_low_water);
+	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
+	tcase_add_test(c, unspent_keys_expire);
+	tcase_add_test(c, keys_are_renewed_by_time);
+	tcase_add_test(c, a_new_set_replaces_the_pool);
+	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
+	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
+	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
