@@ -591,6 +591,7 @@ int gateway_core_quarantine(struct core *c, uint32_t known, const char *who)
 
 int gateway_core_pool_begin(struct core *c)
 {
+	const struct vault_rollback *rollback = vault_rollback(c->vault);
 	struct clock_mark mark = {0, c->ports.wall(c->arg)};
 	int r = records_get_clock(c->vault, &mark);
 
@@ -601,7 +602,7 @@ int gateway_core_pool_begin(struct core *c)
 	put_mark(c);
 	c->pool.sweep_due = c->ports.now(c->arg) + 1;
 	gateway_core_wake_by(c, c->pool.sweep_due);
-	return 0;
+	return rollback ? gateway_core_quarantine(c, rollback->known, rollback->who) : 0;
 }
 
 void gateway_core_pool_end(struct core *c)

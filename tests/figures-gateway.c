@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gateway/core.h"
+#include "storage/ledger-check.h"
 #include "tests/figures.h"
 
 #define DERIVATIONS_MAX 16
@@ -336,6 +337,40 @@ struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity)
 				 .current = info.current,
 				 .unconfirmed = info.unconfirmed,
 				 .needs_user = info.refill_needs_user};
+}
+
+struct sim_ledger sim_gateway_ledger(const char *directory)
+{
+	struct ledger_account account;
+	struct ledger_check *check;
+	struct sim_ledger ledger = {0};
+	char path[512];
+	uint8_t data[65536];
+	size_t size;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/gateway.vault.ledger", directory);
+	f = fopen(path, "rb");
+	if (!f)
+		return ledger;
+	ck_assert_int_eq(ledger_check_new(NULL, NULL, &check), 0);
+	while ((size = fread(data, 1, sizeof(data), f)) > 0) {
+		int r = ledger_check_feed(check, bytes_of(data, size));
+
+		ck_assert_msg(r == 0, "ledger, entry %lu: %s",
+			      r > 0 ? (unsigned long)ledger_check_defect(check)->sequence : 0,
+			      r > 0 ? ledger_check_defect(check)->text : strerror(-r));
+	}
+	(void)fclose(f);
+	ck_assert_int_eq(ledger_check_end(check), 0);
+	ledger_check_account(check, &account);
+	ledger = (struct sim_ledger){.issued = account.issued,
+				     .spent = account.spent,
+				     .erased = account.erased,
+				     .installed = account.installed};
+	ck_assert_uint_eq(account.unseen, 0);
+	ledger_check_free(check);
+	return ledger;
 }
 
 static int count_delivery(void *arg, struct bytes owner, struct bytes item, struct bytes content)

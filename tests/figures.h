@@ -125,6 +125,14 @@ struct sim_pool {
 	bool needs_user;
 };
 struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity);
+/*
+ * The ledger in directory is proven to its end, or the test fails: no key issued or spent twice,
+ * none spent without having been issued. Not while a PN GW has it open.
+ */
+struct sim_ledger {
+	unsigned issued, spent, erased, installed;
+};
+struct sim_ledger sim_gateway_ledger(const char *directory);
 /* How many reports wait for the server. */
 size_t sim_gateway_deliveries(struct sim_gateway *g);
 /* The vault is found to be older than entry known of its ledger. */

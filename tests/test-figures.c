@@ -524,6 +524,7 @@ static struct sim *sim_new(bool secure)
 static void sim_free(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
+	(void)sim_gateway_ledger(s->directory);
 	sim_pne_free(s->pne);
 	sim_server_free(s->server);
 	for (size_t i = 0; i < s->queued; i++)

@@ -440,8 +440,13 @@ static struct sim *sim_new(const struct pool_limits *limits)
 
 static void sim_free(struct sim *s)
 {
+	struct sim_ledger ledger;
+
 	all_sleep(s);
 	sim_gateway_free(s->gateway);
+	ledger = sim_gateway_ledger(s->directory);
+	ck_assert_uint_eq(ledger.spent, (DAYS + 2) * PNES);
+	ck_assert_uint_eq(ledger.installed, (DAYS + 2) * PNES);
 	for (unsigned i = 0; i < PNES; i++)
 		sim_pne_free(s->pan[i].pne);
 	sim_server_free(s->server);
@@ -552,9 +557,10 @@ static void live_a_day(struct sim *s, unsigned day)
 
 START_TEST(thirty_days_without_the_server)
 {
+	/* The users' sets are random, what fills them up are chains. */
 	const struct pool_limits limits = {.low_water = 30,
 					   .size = 33,
-					   .kind = _i == 0 ? KEY_SET_RANDOM : KEY_SET_CHAIN,
+					   .kind = KEY_SET_CHAIN,
 					   .lifetime_s = 45 * 86400,
 					   .renew_s = 16 * 3600};
 	struct sim *s = sim_new(&limits);
@@ -621,7 +627,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(c, 900);
-	tcase_add_loop_test(c, thirty_days_without_the_server, 0, getenv("PNGW_VALGRIND") ? 1 : 2);
+	tcase_add_test(c, thirty_days_without_the_server);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
