@@ -925,6 +925,78 @@ START_TEST(a_pn_gw_of_nobody)
 }
 END_TEST
 
+/* Vault, ledger and key file of a PN GW that does not run. */
+static void copy_vault(struct sim *s, const char *from, const char *to)
+{
+	static const char *const files[] = {"vault", "vault-wal", "vault-shm", "vault.ledger",
+					    "key"};
+	char command[512];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		(void)snprintf(
+			command, sizeof(command),
+			"cd '%s' && rm -f %s.%s && { test ! -e %s.%s || cp -p %s.%s %s.%s; }",
+			s->directory, to, files[i], from, files[i], from, files[i], to, files[i]);
+		ck_assert_int_eq(system(command), 0);
+	}
+}
+
+static void stop_gateway(struct sim *s)
+{
+	sim_gateway_free(s->gateway);
+	s->gateway = NULL;
+	for (size_t i = 0; i < POSTS_MAX; i++)
+		post_end(&s->posts[i]);
+	for (unsigned i = 0; i < PNES; i++)
+		pan_down(s, i);
+	wan_down(s);
+}
+
+static void new_session(struct sim *s)
+{
+	offline(s, true);
+	pass(s, 1000);
+	offline(s, false);
+	pass(s, 5000);
+}
+
+/* With its ledger: the PN GW itself cannot tell, but the server was told of what came after. */
+START_TEST(an_older_vault_is_found_out_by_the_server)
+{
+	struct sim *s = sim_new(false);
+	uint32_t before, after;
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	new_session(s);
+	stop_gateway(s);
+	copy_vault(s, "gateway", "older");
+	s->gateway = sim_gateway_new(s, s->directory);
+	pass(s, 5000);
+	assign(s, FIGURE_7, 0);
+	new_session(s);
+	ck_assert_uint_ge(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	ck_assert(holds_key(s, 0, &before));
+	stop_gateway(s);
+	copy_vault(s, "older", "gateway");
+	s->gateway = sim_gateway_new(s, s->directory);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	pass(s, 5000);
+	/* The one that was sent is what is left. */
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
+	assign(s, FIGURE_7, 0);
+	ck_assert(holds_key(s, 0, &after));
+	ck_assert_uint_gt(after, before);
+	/* It is the newest now: nothing more is erased. */
+	new_session(s);
+	ck_assert_uint_ge(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	restart_gateway(s);
+	pass(s, 5000);
+	ck_assert_uint_ge(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	sim_free(s);
+}
+END_TEST
+
 /* Its EUKey never was in the PN GW: the server gives the right to reset. */
 START_TEST(a_pne_keyed_by_figure_5)
 {
@@ -1084,6 +1156,7 @@ int main(void)
 	tcase_add_test(server, the_server_revokes);
 	tcase_add_test(server, both_revoke_at_once);
 	tcase_add_test(server, a_key_on_its_way_is_dropped);
+	tcase_add_test(server, an_older_vault_is_found_out_by_the_server);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);
