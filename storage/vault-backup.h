@@ -6,7 +6,7 @@
  * wraps open it, and re-keying the original afterwards does not change what opens the backup.
  */
 
-#include "storage/vault.h"
+#include "storage/vault-manage.h"
 
 struct vault_backup;
 
@@ -42,11 +42,11 @@ void vault_backup_end(struct vault_backup *b);
 /* What a drill found. */
 struct vault_drill {
 	uint64_t records;
-	uint64_t damaged; /* or on pages that cannot be read */
+	uint64_t damaged;         /* or on pages that cannot be read */
 	bool present;             /* there is a vault now */
-	bool other_vault;         /* which is not the one that was backed up */
+	bool other_vault;         /* the ledger's file is that of another vault */
 	uint32_t backup_entries;  /* the ledger's newest entry in the backup */
-	uint32_t present_entries; /* the newest one known now; 0 when nothing tells */
+	uint32_t present_entries; /* the newest in the ledger's file; 0 when nothing tells */
 };
 
 /*
@@ -55,7 +55,8 @@ struct vault_drill {
  * its ledger are only read and may be in use. options->anchor is not asked and create is ignored.
  * 0 when the backup is good (out->damaged is 0), VAULT_DAMAGED, another outcome of vault_open(), or
  * a negative errno, with one sentence in why. present_entries - backup_entries is what would be
- * lost. Slow for large vaults and passphrases; any thread.
+ * lost: at least, as a vault that serves may have some that its file has not yet. Slow for large
+ * vaults and passphrases; any thread.
  */
 int vault_restore_check(const struct vault_options *options, const char *backup,
 			struct vault_drill *out, char *why, size_t why_size);

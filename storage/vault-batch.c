@@ -386,7 +386,6 @@ void vault_batches_cancel(struct vault *v)
 size_t vault_flush(struct vault *v)
 {
 	struct vault_batch *queue = take_queue(v);
-
 	size_t told = 0;
 
 	v->rekey.wait = false;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/ledger.h"
 #include "storage/vault-internal.h"
 
 /* The bytes of a database file that SQLite locks, whatever its mode (its file format, 2.3). */
@@ -139,6 +140,57 @@ static bool exists(const char *path)
 	return lstat(path, &st) == 0;
 }
 
+/*
+ * How far the ledger beside the vault's place has come, and whether it is that of the vault with
+ * this id. Nothing is told of a file that is none.
+ */
+static int compare_ledger(const struct places *p, const uint8_t id[VAULT_ID_SIZE],
+			  struct vault_drill *out)
+{
+	int fd = open(p->vault_ledger, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	uint8_t header[LEDGER_HEADER_SIZE];
+	uint8_t entry[LEDGER_ENTRY_SIZE];
+	uint8_t own[LEDGER_VAULT_ID_SIZE];
+	uint8_t public_key[KEY_SIZE];
+	struct ledger_entry e;
+	struct stat st;
+	off_t count;
+	int r = LEDGER_REFUSED;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (fstat(fd, &st) == 0 && pread(fd, header, sizeof(header), 0) == LEDGER_HEADER_SIZE)
+		r = ledger_header_check(header, own, public_key);
+	if (r == 0) {
+		out->other_vault = memcmp(own, id, sizeof(own)) != 0;
+		count = (st.st_size - LEDGER_HEADER_SIZE) / LEDGER_ENTRY_SIZE;
+		r = LEDGER_REFUSED;
+		if (count > 0 && pread(fd, entry, sizeof(entry),
+				       LEDGER_HEADER_SIZE + (count - 1) * LEDGER_ENTRY_SIZE) ==
+					 LEDGER_ENTRY_SIZE)
+			r = ledger_entry_verify(public_key, own, entry);
+	}
+	close(fd);
+	if (r == 0) {
+		ledger_entry_decode(entry, &e);
+		out->present_entries = e.sequence;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int examine(struct vault *v, const struct places *p, struct vault_scan *found,
+		   struct vault_drill *out)
+{
+	struct ledger_state state;
+	int r = vault_scan(v, NULL, NULL, found);
+
+	if (r != 0)
+		return r;
+	vault_ledger_state(v, &state);
+	out->backup_entries = state.sequence;
+	return compare_ledger(p, v->id, out);
+}
+
 static int drill(const struct vault_options *options, const struct places *p,
 		 struct vault_drill *out, char *why, size_t why_size)
 {
@@ -158,7 +210,7 @@ static int drill(const struct vault_options *options, const struct places *p,
 	drilled.anchor = NULL;
 	r = vault_open(&drilled, &v, why, why_size);
 	if (r == 0) {
-		r = vault_scan(v, NULL, NULL, &found);
+		r = examine(v, p, &found, out);
 		if (r != 0)
 			failed(r, p->drill, why, why_size);
 		vault_close(v);
@@ -311,6 +363,12 @@ static int restore_locked(const struct vault_options *options, const char *backu
 
 	if (r != 0)
 		return r;
+	if (out->other_vault) {
+		unlink(p->copy);
+		snprintf(why, why_size, "%s is of another vault: move %s and its ledger away first",
+			 backup, options->path);
+		return VAULT_REFUSED;
+	}
 	r = take_place(options, p);
 	if (r < 0) {
 		unlink(p->copy);

@@ -62,7 +62,9 @@ static const char usage_text[] =
 	"\n"
 	"Passphrases are read from the terminal or from standard input, one a line: first the one\n"
 	"that opens the vault, then the new one. The vault must not be in use, except for\n"
-	"restore --drill. --anchor file:FILE also compares with the vault's anchor.\n"
+	"restore --drill. --anchor SPEC is the anchor of the daemon's configuration; without it "
+	"the\n"
+	"vault does not miss its anchor until the daemon has opened it again.\n"
 	"Exit: 0 done or good, 1 refused or not good, 64 wrong usage\n";
 
 static int usage(const char *what, const char *detail)
@@ -215,6 +217,23 @@ static int scan(struct tool *t)
 	return found.damaged == 0 && found.gaps == 0 && found.sound ? 0 : NOT_GOOD;
 }
 
+static void tell_ledger(struct tool *t)
+{
+	const struct vault_rollback *rollback = vault_rollback(t->v);
+	struct ledger_state state;
+	const char *with;
+
+	vault_ledger_state(t->v, &state);
+	(void)printf("ledger: newest entry %" PRIu32 "\n", state.sequence);
+	if (vault_ledger_trouble(t->v, &with) < 0)
+		(void)printf("the %s is not up to date: %s\n", with,
+			     strerror(-vault_ledger_trouble(t->v, &with)));
+	if (rollback)
+		(void)printf("ROLLED BACK: its newest entry is %" PRIu32 ", the %s knows %" PRIu32
+			     ": an older copy was put back\n",
+			     rollback->own, rollback->who, rollback->known);
+}
+
 static int status(struct tool *t)
 {
 	struct vault_rekey_progress progress;
@@ -224,6 +243,7 @@ static int status(struct tool *t)
 	(void)printf("vault %s: master key generation %" PRIu32 "\n", t->path, progress.to);
 	if (progress.from != 0)
 		(void)printf("re-keying from generation %" PRIu32 " is under way\n", progress.from);
+	tell_ledger(t);
 	r = list_wraps(t);
 	return r == 0 ? scan(t) : r;
 }
@@ -412,6 +432,13 @@ static int restore(struct tool *t)
 	if (r != 0)
 		return told(t, r);
 	(void)printf("%s opens, all %" PRIu64 " records\n", t->argv[0], d.records);
+	if (d.other_vault)
+		(void)printf("the ledger beside %s is that of another vault\n", t->path);
+	else if (d.present_entries > d.backup_entries)
+		(void)printf("the ledger has %" PRIu32
+			     " entries since: what they tell of is lost with "
+			     "it, and keys that were unspent are not used any more\n",
+			     d.present_entries - d.backup_entries);
 	if (!t->drill)
 		(void)printf("it is %s now%s\n", t->path,
 			     d.present ? "; what was there is kept as .replaced" : "");

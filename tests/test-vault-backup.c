@@ -11,6 +11,7 @@
 
 #include <check.h>
 
+#include "storage/ledger.h"
 #include "storage/vault-backup.h"
 
 static char directory[64];
@@ -339,6 +340,109 @@ START_TEST(restores)
 }
 END_TEST
 
+static void add_fact(struct vault *v, uint32_t key_index)
+{
+	struct vault_batch *b = vault_batch_new();
+
+	ck_assert_ptr_nonnull(b);
+	vault_batch_ledger(b, &(struct ledger_fact){.event = LEDGER_ISSUED,
+						    .figure = 7,
+						    .entity = bytes_text("headset-1"),
+						    .user = bytes_text("alice"),
+						    .key_index = key_index,
+						    .time = 1700000000});
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+}
+
+static void expect_rollback(const char *who, uint32_t own, uint32_t known)
+{
+	const struct vault_rollback *rollback;
+	struct vault *v = open_vault();
+
+	rollback = vault_rollback(v);
+	ck_assert_ptr_nonnull(rollback);
+	ck_assert_str_eq(rollback->who, who);
+	ck_assert_uint_eq(rollback->own, own);
+	ck_assert_uint_eq(rollback->known, known);
+	vault_close(v);
+}
+
+/* The next to open a restored vault finds that it is older, by the ledger's file or an anchor. */
+START_TEST(restored_is_found_to_be_older)
+{
+	struct ledger_state at_backup, latest;
+	struct vault *v = open_vault();
+	struct vault_drill d;
+	char anchor[160];
+
+	add_fact(v, 1);
+	vault_ledger_state(v, &at_backup);
+	make_backup(v, 1000);
+	ck_assert_int_eq(vault_restore_check(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert_uint_eq(d.backup_entries, at_backup.sequence);
+	ck_assert_uint_eq(d.present_entries, at_backup.sequence);
+	ck_assert(!d.other_vault);
+	for (uint32_t i = 2; i < 7; i++)
+		add_fact(v, i);
+	vault_ledger_state(v, &latest);
+	ck_assert_uint_eq(latest.sequence, at_backup.sequence + 5);
+	ck_assert_ptr_null(vault_rollback(v));
+	vault_close(v);
+	ck_assert_int_eq(vault_restore_check(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert_uint_eq(d.backup_entries, at_backup.sequence);
+	ck_assert_uint_eq(d.present_entries, latest.sequence);
+	/* A drill changes nothing. */
+	v = open_vault();
+	ck_assert_ptr_null(vault_rollback(v));
+	vault_close(v);
+
+	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert_uint_eq(d.present_entries - d.backup_entries, 5);
+	expect_rollback("ledger file", at_backup.sequence, latest.sequence);
+
+	/* With the ledger gone too, an anchor elsewhere knows. */
+	snprintf(anchor, sizeof(anchor), "file:%s/anchor", directory);
+	ck_assert_int_eq(unlink(in_directory("vault.ledger")), 0);
+	options.path = in_directory("vault.replaced");
+	options.anchor = anchor;
+	v = open_vault();
+	add_fact(v, 9);
+	vault_ledger_state(v, &latest);
+	vault_close(v);
+	options.path = path;
+	expect_rollback("anchor", at_backup.sequence, latest.sequence);
+}
+END_TEST
+
+START_TEST(of_another_vault)
+{
+	struct vault *v = open_vault();
+	struct vault_drill d;
+	char other[128];
+
+	add_fact(v, 1);
+	make_backup(v, 1000);
+	vault_close(v);
+	snprintf(other, sizeof(other), "%s/other-key", directory);
+	snprintf(path, sizeof(path), "%s/other", directory);
+	opener.path = other;
+	v = open_vault();
+	add_fact(v, 1);
+	vault_close(v);
+	opener.path = key_file;
+	ck_assert_int_eq(vault_restore_check(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert(d.other_vault);
+	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), VAULT_REFUSED);
+	ck_assert_ptr_nonnull(strstr(why, "of another vault"));
+	opener.path = other;
+	v = open_vault();
+	vault_close(v);
+	ck_assert(!exists("other.replaced"));
+	ck_assert(!exists("other.restore"));
+}
+END_TEST
+
 /* What a vault that crashed left in its log belongs to it, not to the restored one. */
 START_TEST(restores_over_a_log)
 {
@@ -429,6 +533,8 @@ int main(void)
 	tcase_add_test(t, drills);
 	tcase_add_test(t, restores);
 	tcase_add_test(t, restores_over_a_log);
+	tcase_add_test(t, restored_is_found_to_be_older);
+	tcase_add_test(t, of_another_vault);
 	tcase_add_test(t, in_use);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
