@@ -20,6 +20,7 @@ struct derivation {
 struct sim_gateway {
 	struct sim *sim;
 	struct vault *vault;
+	char ledger[600];
 	struct core *core;
 	struct core_link *links[SIM_PNES];
 	bool closing;
@@ -196,6 +197,7 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 	g->run = run;
 	(void)snprintf(path, sizeof(path), "%s/gateway.vault", directory);
 	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
+	(void)snprintf(g->ledger, sizeof(g->ledger), "%s.ledger", path);
 	ck_assert_msg(vault_open(&vault, &g->vault, why, sizeof(why)) == 0, "%s", why);
 	ck_assert_int_eq(name_set(&options.self, bytes_text(SIM_GATEWAY)), 0);
 	ck_assert_int_eq(name_set(&options.server, bytes_text(SIM_SERVER)), 0);
@@ -203,11 +205,41 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 	return g;
 }
 
+/* Whatever a test did, the ledger proves it. */
+static void prove_ledger(const char *path, const struct ledger_state *newest)
+{
+	struct ledger_expected expected = {.sequence = newest->sequence, .who = "the vault"};
+	uint8_t data[4096];
+	struct ledger_check *c = NULL;
+	FILE *f = fopen(path, "rb");
+	size_t n;
+	int r = 0;
+
+	ck_assert(f || newest->sequence == 0);
+	if (!f)
+		return;
+	memcpy(expected.head, newest->head, sizeof(expected.head));
+	ck_assert_int_eq(ledger_check_new(NULL, NULL, &c), 0);
+	ck_assert_int_eq(ledger_check_expect(c, &expected), 0);
+	while (r == 0 && (n = fread(data, 1, sizeof(data), f)) > 0)
+		r = ledger_check_feed(c, bytes_of(data, n));
+	if (r == 0)
+		r = ledger_check_end(c);
+	ck_assert_msg(r == 0, "the ledger's entry %u: %s", ledger_check_defect(c)->sequence,
+		      ledger_check_defect(c)->text);
+	ledger_check_free(c);
+	(void)fclose(f);
+}
+
 void sim_gateway_free(struct sim_gateway *g)
 {
+	struct ledger_state newest;
+
 	g->closing = true;
 	gateway_core_free(g->core);
+	vault_ledger_state(g->vault, &newest);
 	vault_close(g->vault);
+	prove_ledger(g->ledger, &newest);
 	for (size_t i = 0; i < g->count; i++)
 		secret_unref(g->derivations[i].password);
 	free(g);
