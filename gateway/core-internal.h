@@ -13,9 +13,12 @@
 #define TOKEN_STATE     (UINT64_C(1) << 60)
 #define REPORT_RETRY_MS 30000U
 
+#define LINK_BUCKETS 256U
+
 struct core_link {
 	struct core *core;
 	struct core_link *next;
+	struct core_link *same; /* of the same bucket, when it is up */
 	struct link *engine;
 	void *stream;
 	enum pan_security level;
@@ -93,6 +96,7 @@ struct core {
 	void *arg;
 	struct vault *vault;
 	struct core_link *links;
+	struct core_link *named[LINK_BUCKETS]; /* those that are up, by Entity ID */
 	struct procedure *procedures;
 	size_t procedure_count;
 	struct relay *relay;

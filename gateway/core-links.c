@@ -5,13 +5,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* FNV-1a: who chooses names that collide slows down only the search for them. */
+static struct core_link **bucket_of(struct core *c, const struct name *entity)
+{
+	uint32_t hash = 2166136261U;
+
+	for (const char *at = entity->text; *at; at++)
+		hash = (hash ^ (uint8_t)*at) * 16777619U;
+	return &c->named[(hash ^ hash >> 16) % LINK_BUCKETS];
+}
+
 struct core_link *gateway_core_link_of(struct core *c, const struct name *entity)
 {
-	for (struct core_link *l = c->links; l; l = l->next) {
-		if (l->up && !l->dying && name_equal(&link_peer(l->engine)->entity, entity))
+	for (struct core_link *l = *bucket_of(c, entity); l; l = l->same) {
+		if (!l->dying && name_equal(&link_peer(l->engine)->entity, entity))
 			return l;
 	}
 	return NULL;
+}
+
+static void put_in_bucket(struct core *c, struct core_link *l)
+{
+	struct core_link **at = bucket_of(c, &link_peer(l->engine)->entity);
+
+	l->same = *at;
+	*at = l;
+}
+
+static void take_from_bucket(struct core *c, struct core_link *l)
+{
+	struct core_link **at = bucket_of(c, &link_peer(l->engine)->entity);
+
+	while (*at != l)
+		at = &(*at)->same;
+	*at = l->same;
 }
 
 static void link_send(void *arg, struct bytes frame)
@@ -51,6 +78,7 @@ static void link_up(void *arg, const struct hello *peer)
 	if (older)
 		older->dying = true;
 	l->up = true;
+	put_in_bucket(c, l);
 	c->counters.links++;
 	(void)snprintf(text, sizeof(text), "PNE %s is connected from %s, PAN security: %s%s",
 		       peer->entity.text, l->peer, pan_security_name(l->level),
@@ -219,6 +247,7 @@ void gateway_core_forget_link(struct core *c, struct core_link *l, const char *w
 	if (*at)
 		*at = l->next;
 	if (l->up) {
+		take_from_bucket(c, l);
 		entity = link_peer(l->engine)->entity;
 		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);
 		gateway_core_say(c, LOG_LEVEL_INFO, text);

@@ -261,7 +261,7 @@ static void restart_pne(struct sim *s)
 	s->pne = sim_pne_new(s, s->directory, 0);
 }
 
-static void restart_gateway(struct sim *s)
+static void stop_gateway(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
 	s->gateway = NULL;
@@ -269,6 +269,11 @@ static void restart_gateway(struct sim *s)
 		post_end(&s->posts[i]);
 	pan_down(s);
 	wan_down(s);
+}
+
+static void restart_gateway(struct sim *s)
+{
+	stop_gateway(s);
 	s->gateway = sim_gateway_new(s, s->directory);
 }
 
@@ -1218,6 +1223,56 @@ START_TEST(a_rolled_back_vault_issues_nothing)
 }
 END_TEST
 
+static void copy_file(const struct sim *s, const char *from, const char *to)
+{
+	char path[128], data[4096];
+	FILE *in, *out;
+	size_t size;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", s->directory, from);
+	in = fopen(path, "rb");
+	(void)snprintf(path, sizeof(path), "%s/%s", s->directory, to);
+	out = fopen(path, "wb");
+	ck_assert(in && out);
+	while ((size = fread(data, 1, sizeof(data), in)) > 0)
+		ck_assert_uint_eq(fwrite(data, 1, size, out), size);
+	(void)fclose(in);
+	ck_assert_int_eq(fclose(out), 0);
+}
+
+/* The same with the file itself: its ledger knows of a key that the copy takes for unspent. */
+START_TEST(an_older_copy_of_the_vault_issues_nothing)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3};
+	struct sim *s = sim_offline(&limits);
+
+	stop_gateway(s);
+	copy_file(s, "gateway.vault", "copy");
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 2);
+	stop_gateway(s);
+	copy_file(s, "copy", "gateway.vault");
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 0);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	ck_assert_uint_eq(held_index(s), 2);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 3);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_gt(held_index(s), 3);
+	check_pne_has_key(s, USER);
+	/* It was told once and is over. */
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 2);
+	sim_end(s);
+}
+END_TEST
+
 /*
  * A renewal that meets a fault at any message, the WAN down: it goes on by itself, no key is passed
  * over and none is sent twice as another message.
@@ -1281,6 +1336,7 @@ int main(void)
 	tcase_add_test(c, a_new_set_replaces_the_pool);
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
 	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
+	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
