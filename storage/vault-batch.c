@@ -95,6 +95,11 @@ void vault_batch_erase_owner(struct vault_batch *b, enum vault_kind kind, struct
 	add(b, OPERATION_ERASE_OWNER, kind, owner, BYTES_NONE);
 }
 
+void vault_batch_erase_damaged(struct vault_batch *b, enum vault_kind kind, struct bytes owner)
+{
+	add(b, OPERATION_ERASE_DAMAGED, kind, owner, BYTES_NONE);
+}
+
 void vault_batch_trim(struct vault_batch *b, enum vault_kind kind, struct bytes owner, size_t keep)
 {
 	struct vault_operation *o = add(b, OPERATION_TRIM, kind, owner, BYTES_NONE);
@@ -157,7 +162,7 @@ static int run_bound(struct vault *v, enum vault_statement which, int bound)
 	return bound == SQLITE_OK ? vault_run(v, which) : vault_errno(bound);
 }
 
-/* Erases all records of an owner, or but the newest keep. */
+/* Erases all records of an owner, or the damaged ones, or all but the newest keep. */
 static int execute_on_owner(struct vault *v, const struct vault_operation *o)
 {
 	const enum vault_statement which =
@@ -170,6 +175,8 @@ static int execute_on_owner(struct vault *v, const struct vault_operation *o)
 
 	if (r != 0)
 		return r;
+	if (o->type == OPERATION_ERASE_DAMAGED)
+		return vault_erase_damaged(v, low, high);
 	r = sqlite3_bind_blob(s, 1, low, VAULT_NAME_SIZE, SQLITE_STATIC);
 	if (r == SQLITE_OK)
 		r = sqlite3_bind_blob(s, 2, high, VAULT_NAME_SIZE, SQLITE_STATIC);
@@ -191,7 +198,8 @@ static int execute_on_record(struct vault *v, const struct vault_operation *o)
 
 static bool is_on_owner(const struct vault_operation *o)
 {
-	return o->type == OPERATION_ERASE_OWNER || o->type == OPERATION_TRIM;
+	return o->type == OPERATION_ERASE_OWNER || o->type == OPERATION_ERASE_DAMAGED ||
+	       o->type == OPERATION_TRIM;
 }
 
 /*

@@ -170,7 +170,13 @@ int vault_walk_rows(struct vault *v, const uint8_t low[VAULT_NAME_SIZE],
 typedef int vault_within_fn(struct vault *v, void *arg);
 int vault_transaction(struct vault *v, vault_within_fn *within, void *arg);
 
-enum vault_operation_type { OPERATION_PUT, OPERATION_ERASE, OPERATION_ERASE_OWNER, OPERATION_TRIM };
+enum vault_operation_type {
+	OPERATION_PUT,
+	OPERATION_ERASE,
+	OPERATION_ERASE_OWNER,
+	OPERATION_ERASE_DAMAGED,
+	OPERATION_TRIM
+};
 
 /* Plain from the caller's hands to vault_submit(), sealed from then on. */
 struct vault_operation {
@@ -204,6 +210,10 @@ struct vault_batch {
 	vault_done_fn *done;
 	void *arg;
 };
+
+/* vault-scan.c: within a transaction, erases what is damaged from low to high. */
+int vault_erase_damaged(struct vault *v, const uint8_t low[VAULT_NAME_SIZE],
+			const uint8_t high[VAULT_NAME_SIZE]);
 
 /* vault-walk.c: the lowest name above a, or false when a is the highest. */
 bool vault_name_after(const uint8_t a[VAULT_NAME_SIZE], uint8_t out[VAULT_NAME_SIZE]);

@@ -1,10 +1,24 @@
 /* Every record is opened once, past what cannot be read: what of a vault is damaged. */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/hidden.h"
 #include "storage/vault-internal.h"
+
+/* 0, VAULT_DAMAGED or a negative errno. plain has VAULT_PLAIN_MAX bytes. */
+static int try_row(struct vault *v, const uint8_t name[VAULT_NAME_SIZE], uint8_t *plain)
+{
+	struct bytes owner, item, content;
+	struct vault_row row;
+	size_t size = 0;
+	int r;
+
+	memcpy(row.name, name, sizeof(row.name));
+	r = vault_read_row(v, &row, plain, NULL, &size);
+	return r == 0 ? vault_plain_split(bytes_of(plain, size), &owner, &item, &content) : r;
+}
 
 struct scan {
 	struct vault *v;
@@ -18,15 +32,9 @@ static int scan_row(void *arg, const uint8_t name[VAULT_NAME_SIZE], int64_t sequ
 		    uint32_t generation)
 {
 	struct scan *s = arg;
-	struct bytes owner, item, content;
-	struct vault_row row = {.sequence = sequence, .generation = generation};
-	size_t size = 0;
-	int r;
+	int r = try_row(s->v, name, s->plain);
 
-	memcpy(row.name, name, sizeof(row.name));
-	r = vault_read_row(s->v, &row, s->plain, NULL, &size);
-	if (r == 0)
-		r = vault_plain_split(bytes_of(s->plain, size), &owner, &item, &content);
+	(void)generation;
 	if (r < 0)
 		return r;
 	s->totals.records++;
@@ -87,4 +95,47 @@ bool vault_owner_is(const struct vault *v, enum vault_kind kind, struct bytes ow
 
 	return owner.size <= VAULT_OWNER_MAX && vault_name(&v->keys, &id, name) == 0 &&
 	       memcmp(name + 1, hash, VAULT_HASH_SIZE) == 0;
+}
+
+struct damaged_names {
+	struct vault *v;
+	uint8_t *plain;
+	uint8_t (*names)[VAULT_NAME_SIZE];
+	size_t count;
+};
+
+static int keep_damaged(void *arg, const uint8_t name[VAULT_NAME_SIZE], int64_t sequence,
+			uint32_t generation)
+{
+	struct damaged_names *d = arg;
+	uint8_t(*names)[VAULT_NAME_SIZE];
+	int r = try_row(d->v, name, d->plain);
+
+	(void)sequence;
+	(void)generation;
+	if (r <= 0)
+		return r;
+	names = reallocarray(d->names, d->count + 1, sizeof(*names));
+	if (!names)
+		return -ENOMEM;
+	d->names = names;
+	memcpy(d->names[d->count++], name, VAULT_NAME_SIZE);
+	return 0;
+}
+
+int vault_erase_damaged(struct vault *v, const uint8_t low[VAULT_NAME_SIZE],
+			const uint8_t high[VAULT_NAME_SIZE])
+{
+	struct damaged_names d = {.v = v, .plain = hidden_new(VAULT_PLAIN_MAX)};
+	sqlite3_stmt *s = v->statements[STATEMENT_ERASE];
+	size_t gaps = 0;
+	int r = d.plain ? vault_walk_rows(v, low, high, keep_damaged, &d, &gaps) : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < d.count; i++) {
+		r = sqlite3_bind_blob(s, 1, d.names[i], VAULT_NAME_SIZE, SQLITE_STATIC);
+		r = r == SQLITE_OK ? vault_run(v, STATEMENT_ERASE) : vault_errno(r);
+	}
+	free(d.names);
+	hidden_free(d.plain);
+	return r;
 }

@@ -143,6 +143,8 @@ void vault_batch_put(struct vault_batch *b, const struct vault_id *id, struct by
 void vault_batch_erase(struct vault_batch *b, const struct vault_id *id); /* absent is no error */
 /* Erases all records of a kind and owner. */
 void vault_batch_erase_owner(struct vault_batch *b, enum vault_kind kind, struct bytes owner);
+/* Erases those records of a kind and owner that are damaged. */
+void vault_batch_erase_damaged(struct vault_batch *b, enum vault_kind kind, struct bytes owner);
 /* Keeps the newest keep records of a kind and owner, this batch's included; erases older ones. */
 void vault_batch_trim(struct vault_batch *b, enum vault_kind kind, struct bytes owner, size_t keep);
 

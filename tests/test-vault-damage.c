@@ -27,6 +27,13 @@ static uint8_t whole[FILE_MAX];
 static uint8_t altered[FILE_MAX];
 static size_t file_size;
 
+static struct {
+	size_t cases;
+	size_t refused;
+	size_t partial;
+	size_t unnoticed;
+} count;
+
 static void setup(void)
 {
 	strcpy(folder, access("/dev/shm", W_OK) == 0 ? "/dev/shm/test-damage-XXXXXX"
@@ -35,6 +42,7 @@ static void setup(void)
 	(void)snprintf(path, sizeof(path), "%s/vault", folder);
 	(void)snprintf(key, sizeof(key), "%s/key", folder);
 	model_reset();
+	memset(&count, 0, sizeof(count));
 }
 
 static void remove_file(const char *suffix)
@@ -111,7 +119,7 @@ static void make_vault(void)
 	struct vault_batch *b = model_batch();
 
 	for (int i = 0; i < RECORDS; i++) {
-		char owner[16], item[8];
+		char owner[24], item[24];
 
 		(void)snprintf(owner, sizeof(owner), "device-%d", i / 5);
 		(void)snprintf(item, sizeof(item), "%d", i % 5);
@@ -124,13 +132,6 @@ static void make_vault(void)
 	ck_assert_uint_gt(file_size, 10 * PAGE_SIZE);
 	memcpy(altered, whole, file_size);
 }
-
-static struct {
-	size_t cases;
-	size_t refused;
-	size_t partial;
-	size_t unnoticed;
-} count;
 
 static void check_altered(size_t at)
 {
@@ -337,10 +338,22 @@ START_TEST(test_damaged_is_named)
 	ck_assert(model_serves_truth(v, &served, &damaged));
 	ck_assert_uint_eq(served, RECORDS - 1);
 	ck_assert_uint_eq(damaged, 1);
-	/* It can be written again. */
+	/* It is erased with what else of the device is damaged, and can be written again. */
+	b = vault_batch_new();
+	vault_batch_erase_damaged(b, VAULT_EUKEY, bytes_text("device-6"));
+	commit(v, b);
+	ck_assert_int_eq(vault_get(v, &id, &c), VAULT_DAMAGED);
+	b = vault_batch_new();
+	vault_batch_erase_damaged(b, VAULT_EUKEY, id.owner);
+	commit(v, b);
+	ck_assert_int_eq(vault_get(v, &id, &c), VAULT_ABSENT);
+	ck_assert(model_serves_truth(v, &served, &damaged));
+	ck_assert_uint_eq(served, RECORDS - 1);
 	b = model_batch();
 	model_put(b, VAULT_EUKEY, "device-7", "2", 72);
 	commit(v, b);
+	ck_assert_int_eq(vault_get(v, &id, &c), 0);
+	vault_content_free(&c);
 	ck_assert_int_eq(vault_scan(v, NULL, NULL, &scan), 0);
 	ck_assert_uint_eq(scan.damaged, 0);
 	vault_close(v);
