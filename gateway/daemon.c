@@ -644,7 +644,8 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 	return r;
 }
 
-static void vault_opened(void *arg, int result, struct vault *v, const char *why)
+static void vault_opened(void *arg, int result, struct vault *v, const char *why,
+			 const struct gateway_health *health)
 {
 	struct gateway_daemon *d = arg;
 	char text[OPENING_WHY_SIZE];
@@ -657,6 +658,8 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 		return;
 	}
 	d->vault = v;
+	for (size_t i = 0; i < health->count; i++)
+		log_line(d, LOG_LEVEL_ERROR, health->lines[i]);
 	if (begin(d, text, sizeof(text)) != 0) {
 		fail(d, text);
 		return;

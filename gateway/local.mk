@@ -9,6 +9,7 @@ libpngw_la_SOURCES += \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
+	gateway/health.c gateway/health.h \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
 	gateway/openers.c gateway/openers.h \
 	gateway/opening.c gateway/opening.h \

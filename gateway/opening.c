@@ -16,7 +16,19 @@ struct gateway_opening {
 	int result;
 	struct vault *vault;
 	char why[OPENING_WHY_SIZE];
+	struct gateway_health health;
 };
+
+static void examine(struct gateway_opening *o)
+{
+	int r = gateway_health_examine(o->vault, &o->config.entity_id, &o->health);
+
+	if (r != 0) {
+		(void)snprintf(o->health.lines[0], HEALTH_LINE_SIZE,
+			       "the vault could not be examined: %s", strerror(-r));
+		o->health.count = 1;
+	}
+}
 
 static void open_work(uv_work_t *work)
 {
@@ -35,6 +47,8 @@ static void open_work(uv_work_t *work)
 	if (openers.count > 0 && (r == 0 || access(options.path, F_OK) == 0))
 		o->result = vault_open(&options, &o->vault, o->why, sizeof(o->why));
 	gateway_openers_clear(&openers);
+	if (o->result == 0)
+		examine(o);
 }
 
 static void open_done(uv_work_t *work, int status)
@@ -45,7 +59,7 @@ static void open_done(uv_work_t *work, int status)
 	if (status != 0)
 		o->result = status;
 	if (o->opened)
-		o->opened(o->arg, o->result, v, o->why);
+		o->opened(o->arg, o->result, v, o->why, &o->health);
 	else
 		vault_close(v);
 	free(o);

@@ -9,16 +9,19 @@
 #include <uv.h>
 
 #include "gateway/config.h"
+#include "gateway/health.h"
 
 #define OPENING_WHY_SIZE 512
 
 struct gateway_opening;
 
 /*
- * result as of vault_open(). v is the callee's where result is 0, NULL otherwise; why is a sentence
- * that lives during the call. The opening is freed when it returns.
+ * result as of vault_open(). v is the callee's where result is 0, NULL otherwise; why is a
+ * sentence, health tells what of v is damaged; both live during the call. The opening is freed when
+ * it returns.
  */
-typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why);
+typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why,
+			       const struct gateway_health *health);
 
 /* opened is called once, from the loop, unless it is abandoned. 0 or a negative errno. */
 int gateway_opening_start(uv_loop_t *loop, const struct config *config, gateway_opened_fn *opened,

@@ -122,6 +122,8 @@ void records_put_eukey(struct vault_batch *b, const struct name *entity, const s
 	struct stored_key k = {.user = *user, .index = index, .key = key};
 
 	put_eukey(b, entity, &k, state, since);
+	if (state == KEY_DELIVERED)
+		vault_batch_erase_damaged(b, VAULT_EUKEY, name_bytes(entity));
 }
 
 void records_put_issued(struct vault_batch *b, const struct name *entity,

@@ -45,6 +45,7 @@ struct relayed {
 };
 
 /* Each adds to b; a failure shows in vault_submit(). since: of the service clock. */
+/* With a delivered one go those of entity that are damaged: it makes them worthless. */
 void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
 		       uint32_t index, struct secret *key, enum key_state state, uint64_t since);
 /* As KEY_ISSUED, with what its notification is made with if k->repeatable. */

@@ -16,8 +16,8 @@ tests_test_vault_faults_LDADD = $(TEST_LIBS)
 tests_test_vault_faults_LDFLAGS = $(AM_LDFLAGS) $(WRAP_FILES) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup \
 	-Wl,--wrap=asprintf,--wrap=__asprintf_chk
-TESTS += tests/test-vault-disk.sh tests/test-raw-disk.sh
-EXTRA_DIST += tests/test-vault-disk.sh tests/test-raw-disk.sh
+TESTS += tests/test-vault-disk.sh tests/test-raw-disk.sh tests/test-vault-damage.sh
+EXTRA_DIST += tests/test-vault-disk.sh tests/test-raw-disk.sh tests/test-vault-damage.sh
 check_PROGRAMS += tests/test-vault-damage
 tests_test_vault_damage_SOURCES = tests/test-vault-damage.c tests/vault-model.c tests/vault-model.h
 tests_test_vault_damage_CPPFLAGS = $(TEST_CPPFLAGS)

@@ -336,7 +336,7 @@ END_TEST
 START_TEST(test_power_checkpoints)
 {
 	struct disk *d;
-	char item[8];
+	char item[24];
 
 	create_live();
 	write_batches();

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Records of one device in the PN GW's vault are altered: pngwd names the device and what mends it, serves all
+# others, and is whole again after that.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-damage.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-2 pan-open none
+launch_pne headset-3 pan-open none
+await "headset-2 is connected"
+await "headset-3 is connected"
+start register "$user"
+start figure8 "$user"
+start figure7 "$user" headset-2 6
+start figure7 "$user" headset-3 3
+stop gateway
+
+# Names in the file are hashes: headset-2 is the owner with the most EUKeys (kind 3).
+python3 - "$run/gateway.vault" <<-'PYTHON'
+	import sqlite3
+	import sys
+
+	db = sqlite3.connect(sys.argv[1])
+	owner, count = db.execute("SELECT substr(name, 1, 17), count(*) FROM record WHERE substr(name, 1, 1) = x'03' "
+	                          "GROUP BY 1 ORDER BY 2 DESC LIMIT 1").fetchone()
+	assert count >= 5, count
+	for name, sealed in db.execute("SELECT name, sealed FROM record WHERE substr(name, 1, 17) = ?", (owner,)).fetchall():
+	    altered = bytearray(sealed)
+	    altered[len(sealed) // 2] ^= 4
+	    db.execute("UPDATE record SET sealed = ? WHERE name = ?", (bytes(altered), name))
+	db.commit()
+PYTHON
+
+bad=0
+: >"$run/log"
+launch_gateway
+await "WAN is up"
+if ! grep -q "damaged records (EUKeys) of headset-2: run Figure" "$run/log"; then
+	echo "the damaged device is not named:"
+	cat "$run/log"
+	bad=1
+fi
+if grep "damaged" "$run/log" | grep -v headset-2; then
+	echo "more is called damaged than is"
+	bad=1
+fi
+await "headset-2 is connected"
+await "headset-3 is connected"
+for name in headset-3 headset-2; do
+	if ! start figure7 "$user" "$name"; then
+		echo "$name, afterwards:"
+		cat "$run/start.out"
+		bad=1
+	fi
+done
+stop gateway
+: >"$run/log"
+launch_gateway
+await "WAN is up"
+if grep damaged "$run/log"; then
+	echo "Figure 7 did not mend it"
+	bad=1
+fi
+exit $bad
