@@ -145,6 +145,30 @@ void gateway_control_vault_wraps(struct control_client *client, const struct con
 		gateway_control_end(client, CONTROL_DONE);
 }
 
+static void say_ledger(struct control_client *client)
+{
+	struct vault *v = gateway_control_vault(client);
+	const struct vault_rollback *rollback = vault_rollback(v);
+	char head[2 * LEDGER_HASH_SIZE + 1];
+	struct ledger_state state;
+	const char *with;
+	int r;
+
+	vault_ledger_state(v, &state);
+	(void)hex_encode(bytes_of(state.head, sizeof(state.head)), head, sizeof(head));
+	gateway_control_say(client, "ledger: %" PRIu32 " entries, head %s", state.sequence,
+			    state.sequence ? head : "-");
+	r = vault_ledger_trouble(v, &with);
+	if (r != 0)
+		gateway_control_say(client, "ledger: the %s is behind: %s", with, strerror(-r));
+	if (rollback)
+		gateway_control_say(
+			client,
+			"rolled back: this is an older copy, its ledger ended at %" PRIu32
+			", by the %s it was at %" PRIu32,
+			rollback->own, rollback->who, rollback->known);
+}
+
 void gateway_control_vault_status(struct control_client *client, const struct control_words *w,
 				  size_t first)
 {
@@ -167,6 +191,7 @@ void gateway_control_vault_status(struct control_client *client, const struct co
 				    progress.error ? strerror(-progress.error) : "");
 	if (!say_wraps(client))
 		return;
+	say_ledger(client);
 	gateway_control_say(client, "last backup: %s", gateway_control_last_backup(client));
 	gateway_control_end(client, CONTROL_DONE);
 }

@@ -113,7 +113,7 @@ await() {
 }
 
 start() {
-	printf '%s\n' "$password" | "$(bin pngw-start)" --socket "$run/control" "$@" >"$run/start.out" 2>&1
+	"$(bin pngw-start)" --socket "$run/control" "$@" >"$run/start.out" 2>&1 <<<"$password"
 }
 
 admin() {

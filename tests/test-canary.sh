@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# No password, password hash, EUKey or Temporary Key is in a log, in a state file or in a core image of a
-# process that worked with it.
+# No password, password hash, EUKey or Temporary Key is in a log, in a state file, in the ledger, in a
+# backup or in a core image of a process that worked with it; no name of a user or device is in a vault, its
+# log, its ledger, its anchor or its backup.
 set -euo pipefail
 top=${PNGW_SRCDIR:?}
 build=${PNGW_BUILDDIR:?}
@@ -22,6 +23,9 @@ touch "$folder/log"
 exec 8>>"$folder/log"
 password="canary sings 4711 in the mine"
 system_make "$folder"
+mkdir -m 700 "$run/elsewhere"
+sed -i "s|^vault = { |&anchor = \"file:$run/elsewhere/anchor\"; second_key_file = \"$run/second.key\"; |" \
+	"$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server
 await "listening on"
@@ -48,6 +52,21 @@ all_figures figure6 "$user" headset-1
 all_figures figure7 "$user" headset-2
 all_figures figure7 "$user" headset-3
 
+# The messages of renewal, refill, revocation and reset, and the keys changed in between.
+all_figures renew headset-2
+all_figures vault rekey
+all_figures renew headset-2
+for ((i = 0; i < 100; i++)); do
+	start pool headset-2 && grep -q "left=4" "$run/start.out" && break
+	sleep 0.1
+done
+grep -q "left=4" "$run/start.out" || {
+	echo "the pool is not filled up: $(cat "$run/start.out")"
+	exit 1
+}
+all_figures revoke headset-3
+all_figures vault backup "$run/elsewhere/vault.backup"
+
 look_into() { # WHEN NAME...
 	local when=$1 name
 	shift
@@ -67,6 +86,24 @@ starter=$!
 await "Fig. 6 step 1:"
 look_into during server gateway headset-1
 wait "$starter" || true
+
+mapfile -t vaults < <(find "$run" -type f \( -path "*vault*" -o -name anchor \) ! -name "core.*" ! -name "*.key")
+for file in gateway.vault gateway.vault-wal gateway.vault.ledger elsewhere/vault.backup elsewhere/anchor; do
+	[ -s "$run/$file" ] || {
+		echo "$file is not there to be looked into"
+		exit 1
+	}
+done
+for name in "$user" "$gateway" headset-1 headset-2 headset-3 tablet-1; do
+	if ! grep -qaF "$name" "$run"/server.db*; then
+		echo "the search does not find $name where it is"
+		exit 1
+	fi
+	if grep -laF "$name" "${vaults[@]}"; then
+		echo "the name $name is in these files"
+		exit 1
+	fi
+done
 
 find_secrets() {
 	python3 "$top/tests/find-secrets.py" "$run" "$password" "$@"

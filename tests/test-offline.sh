@@ -82,4 +82,7 @@ stop headset-2
 challenge=$(openssl rand -hex 16)
 same_key headset-2 "$(pne_fingerprint headset-2)" || complain "the server holds another key"
 
+"$(bin pngw-ledger)" verify "$run/gateway.vault.ledger" >"$run/verify.out" 2>&1 ||
+	complain "the ledger: $(cat "$run/verify.out")"
+
 exit $bad

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# An older copy of the vault is put back: from a backup after a drill, with an anchor to tell, and behind
+# everybody's back with only the server to tell. Either way it is found out and said, no EUKey that was
+# spent is issued again, the devices go on with the keys they hold, and the ledger proves all that.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-vault-restore.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+bad=0
+complain() {
+	echo "$1"
+	bad=1
+}
+
+# The command ends with that code and says that.
+says() { # CODE TEXT COMMAND...
+	local code=0 want=$1 text=$2
+	shift 2
+	start "$@" || code=$?
+	[ "$code" = "$want" ] || complain "$* ended with $code, not $want: $(cat "$run/start.out")"
+	grep -qF -- "$text" "$run/start.out" || complain "$*: no \"$text\" in: $(cat "$run/start.out")"
+}
+
+vault_tool() {
+	"$(bin pngw-vault)" --vault "$run/gateway.vault" --key-file "$run/gateway.key" "$@" >"$run/tool.out" 2>&1
+}
+
+# Every index that was ever issued to the PNE, once each.
+issued_once() {
+	local twice
+	twice=$(grep -h "PNE headset-2: verdict: .*done, key index" "$run/log" "$run"/log.* |
+		grep -o "key index [0-9]*" | sort | uniq -d)
+	[ -z "$twice" ] || complain "issued twice: $twice"
+}
+
+await_pool() { # TEXT
+	local i
+	for ((i = 0; i < 300; i++)); do
+		start pool headset-2 && grep -qF -- "$1" "$run/start.out" && return 0
+		sleep 0.1
+	done
+	complain "no \"$1\" in: $(cat "$run/start.out")"
+}
+
+turn_log() {
+	cp "$run/log" "$run/log.$1"
+	: >"$run/log"
+}
+
+mkdir -m 700 "$run/elsewhere"
+sed -i "s|^vault = { |&anchor = \"file:$run/elsewhere/anchor\"; |" "$run/pngw.conf"
+sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-2 pan-open none
+await "headset-2 is connected"
+start register "$user" || complain "registration: $(cat "$run/start.out")"
+start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
+start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
+await_pool "left=3 held=1"
+
+says 0 "it will open again" vault check
+says 0 "backed up" vault backup "$run/elsewhere/backup"
+vault_tool restore --drill "$run/elsewhere/backup" || complain "the drill: $(cat "$run/tool.out")"
+grep -q "opens, all" "$run/tool.out" || complain "the drill: $(cat "$run/tool.out")"
+cp "$run/elsewhere/backup" "$run/elsewhere/spoiled"
+dd if=/dev/urandom of="$run/elsewhere/spoiled" bs=4096 seek=2 count=6 conv=notrunc 2>/dev/null
+if vault_tool restore --drill "$run/elsewhere/spoiled"; then
+	complain "the drill of a spoiled backup: $(cat "$run/tool.out")"
+fi
+if vault_tool restore "$run/elsewhere/backup"; then
+	complain "restored under a running daemon: $(cat "$run/tool.out")"
+fi
+
+# Two more are spent after the backup, then the backup is put back.
+says 0 "key index 2" renew headset-2
+says 0 "key index 3" renew headset-2
+stop server
+await "WAN is down"
+stop gateway
+vault_tool restore "$run/elsewhere/backup" || complain "restore: $(cat "$run/tool.out")"
+turn_log 1
+launch_gateway
+await "GATEWAY_ROLLED_BACK"
+await "headset-2 is connected"
+says 0 "rolled back" vault status
+says 2 "GATEWAY_POOL_EMPTY" renew headset-2
+# No key is left that the server still knows to be in this vault: so its user is asked, once.
+launch_server
+await_pool "REFILL_NEEDS_USER"
+says 0 "key index" figure7 "$user" headset-2
+index=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
+[ "$index" -gt 4 ] || complain "index $index was issued after the restore: it may have been spent before"
+issued_once
+
+# Behind everybody's back: vault, ledger and anchor are all put back; only the server knows better.
+stop gateway
+mkdir "$run/copy"
+cp "$run"/gateway.vault* "$run/elsewhere/anchor" "$run/copy/"
+turn_log 2
+launch_gateway
+await "WAN is up"
+await "headset-2 is connected"
+says 0 "key index" renew headset-2
+spent=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
+# The server is told where the ledger stands at each WAN session; SIGHUP begins one.
+turn_log 2b
+kill -HUP "${pid_of[gateway]}"
+await "state report"
+stop gateway
+rm -f "$run"/gateway.vault*
+cp "$run"/copy/gateway.vault* "$run/"
+cp "$run/copy/anchor" "$run/elsewhere/anchor"
+turn_log 3
+launch_gateway
+await "GATEWAY_ROLLED_BACK"
+await "headset-2 is connected"
+await_pool "left=0"
+says 0 "key index" figure7 "$user" headset-2
+index=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
+[ "$index" -gt "$spent" ] || complain "index $index was issued after the copy came back, $spent was spent before"
+issued_once
+
+stop headset-2
+stop gateway
+challenge=$(openssl rand -hex 16)
+same_key headset-2 "$(pne_fingerprint headset-2)" || complain "the server holds another key"
+"$(bin pngw-ledger)" verify "$run/gateway.vault.ledger" >"$run/verify.out" 2>&1 ||
+	complain "the ledger: $(cat "$run/verify.out")"
+
+exit $bad
