@@ -3,7 +3,6 @@
 #include <wolfssl/options.h>
 
 #include <wolfssl/wolfcrypt/aes.h>
-#include <wolfssl/wolfcrypt/blake2.h>
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
 #include <wolfssl/wolfcrypt/curve25519.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
@@ -11,6 +10,7 @@
 #include <wolfssl/wolfcrypt/pwdbased.h>
 #include <wolfssl/wolfcrypt/random.h>
 #include <wolfssl/wolfcrypt/sha256.h>
+#include <wolfssl/wolfcrypt/siphash.h>
 
 #include "protocol/p1.h"
 
@@ -293,24 +293,9 @@ int p1_hmac(const struct secret *key, struct bytes data, uint8_t out[P1_MAC_SIZE
 	return error_of(r);
 }
 
-int p1_name_hash(const struct secret *key, struct bytes a, struct bytes b,
-		 uint8_t out[P1_NAME_HASH_SIZE])
+int p1_siphash(const uint8_t key[P1_SIPHASH_SIZE], struct bytes data, uint8_t out[P1_SIPHASH_SIZE])
 {
-	Blake2s hash;
-	int r;
-
-	if (secret_size(key) != KEY_SIZE)
-		return -EINVAL;
-	r = wc_InitBlake2s_WithKey(&hash, P1_NAME_HASH_SIZE, secret_bytes(key).data, KEY_SIZE);
-	if (r == 0 && a.size > 0)
-		r = wc_Blake2sUpdate(&hash, a.data, (word32)a.size);
-	if (r == 0 && b.size > 0)
-		r = wc_Blake2sUpdate(&hash, b.data, (word32)b.size);
-	if (r == 0)
-		r = wc_Blake2sFinal(&hash, out, P1_NAME_HASH_SIZE);
-	wipe(&hash, sizeof(hash));
-	wipe_stack_below();
-	return error_of(r);
+	return error_of(wc_SipHash(key, data.data, (word32)data.size, out, P1_SIPHASH_SIZE));
 }
 
 int p1_key_wrap(const struct secret *kek, const struct secret *key, uint8_t *out)

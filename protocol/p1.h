@@ -210,12 +210,13 @@ int p1_sha256(struct bytes data, uint8_t out[32]);
 int p1_hmac(const struct secret *key, struct bytes data, uint8_t out[P1_MAC_SIZE]);
 
 /*
- * Keyed BLAKE2s-128 (RFC 7693) of a || b: what stands for a name in a file. The key has KEY_SIZE
- * bytes. Three times as fast as p1_hmac(), in a place where that is most of a read.
+ * SipHash-2-4 with 16 bytes of output (Aumasson and Bernstein, 2012): a keyed pseudo-random
+ * function for short inputs, for what stands for a name in a file. One thirtieth of p1_hmac()'s
+ * time, in a place where that would be half of a read. Not for what outlives its key or leaves its
+ * file.
  */
-#define P1_NAME_HASH_SIZE 16
-int p1_name_hash(const struct secret *key, struct bytes a, struct bytes b,
-		 uint8_t out[P1_NAME_HASH_SIZE]);
+#define P1_SIPHASH_SIZE 16
+int p1_siphash(const uint8_t key[P1_SIPHASH_SIZE], struct bytes data, uint8_t out[P1_SIPHASH_SIZE]);
 
 /* X25519 (RFC 7748). The private key is a secret of KEY_SIZE bytes. */
 int p1_x25519_generate(struct secret **private_key, uint8_t public_key[KEY_SIZE]);

@@ -304,8 +304,10 @@ static int reserve(struct vault *v, int64_t sequence)
 int vault_transaction(struct vault *v, vault_within_fn *within, void *arg)
 {
 	int64_t reserved = v->reserved;
-	int r = vault_run(v, STATEMENT_BEGIN);
+	int r;
 
+	vault_read_end(v);
+	r = vault_run(v, STATEMENT_BEGIN);
 	if (r < 0)
 		return r;
 	r = within(v, arg);

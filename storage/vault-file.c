@@ -47,6 +47,7 @@ static const char *const statements[STATEMENT_COUNT] = {
 	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
 	[STATEMENT_COMMIT] = "COMMIT",
 	[STATEMENT_ROLLBACK] = "ROLLBACK",
+	[STATEMENT_READ] = "BEGIN DEFERRED",
 	[STATEMENT_PUT] = "INSERT OR REPLACE INTO record (name, sequence, generation, sealed)"
 			  " VALUES (?1, ?2, ?3, ?4)",
 	[STATEMENT_ERASE] = "DELETE FROM record WHERE name = ?1",

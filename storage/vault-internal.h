@@ -72,6 +72,7 @@ enum vault_statement {
 	STATEMENT_BEGIN,
 	STATEMENT_COMMIT,
 	STATEMENT_ROLLBACK,
+	STATEMENT_READ,
 	STATEMENT_PUT,
 	STATEMENT_ERASE,
 	STATEMENT_ERASE_OWNER,
@@ -101,6 +102,7 @@ struct vault {
 	struct vault_batch **last;
 	struct vault_ledger *ledger;
 	bool closing;
+	bool reading; /* see vault_read_row() */
 };
 
 /* A row as it lies in the file, without what is sealed. */
@@ -140,7 +142,11 @@ int vault_unseal(const struct vault *v, const struct vault_row *row, struct byte
  * Reads and opens the record of row->name, and sets row's other fields. plain has VAULT_PLAIN_MAX
  * bytes, or is NULL: then *plain_new becomes a hidden buffer of the right size. 0, VAULT_ABSENT,
  * VAULT_DAMAGED or a negative errno.
+ *
+ * It leaves a read transaction open, so that the next record costs less; vault_read_end() ends it.
+ * vault_transaction() calls that, and so must whoever else wants the file for himself.
  */
+void vault_read_end(struct vault *v);
 int vault_read_row(struct vault *v, struct vault_row *row, uint8_t *plain, uint8_t **plain_new,
 		   size_t *plain_size);
 

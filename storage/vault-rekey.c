@@ -271,8 +271,10 @@ static int finish(struct vault *v)
 
 int vault_log_empty(struct vault *v)
 {
-	int r = sqlite3_wal_checkpoint_v2(v->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	int r;
 
+	vault_read_end(v);
+	r = sqlite3_wal_checkpoint_v2(v->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	v->rekey.log = r != SQLITE_OK;
 	return r == SQLITE_OK ? 0 : vault_errno(r);
 }

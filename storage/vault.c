@@ -61,24 +61,34 @@ int vault_db_errno(sqlite3 *db, int sqlite_result)
 static int hash_owner(const struct vault_keys *keys, int kind, struct bytes owner,
 		      uint8_t out[VAULT_HASH_SIZE])
 {
-	const uint8_t role[] = {'o', (uint8_t)kind};
+	uint8_t text[1 + VAULT_OWNER_MAX] = {(uint8_t)kind};
 
-	return p1_name_hash(keys->names, bytes_of(role, sizeof(role)), owner, out);
+	if (owner.size > VAULT_OWNER_MAX)
+		return -EINVAL;
+	if (owner.size > 0)
+		memcpy(text + 1, owner.data, owner.size);
+	return p1_siphash(secret_bytes(keys->names).data, bytes_of(text, 1 + owner.size), out);
 }
 
 int vault_name(const struct vault_keys *keys, const struct vault_id *id,
 	       uint8_t out[VAULT_NAME_SIZE])
 {
-	uint8_t role[2 + VAULT_HASH_SIZE] = {'i', (uint8_t)id->kind};
+	/* What is hashed for the item begins as the name does: kind, owner's hash. */
+	uint8_t text[1 + VAULT_HASH_SIZE + VAULT_ITEM_MAX];
 	int r;
 
+	if (id->item.size > VAULT_ITEM_MAX)
+		return -EINVAL;
 	out[0] = (uint8_t)id->kind;
 	r = hash_owner(keys, (int)id->kind, id->owner, out + 1);
 	if (r != 0)
 		return r;
-	memcpy(role + 2, out + 1, VAULT_HASH_SIZE);
-	return p1_name_hash(keys->names, bytes_of(role, sizeof(role)), id->item,
-			    out + 1 + VAULT_HASH_SIZE);
+	memcpy(text, out, 1 + VAULT_HASH_SIZE);
+	if (id->item.size > 0)
+		memcpy(text + 1 + VAULT_HASH_SIZE, id->item.data, id->item.size);
+	return p1_siphash(secret_bytes(keys->names).data + KEY_SIZE / 2,
+			  bytes_of(text, 1 + VAULT_HASH_SIZE + id->item.size),
+			  out + 1 + VAULT_HASH_SIZE);
 }
 
 void vault_name_range_of_kind(int kind, uint8_t low[VAULT_NAME_SIZE], uint8_t high[VAULT_NAME_SIZE])
@@ -272,12 +282,24 @@ static int open_row(struct vault *v, sqlite3_stmt *s, struct vault_row *row, uin
 	return r;
 }
 
+void vault_read_end(struct vault *v)
+{
+	/* After an error SQLite may have ended it by itself. */
+	if (v->reading && !sqlite3_get_autocommit(v->db) && vault_run(v, STATEMENT_COMMIT) != 0)
+		(void)vault_run(v, STATEMENT_ROLLBACK);
+	v->reading = false;
+}
+
 int vault_read_row(struct vault *v, struct vault_row *row, uint8_t *plain, uint8_t **plain_new,
 		   size_t *plain_size)
 {
 	sqlite3_stmt *s = v->statements[STATEMENT_GET];
-	int r = sqlite3_bind_blob(s, 1, row->name, VAULT_NAME_SIZE, SQLITE_STATIC);
+	int r;
 
+	/* Without it the statement makes do with one of its own. */
+	if (sqlite3_get_autocommit(v->db))
+		v->reading = vault_run(v, STATEMENT_READ) == 0;
+	r = sqlite3_bind_blob(s, 1, row->name, VAULT_NAME_SIZE, SQLITE_STATIC);
 	if (r == SQLITE_OK)
 		r = sqlite3_step(s);
 	if (r == SQLITE_ROW)

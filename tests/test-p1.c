@@ -686,6 +686,35 @@ static void no_secret_left(void)
 	ck_assert_uint_eq(secret_count(), 0);
 }
 
+/* The vectors of the reference implementation: key 00 01 02..., data 00 01 02... */
+START_TEST(siphash)
+{
+	static const struct {
+		size_t size;
+		uint8_t hash[P1_SIPHASH_SIZE];
+	} rows[] = {
+		{0,
+		 {0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7,
+		  0x55, 0x02, 0x93}},
+		{1,
+		 {0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b,
+		  0x22, 0xfc, 0x45}},
+		{15,
+		 {0x54, 0x93, 0xe9, 0x99, 0x33, 0xb0, 0xa8, 0x11, 0x7e, 0x08, 0xec, 0x0f, 0x97,
+		  0xcf, 0xc3, 0xd9}},
+		{63,
+		 {0x51, 0x50, 0xd1, 0x77, 0x2f, 0x50, 0x83, 0x4a, 0x50, 0x3e, 0x06, 0x9a, 0x97,
+		  0x3f, 0xbd, 0x7c}},
+	};
+	uint8_t data[64], out[P1_SIPHASH_SIZE];
+
+	for (uint8_t i = 0; i < sizeof(data); i++)
+		data[i] = i;
+	ck_assert_int_eq(p1_siphash(data, bytes_of(data, rows[_i].size), out), 0);
+	ck_assert_mem_eq(out, rows[_i].hash, sizeof(out));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("p1");
@@ -722,6 +751,7 @@ int main(void)
 	tcase_add_test(t, password_limits);
 	tcase_add_test(t, password_characters);
 	tcase_add_test(t, hashes);
+	tcase_add_loop_test(t, siphash, 0, 4);
 	suite_add_tcase(suite, t);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
