@@ -203,6 +203,20 @@ static int load_gateway(struct store *s, const struct server_wants *w, struct se
 	return r;
 }
 
+static int load_refill(struct store *s, const struct server_wants *w, struct server_facts *f)
+{
+	const struct bytes user = name_bytes(&w->user), entity = name_bytes(&w->entity);
+	struct store_key keys[STORE_KEYS_MAX] = {{.index = 0}};
+	bool there;
+	int r = take(store_eukey(s, user, entity, w->refill_index, &f->refill_key), &there);
+
+	if (r == 0)
+		r = take(store_keys(s, user, entity, keys), &there);
+	f->oldest_index = keys[0].index;
+	store_keys_clear(keys);
+	return r;
+}
+
 static int load_entity(struct store *s, const struct server_wants *w, struct server_facts *f)
 {
 	struct store_temporary_key tk;
@@ -217,9 +231,7 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 				     &f->held_key),
 			 &there);
 	if (r == 0 && w->refill_index > 0)
-		r = take(store_eukey(s, name_bytes(&w->user), name_bytes(&w->entity),
-				     w->refill_index, &f->refill_key),
-			 &there);
+		r = load_refill(s, w, f);
 	if (r == 0 && w->temporary_key) {
 		r = take(store_temporary_key(s, name_bytes(&w->entity), &tk), &there);
 		if (r == 0 && there)
@@ -512,6 +524,32 @@ static bool answered_by_challenge(struct core_job *job)
 	return true;
 }
 
+/* Whether all that the answer of before gave out was revoked since. */
+static bool answer_revoked(struct core_job *job, const struct store_answer *before)
+{
+	const struct name *entity = &job->procedure.wants.entity;
+	const struct m_eukey_assignment_response *a;
+	struct store_element e;
+	struct malformation why;
+	struct message *m = NULL;
+	uint32_t index = 0;
+
+	if (job->request->kind != MESSAGE_eukey_assignment_request ||
+	    store_element(job->core->store, name_bytes(entity), &e) != 0 ||
+	    e.revocation.epoch == 0 ||
+	    message_decode(bytes_of(before->body, before->body_size), &m, &why) != 0)
+		return false;
+	if (m->kind == MESSAGE_eukey_assignment_response) {
+		a = &m->eukey_assignment_response;
+		if (a->has_key)
+			index = a->key.key_index;
+		if (a->has_key_set && a->key_set.keys_count > 0)
+			index = a->key_set.keys[a->key_set.keys_count - 1].key_index;
+	}
+	message_free(m);
+	return index > 0 && index <= e.revocation.key_index;
+}
+
 /* True when the request was answered: it came before, or its id was used for something else. */
 static bool answered_before(struct core_job *job)
 {
@@ -520,11 +558,18 @@ static bool answered_before(struct core_job *job)
 	struct server_actions none = {.count = 0};
 	struct store_answer before;
 	int r = store_answer(c->store, &p->request_id, &before);
+	bool same;
 
 	if (r == STORE_ABSENT)
 		return false;
-	if (r == 0 && constant_time_equal(bytes_of(before.request_sha256, 32),
-					  bytes_of(job->sha256, sizeof(job->sha256)))) {
+	same = r == 0 && constant_time_equal(bytes_of(before.request_sha256, 32),
+					     bytes_of(job->sha256, sizeof(job->sha256)));
+	if (same && answer_revoked(job, &before)) {
+		procedure_refuse(p, STATUS_STALE_INDEX, 0, &none);
+		p->verdict.id = VERDICT_REVOKED;
+		p->verdict.detail[0] = '\0';
+		answer_procedure(job);
+	} else if (same) {
 		answer_all(job, before.http, bytes_of(before.body, before.body_size));
 		p->verdict.id = VERDICT_REPEATED;
 	} else {

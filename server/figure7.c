@@ -101,6 +101,16 @@ static enum status issue(struct server_procedure *p, struct secret *shared)
 	return result == 0 ? STATUS_OK : STATUS_FAILED;
 }
 
+/* A PN GW that only ever asks for more, and never reports a key as held, does not fill the store.
+ */
+static bool hoarded(const struct server_procedure *p)
+{
+	const uint32_t last = p->facts.entity.last_index;
+	const uint32_t oldest = p->facts.oldest_index;
+
+	return oldest > 0 && last - oldest >= SERVER_OUTSTANDING_LIMIT;
+}
+
 /* Everything that can be refused after the user was authenticated, with its step. */
 static enum status check(struct server_procedure *p, unsigned *step, enum verdict_id *verdict)
 {
@@ -117,7 +127,7 @@ static enum status check(struct server_procedure *p, unsigned *step, enum verdic
 	}
 	*step = 3;
 	*verdict = VERDICT_SERVER_REFUSED;
-	if (r->key_set.count > p->environment->key_set_max)
+	if (r->key_set.count > p->environment->key_set_max || (r->has_refill && hoarded(p)))
 		return STATUS_TOO_MANY_KEYS;
 	*step = 4;
 	*verdict = VERDICT_SERVER_NO_TEMPORARY_KEY;

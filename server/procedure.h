@@ -16,8 +16,10 @@
 #include "protocol/verdict.h"
 #include "server/store.h"
 
-#define SERVER_KEY_SET_LIMIT    64
-#define SERVER_DELIVERIES_LIMIT 32
+#define SERVER_KEY_SET_LIMIT     64
+#define SERVER_DELIVERIES_LIMIT  32
+/* EUKeys of one PNE that may be waiting for their proof when its set is filled up. */
+#define SERVER_OUTSTANDING_LIMIT (8U * SERVER_KEY_SET_LIMIT)
 
 /* What all procedures share; owned by the core. */
 struct server_environment {
@@ -79,6 +81,7 @@ struct server_facts {
 	struct secret *gateway_key;   /* NULL: absent */
 	struct secret *held_key;      /* NULL: absent */
 	struct secret *refill_key;    /* NULL: absent */
+	uint32_t oldest_index;        /* of the EUKeys that are kept, for a refill; 0: none */
 	struct secret *temporary_key; /* NULL: absent */
 	struct secret *delivered[SERVER_DELIVERIES_LIMIT];
 	bool has_vault;

@@ -521,6 +521,45 @@ START_TEST(test_refill)
 }
 END_TEST
 
+/* Without a word of what became of them, there is an end to it. */
+START_TEST(test_refill_ends)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *tk = secret_random(KEY_SIZE), *key;
+	struct store_batch batch = {0};
+	enum status s = STATUS_OK;
+	unsigned count = 0;
+	struct asking q;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	give_temporary_key("headset", tk);
+	first_set(&gw, tk);
+	key = stored_key("alice", "headset", 3);
+	for (; s == STATUS_OK && count < 100; count++) {
+		ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+		ask_set(&q, KEY_SET_RANDOM, 8, GATEWAY_KEY_EXPORTER, 0);
+		ask_refill(&q, key, 3, "gw-1");
+		s = status_of(post(&gw, &q.m, NULL));
+	}
+	ck_assert_int_eq((int)s, STATUS_TOO_MANY_KEYS);
+	ck_assert_uint_gt(count, SERVER_OUTSTANDING_LIMIT / 8);
+	/* the user may, and a PNE that is known to hold one makes room */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(asked(&gw, &q, "pw")), STATUS_OK);
+	asking_end(&q);
+	store_batch_held(&batch, bytes_text("alice"), bytes_text("headset"), 300);
+	ck_assert_int_eq(store_commit(store, &batch), 0);
+	store_batch_clear(&batch);
+	secret_unref(key);
+	key = stored_key("alice", "headset", 300);
+	ck_assert_int_eq((int)refill(&gw, "alice", "headset", key, 300, "gw-1"), STATUS_OK);
+	secret_unref(key);
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
 /* What a PNE says of its key, which anybody on the PAN may hear, gets nobody a set. */
 START_TEST(test_refill_is_no_receipt)
 {
@@ -738,6 +777,7 @@ int main(void)
 	tcase_add_test(t, test_c270_c272_c278_figure7_random_or_chain);
 	tcase_add_test(t, test_c281_figure8_by_the_owners_password);
 	tcase_add_test(t, test_refill);
+	tcase_add_test(t, test_refill_ends);
 	tcase_add_test(t, test_refill_is_no_receipt);
 	tcase_add_test(t, test_delivery_report);
 	tcase_add_test(t, test_http_header);

@@ -169,3 +169,4 @@ expect "$(element KeyIndex)" 2 "its index"
 kill -TERM "$pid"
 wait "$pid" || die "it stopped with $?"
 pid=
+echo "server revoke: all good"

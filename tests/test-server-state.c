@@ -423,6 +423,50 @@ START_TEST(test_blocked_user)
 }
 END_TEST
 
+/* The answer of before is no way back to a key that was revoked since. */
+START_TEST(test_repeated_after_a_revocation)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *tk = secret_random(KEY_SIZE);
+	static char first[MESSAGE_MAX_SIZE];
+	struct malformation why;
+	struct message *m = NULL;
+	size_t first_size;
+	struct answer *a;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	memcpy(first, last_request, last_request_size);
+	first_size = last_request_size;
+	ck_assert_int_eq(post_bytes(&gw, bytes_of(first, first_size), NULL)->http, 200);
+	ck_assert_int_eq(operator_revokes("tablet"), 0);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, NULL), STATUS_OK);
+	for (int i = 0; i < 2; i++) {
+		a = post_bytes(&gw, bytes_of(first, first_size), NULL);
+		ck_assert_int_eq(message_decode(bytes_of(a->body, a->size), &m, &why), 0);
+		ck_assert(!m->eukey_assignment_response.has_key);
+		ck_assert_int_eq((int)status_of(m), STATUS_STALE_INDEX);
+	}
+	ck_assert_ptr_nonnull(strstr(journal, "[REVOKED]"));
+	/* that of after the revocation is as good as before */
+	ck_assert_int_eq(post_bytes(&gw, bytes_of(last_request, last_request_size), NULL)->http,
+			 200);
+	ck_assert(server_has("alice", "tablet", 2) && !server_has("alice", "tablet", 3));
+	/* a set */
+	give_temporary_key("headset", tk);
+	first_set(&gw, tk);
+	memcpy(first, last_request, last_request_size);
+	first_size = last_request_size;
+	ck_assert_int_eq(operator_revokes("headset"), 0);
+	a = post_bytes(&gw, bytes_of(first, first_size), NULL);
+	ck_assert_int_eq(message_decode(bytes_of(a->body, a->size), &m, &why), 0);
+	ck_assert(!m->eukey_assignment_response.has_key_set);
+	ck_assert_int_eq((int)status_of(m), STATUS_STALE_INDEX);
+	secret_unref(tk);
+	client_free(&gw);
+}
+END_TEST
+
 /* The operator is at work between what the server has read and what it is about to write. */
 static const struct store_ops *real_ops;
 static void (*in_between)(void);
@@ -510,6 +554,7 @@ int main(void)
 	tcase_add_test(t, test_state_resets_take_turns);
 	tcase_add_test(t, test_state_of_a_revoked_gateway);
 	tcase_add_test(t, test_blocked_user);
+	tcase_add_test(t, test_repeated_after_a_revocation);
 	tcase_add_test(t, test_revoked_in_between);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
