@@ -32,6 +32,6 @@ tests_test_figures_LDADD = $(TEST_LIBS)
 # All roles in one process: revocation and reset.
 check_PROGRAMS += tests/test-revocation
 tests_test_revocation_SOURCES = tests/test-revocation.c tests/figures.h tests/figures-gateway.c \
-	tests/figures-pne.c tests/figures-server.c
+	tests/figures-many.c tests/figures-many.h tests/figures-pne.c tests/figures-server.c
 tests_test_revocation_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_revocation_LDADD = $(TEST_LIBS)
