@@ -38,11 +38,13 @@ static void close_file(void *context)
 	free(f);
 }
 
-static int open_file(const char *place, void **context, char *why, size_t why_size)
+static int open_file(const char *place, struct secret *auth, void **context, char *why,
+		     size_t why_size)
 {
 	const char *slash = strrchr(place, '/');
 	struct anchor_file *f;
 
+	(void)auth;
 	if (place[0] == '\0' || (slash && slash[1] == '\0')) {
 		snprintf(why, why_size, "anchor file:%s names no file", place);
 		return ANCHOR_UNKNOWN;

@@ -68,7 +68,8 @@ int anchor_statement_check(const uint8_t statement[ANCHOR_STATEMENT_SIZE],
 	return 0;
 }
 
-int anchor_open(const char *specification, struct anchor **out, char *why, size_t why_size)
+int anchor_open(const char *specification, struct secret *auth, struct anchor **out, char *why,
+		size_t why_size)
 {
 	struct anchor a = {NULL, NULL, NULL};
 	int r;
@@ -85,7 +86,7 @@ int anchor_open(const char *specification, struct anchor **out, char *why, size_
 	}
 	a.specification = strdup(specification);
 	*out = malloc(sizeof(**out));
-	r = a.specification && *out ? a.kind->open(specification + strlen(a.kind->prefix),
+	r = a.specification && *out ? a.kind->open(specification + strlen(a.kind->prefix), auth,
 						   &a.context, why, why_size)
 				    : -ENOMEM;
 	if (r != 0) {
@@ -141,7 +142,7 @@ int anchor_file_read(const char *path, const uint8_t vault_id[LEDGER_VAULT_ID_SI
 {
 	uint8_t statement[ANCHOR_STATEMENT_SIZE];
 	void *context = NULL;
-	int r = anchor_kind_file.open(path, &context, why, why_size);
+	int r = anchor_kind_file.open(path, NULL, &context, why, why_size);
 
 	if (r != 0)
 		return r;

@@ -9,7 +9,8 @@
  * An anchor is advanced after the vault's commit is durable, and so is never ahead of it.
  *
  * Specifications: "file:PATH", a file that should be on another medium than the vault (the
- * directory must exist); "tpm:HANDLE", an NV index of a TPM 2.0, for example tpm:0x01500020.
+ * directory must exist); "tpm:HANDLE" or "tpm:HANDLE,TCTI", an NV index of a TPM 2.0, for example
+ * tpm:0x01500020; TCTI is how tpm2-tss reaches it, where it cannot find out.
  */
 
 #include "storage/ledger.h"
@@ -28,9 +29,11 @@ enum {
 
 /*
  * 0 and the caller's *out; a positive outcome or negative errno and one sentence in why otherwise.
- * Nothing is read yet.
+ * Nothing is read yet. auth, KEY_SIZE bytes, is what the medium asks for where it knows such a
+ * thing: the vault's own secret.
  */
-int anchor_open(const char *specification, struct anchor **out, char *why, size_t why_size);
+int anchor_open(const char *specification, struct secret *auth, struct anchor **out, char *why,
+		size_t why_size);
 void anchor_close(struct anchor *a); /* NULL is allowed */
 
 /*
@@ -66,8 +69,9 @@ int anchor_file_read(const char *path, const uint8_t vault_id[LEDGER_VAULT_ID_SI
 struct anchor_kind {
 	const char *prefix;
 	unsigned interval;
-	/* place is what follows the prefix. */
-	int (*open)(const char *place, void **context, char *why, size_t why_size);
+	/* place is what follows the prefix; auth may be NULL where it is only read. */
+	int (*open)(const char *place, struct secret *auth, void **context, char *why,
+		    size_t why_size);
 	void (*close)(void *context);
 	/* 0, ANCHOR_ABSENT, ANCHOR_DAMAGED (not the form of a statement) or a negative errno. */
 	int (*read)(void *context, uint8_t statement[ANCHOR_STATEMENT_SIZE]);

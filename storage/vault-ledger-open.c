@@ -354,8 +354,16 @@ static int open_anchor(struct opening *o, const char *specification)
 {
 	struct vault_ledger *l = o->l;
 	struct ledger_state seen;
-	int r = anchor_open(specification, &l->anchor, o->why, o->why_size);
+	SCOPED_SECRET *auth = NULL;
+	struct p1_context context;
+	int r;
 
+	p1_context_begin(&context, "pngw anchor auth");
+	r = p1_hkdf(o->v->keys.signing, bytes_of(o->v->id, VAULT_ID_SIZE), &context, KEY_SIZE,
+		    &auth);
+	if (r != 0)
+		return failed(o, r);
+	r = anchor_open(specification, auth, &l->anchor, o->why, o->why_size);
 	if (r != 0)
 		return r == -ENOMEM ? r : VAULT_ANCHOR;
 	r = remembered(o->v, specification, &l->remembers);

@@ -9,6 +9,12 @@ tests_test_vault_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_ledger_LDADD = $(TEST_LIBS)
 tests_test_vault_ledger_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=pwrite,--wrap=fdatasync,--wrap=fsync,--wrap=rename
+if TPM
+check_PROGRAMS += tests/test-anchor-tpm
+tests_test_anchor_tpm_SOURCES = tests/test-anchor-tpm.c
+tests_test_anchor_tpm_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_anchor_tpm_LDADD = $(TEST_LIBS)
+endif
 TESTS += tests/test-pngw-ledger.sh
 EXTRA_DIST += tests/test-pngw-ledger.sh tests/vectors/ledger_verify.py
 check_PROGRAMS += tests/test-record tests/test-vault tests/test-vault-schema tests/test-vault-wrap \
