@@ -28,7 +28,8 @@ tests_test_vault_LDADD = $(TEST_LIBS)
 tests_test_vault_schema_SOURCES = tests/test-vault-schema.c
 tests_test_vault_schema_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_schema_LDADD = $(TEST_LIBS)
-EXTRA_DIST += tests/data/vault-schema-1.db tests/data/vault-schema-1.key
+EXTRA_DIST += tests/data/vault-schema-1.db tests/data/vault-schema-1.key tests/data/vault-schema-2.db \
+	tests/data/vault-schema-2.key tests/data/vault-schema-2.ledger
 tests_test_vault_wrap_SOURCES = tests/test-vault-wrap.c
 tests_test_vault_wrap_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_wrap_LDADD = $(TEST_LIBS)
