@@ -39,26 +39,26 @@ static struct stock stocks[] = {
 
 #define STOCK_COUNT (sizeof(stocks) / sizeof(stocks[0]))
 
+/* Under AddressSanitizer nothing is: it is to see what is used after it was freed. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define NOTHING_KEPT 1
+#define KEEPS false
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-#define NOTHING_KEPT 1
+#define KEEPS false
+#endif
+#if !defined(KEEPS)
+#define KEEPS true
 #endif
 
 /* The stock whose buffers have room for total bytes; NULL for larger ones, which are not kept. */
 static struct stock *stock_for(size_t total)
 {
-#ifndef NOTHING_KEPT
-	for (size_t i = 0; i < STOCK_COUNT; i++) {
+	for (size_t i = 0; KEEPS && i < STOCK_COUNT; i++) {
 		if (total <= stocks[i].size)
 			return &stocks[i];
 	}
-#else
-	(void)total;
-#endif
 	return NULL;
 }
 
