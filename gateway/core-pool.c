@@ -10,7 +10,7 @@
 #include "gateway/revoke.h"
 
 #define REFILLS_MAX   8U
-#define SWEEP_MS      3600000U
+#define SWEEP_MS      21600000U
 #define SWEEP_AT_ONCE 16U
 #define MARK_MS       3600000U
 #define PAUSE_MIN_MS  30000U

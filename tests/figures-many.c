@@ -391,7 +391,6 @@ struct sim *many_new(bool secure)
 void many_free(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
-	(void)sim_gateway_ledger(s->directory);
 	for (unsigned i = 0; i < PNES; i++)
 		sim_pne_free(s->pan[i].pne);
 	sim_server_free(s->server);

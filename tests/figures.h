@@ -86,7 +86,13 @@ bool sim_pne_fingerprint(struct sim_pne *p, struct name *user, uint32_t *index,
 
 struct sim_gateway;
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
+/* Proves the ledger to its end, or fails. */
 void sim_gateway_free(struct sim_gateway *g);
+/* The same and its account; NULL: not proven. */
+struct sim_ledger {
+	unsigned issued, spent, erased, installed;
+};
+void sim_gateway_end(struct sim_gateway *g, struct sim_ledger *ledger);
 bool sim_gateway_work(struct sim_gateway *g);
 void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, uint64_t generation);
 void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body);
@@ -125,14 +131,6 @@ struct sim_pool {
 	bool needs_user;
 };
 struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity);
-/*
- * The ledger in directory is proven to its end, or the test fails: no key issued or spent twice,
- * none spent without having been issued. Not while a PN GW has it open.
- */
-struct sim_ledger {
-	unsigned issued, spent, erased, installed;
-};
-struct sim_ledger sim_gateway_ledger(const char *directory);
 /* How many reports wait for the server. */
 size_t sim_gateway_deliveries(struct sim_gateway *g);
 /* The vault is found to be older than entry known of its ledger. */

@@ -529,7 +529,6 @@ static struct sim *sim_new(bool secure)
 static void sim_free(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
-	(void)sim_gateway_ledger(s->directory);
 	sim_pne_free(s->pne);
 	sim_server_free(s->server);
 	for (size_t i = 0; i < s->queued; i++)
@@ -1135,7 +1134,7 @@ START_TEST(unspent_keys_expire)
 	ck_assert_uint_eq(pool(s).left, 2);
 	ck_assert_uint_eq(renew(s), VERDICT_DONE);
 	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 2);
-	pass(s, 86400000U + 7200000U);
+	pass(s, 86400000U + 8 * 3600000U);
 	ck_assert_uint_eq(pool(s).left, 0);
 	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
 	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
@@ -1196,7 +1195,7 @@ START_TEST(a_pool_that_was_passed_is_not_issued)
 	ck_assert_uint_eq(held_index(s), 4);
 	stay_offline(s);
 	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
-	pass(s, 7200000);
+	pass(s, 8 * 3600000U);
 	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 1);
 	sim_end(s);
 }
