@@ -202,7 +202,16 @@ static void ask(struct core *c, struct reset *x)
 void gateway_reset_go_on(struct core *c, struct reset *x)
 {
 	bool ask_now = x->ask;
+	char text[240];
 
+	if (x->news) {
+		(void)snprintf(text, sizeof(text),
+			       "%s is revoked%s: epoch %lu, EUKeys up to index %lu",
+			       x->r.entity.text, x->r.by_server ? " by the server" : "",
+			       (unsigned long)x->r.epoch, (unsigned long)x->r.key_index);
+		gateway_core_say(c, LOG_LEVEL_WARNING, text);
+	}
+	x->news = false;
 	x->ask = false;
 	if (!x->r.told && x->r.epoch > 0)
 		gateway_core_state_soon(c);

@@ -15,6 +15,7 @@ struct reset {
 	uint64_t run;
 	bool owed; /* run has not had its verdict */
 	bool ask;  /* the PNE is to be asked once all is durable */
+	bool news; /* it is to be told then that it is revoked */
 	unsigned sent, refused;
 	uint64_t due; /* the next sending, or the end of waiting; 0: not waiting */
 };

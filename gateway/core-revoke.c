@@ -89,7 +89,6 @@ int gateway_core_erase(struct core *c, struct vault_batch *b, const struct name 
 static void revoke(struct core *c, struct reset *x, uint32_t limit)
 {
 	struct vault_batch *b = vault_batch_new();
-	char text[240];
 	int r = b ? 0 : -ENOMEM;
 
 	if (r == 0)
@@ -109,10 +108,7 @@ static void revoke(struct core *c, struct reset *x, uint32_t limit)
 	}
 	x->ask = true;
 	x->sent = 0;
-	(void)snprintf(text, sizeof(text), "%s is revoked%s: epoch %lu, EUKeys up to index %lu",
-		       x->r.entity.text, x->r.by_server ? " by the server" : "",
-		       (unsigned long)x->r.epoch, (unsigned long)x->r.key_index);
-	gateway_core_say(c, LOG_LEVEL_WARNING, text);
+	x->news = true;
 	gateway_reset_store(c, x, b);
 }
 
