@@ -304,10 +304,14 @@ static int reserve(struct vault *v, int64_t sequence)
 int vault_transaction(struct vault *v, vault_within_fn *within, void *arg)
 {
 	int64_t reserved = v->reserved;
-	int r;
+	int r = 0;
 
 	vault_read_end(v);
-	r = vault_run(v, STATEMENT_BEGIN);
+	/* One that could not even be rolled back, because memory was out. */
+	if (!sqlite3_get_autocommit(v->db))
+		r = vault_run(v, STATEMENT_ROLLBACK);
+	if (r == 0)
+		r = vault_run(v, STATEMENT_BEGIN);
 	if (r < 0)
 		return r;
 	r = within(v, arg);

@@ -50,3 +50,9 @@ tests_test_vault_power_keys_SOURCES = tests/test-vault-power-keys.c $(DISK_FILES
 tests_test_vault_power_keys_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_power_keys_LDADD = $(TEST_LIBS)
 tests_test_vault_power_keys_LDFLAGS = $(AM_LDFLAGS) $(WRAP_FILES)
+check_PROGRAMS += tests/test-vault-faults-keys
+tests_test_vault_faults_keys_SOURCES = tests/test-vault-faults-keys.c tests/fault-memory.c \
+	tests/fault-memory.h $(DISK_FILES)
+tests_test_vault_faults_keys_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_faults_keys_LDADD = $(TEST_LIBS)
+tests_test_vault_faults_keys_LDFLAGS = $(tests_test_vault_faults_LDFLAGS)
