@@ -180,6 +180,11 @@ int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token);
 /* The same for one that is about entity; NULL: about every one. */
 int gateway_core_submit_for(struct core *c, struct vault_batch *b, uint64_t token,
 			    const struct name *entity);
+/*
+ * Whether nothing new can be started for entity. A renewal that nobody asked for is ended: a key
+ * that it has sent stays sent, and is sent again before another.
+ */
+bool gateway_core_busy_with(struct core *c, const struct name *entity);
 /* Whether what the vault shows of entity is about to change. */
 bool gateway_core_writing(const struct core *c, const struct name *entity);
 

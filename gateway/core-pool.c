@@ -94,7 +94,8 @@ void gateway_core_pool_view(struct core *c, const struct procedure *p, enum even
 	s->newest = &view->newest;
 	s->verifier = NULL;
 	s->temporary_key = NULL;
-	if (!needs_pool(p, kind) || load_pool(c, &p->entity, &view->pool) != 0)
+	s->pool_error = needs_pool(p, kind) ? load_pool(c, &p->entity, &view->pool) : 0;
+	if (!needs_pool(p, kind) || s->pool_error != 0)
 		return;
 	if (p->background) {
 		if (view->pool.count > 0)
@@ -306,6 +307,16 @@ static void start_renewal(struct core *c, const struct name *entity, const struc
 	gateway_core_verdict(c, run, &v);
 }
 
+bool gateway_core_busy_with(struct core *c, const struct name *entity)
+{
+	struct event e = {.kind = EVENT_CANCEL};
+	struct procedure *p = gateway_core_procedure_for(c, entity);
+
+	if (p && p->type == &gateway_renewal && p->run == 0)
+		gateway_core_give(c, p, &e);
+	return gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity);
+}
+
 int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 {
 	struct verdict v = {.figure = FIGURE_7};
@@ -314,7 +325,7 @@ int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 	if (records_get_pne_owner(c->vault, entity, &v.user) != 0)
 		v.id = gateway_core_link_of(c, entity) ? VERDICT_GATEWAY_POOL_EMPTY
 						       : VERDICT_PNE_UNKNOWN;
-	else if (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity))
+	else if (gateway_core_busy_with(c, entity))
 		v.id = VERDICT_BUSY_WITH_PNE;
 	else if (c->procedure_count >= c->options.max_procedures)
 		v.id = VERDICT_GATEWAY_BUSY;
@@ -364,7 +375,8 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 			l->pool_due = in_seconds(now, renew_at - service);
 	} else if (s->renew_at > now) {
 		l->pool_due = s->renew_at;
-	} else if (c->procedure_count >= c->options.max_procedures) {
+	} else if (c->procedure_count > c->options.max_procedures / 2) {
+		/* The other half is for what users ask for. */
 		l->pool_due = now + ROOM_MS;
 	} else {
 		start_renewal(c, entity, &user, 0);
@@ -436,9 +448,12 @@ void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, 
 		s->renew_pause = 0;
 		if (type == &gateway_figure7_assignment)
 			s->needs_user = false;
-	} else if (run == 0 && v->id != VERDICT_PAN_LOST) {
+	} else if (run == 0 && v->id != VERDICT_PAN_LOST && v->id != VERDICT_CANCELLED) {
 		/* A link that was lost begins anew; whoever refuses or is silent is left alone. */
 		s->renew_at = after_pause(now, &s->renew_pause);
+	} else if (run != 0 && v->id != VERDICT_PAN_LOST && s->renew_at < now + PAUSE_MIN_MS) {
+		/* The user goes first, should there be another attempt. */
+		s->renew_at = now + PAUSE_MIN_MS;
 	}
 	if (l) {
 		l->pool_due = s->renew_at > now ? s->renew_at : now + 1;

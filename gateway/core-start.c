@@ -80,8 +80,7 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
 		return NULL;
 	}
-	if (entity->text[0] &&
-	    (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity))) {
+	if (entity->text[0] && gateway_core_busy_with(c, entity)) {
 		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
 		return NULL;
 	}

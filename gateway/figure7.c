@@ -208,6 +208,10 @@ static void pool_empty(struct procedure *p, const struct event *e, struct action
 /* The WAN did not come up: the pool is there for this, but not for whoever knows no password. */
 static void without_wan(struct procedure *p, const struct event *e, struct actions *out)
 {
+	if (e->s->pool_error != 0) {
+		gateway_error(p, out, e->s->pool_error);
+		return;
+	}
 	if (!may_issue(p, e, e->s->repeat) && !may_issue(p, e, e->s->next)) {
 		pool_empty(p, e, out);
 		return;
@@ -288,6 +292,10 @@ static void from_pool(struct procedure *p, const struct event *e, struct actions
 	struct vault_batch *b;
 
 	p->step = 5;
+	if (e->s->pool_error != 0) {
+		gateway_error(p, out, e->s->pool_error);
+		return;
+	}
 	if (e->s->owner->text[0] && !name_equal(e->s->owner, &p->user)) {
 		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, NULL);
 		return;

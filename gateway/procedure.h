@@ -72,6 +72,7 @@ struct surroundings {
 	struct secret *link_secret;
 	struct bytes link_binding;
 	/* About it in Figure 7, from the vault; index 0 or NULL where there is none. */
+	int pool_error; /* a negative errno: what follows could not be read */
 	const struct pool *pool;
 	const struct stored_key *next;   /* pool_next() */
 	const struct stored_key *repeat; /* pool_repeat() */

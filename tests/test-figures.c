@@ -1164,6 +1164,26 @@ START_TEST(keys_are_renewed_by_time)
 }
 END_TEST
 
+/* What is done without being asked for makes way for a user. */
+START_TEST(a_user_goes_before_a_renewal)
+{
+	static const struct pool_limits limits = {.renew_s = 100};
+	struct sim *s = sim_offline(&limits);
+
+	/* The PNE hears nothing of the renewal that is due. */
+	s->delivered = 0;
+	s->fault = FAULT_LOSE;
+	pass(s, 101000);
+	ck_assert_uint_eq(s->delivered, 1);
+	ck_assert_uint_eq(pool(s).unconfirmed, 2);
+	ck_assert_uint_eq(held_index(s), 1);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 2);
+	ck_assert_uint_eq(pool(s).left, 1);
+	sim_end(s);
+}
+END_TEST
+
 /* A user's set replaces what is left, in the pool and in the vault. */
 START_TEST(a_new_set_replaces_the_pool)
 {
@@ -1332,6 +1352,7 @@ int main(void)
 	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
 	tcase_add_test(c, unspent_keys_expire);
 	tcase_add_test(c, keys_are_renewed_by_time);
+	tcase_add_test(c, a_user_goes_before_a_renewal);
 	tcase_add_test(c, a_new_set_replaces_the_pool);
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
 	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
