@@ -233,6 +233,15 @@ static int compare_entries(struct opening *o)
 	return 0;
 }
 
+static bool is_hole(const uint8_t *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (data[i] != 0)
+			return false;
+	}
+	return true;
+}
+
 static int compare_file(struct opening *o)
 {
 	struct vault_ledger *l = o->l;
@@ -247,7 +256,10 @@ static int compare_file(struct opening *o)
 	n = pread(l->fd, header, sizeof(header), 0);
 	if (n < 0)
 		return failed(o, -errno);
-	/* Its making was cut short: the rows have all of it. */
+	/* Its making was cut short, and of what was written there may be a later part: the rows
+	   have all of it. */
+	if (o->count > 0 && o->rows[0].place == 0 && is_hole(header, (size_t)n))
+		return ftruncate(l->fd, 0) == 0 ? 0 : failed(o, -errno);
 	if (n < (ssize_t)sizeof(header))
 		return o->count > 0 && o->rows[0].place > 0 ? short_file(o) : 0;
 	if (memcmp(header, l->header, sizeof(header)) != 0)
