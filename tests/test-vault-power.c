@@ -13,6 +13,7 @@
 #include <check.h>
 
 #include "fault-vfs.h"
+#include "storage/ledger-check.h"
 #include "storage/vault.h"
 #include "vault-model.h"
 
@@ -27,6 +28,11 @@ static size_t nested_states;
 static struct {
 	struct vault *v;
 	unsigned acknowledged;
+	bool ledger;    /* batches have facts */
+	bool anchored;  /* the ledger has an anchor */
+	bool recording; /* what is done for a second cut */
+	uint32_t facts;
+	uint32_t facts_at[64]; /* after each batch */
 } world;
 
 static void make_folder(char *out, size_t size, const char *name)
@@ -47,8 +53,7 @@ static void setup(void)
 	fault_plan(NULL);
 	fault_checkpoint_pages = 7;
 	model_reset();
-	world.v = NULL;
-	world.acknowledged = 0;
+	memset(&world, 0, sizeof(world));
 	states = 0;
 	nested_states = 0;
 }
@@ -80,16 +85,18 @@ static void teardown(void)
 
 static int try_open(const char *folder, bool create, struct vault **out)
 {
-	char path[120], key[120];
+	char path[120], key[120], anchor[120];
 	struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
 	struct vault_options options = {.path = path,
 					.openers = &opener,
 					.opener_count = 1,
 					.create = create,
+					.anchor = world.anchored ? anchor : NULL,
 					.vfs = FAULT_VFS};
 
 	(void)snprintf(path, sizeof(path), "%s/vault", folder);
 	(void)snprintf(key, sizeof(key), "%s/key", folder);
+	(void)snprintf(anchor, sizeof(anchor), "file:%s/anchor", folder);
 	return vault_open(&options, out, why, sizeof(why));
 }
 
@@ -109,8 +116,32 @@ static void on_done(void *arg, int result)
 	world.acknowledged++;
 }
 
+/* A key of its own for each batch, and sometimes two events in one. */
+static void add_facts(struct vault_batch *b)
+{
+	struct ledger_fact fact = {.event = LEDGER_ISSUED,
+				   .figure = 7,
+				   .entity = bytes_text("pne-1"),
+				   .user = bytes_text("user"),
+				   .key_index = model_batches(),
+				   .time = 1000};
+
+	if (!world.ledger)
+		return;
+	vault_batch_ledger(b, &fact);
+	world.facts++;
+	if (model_batches() % 3 == 0) {
+		fact.event = LEDGER_SPENT;
+		vault_batch_ledger(b, &fact);
+		world.facts++;
+	}
+}
+
 static void submit(struct vault_batch *b)
 {
+	ck_assert_uint_lt(model_batches(), 64);
+	add_facts(b);
+	world.facts_at[model_batches()] = world.facts;
 	ck_assert_int_eq(vault_submit(world.v, b, on_done, NULL), 0);
 	disk_mark(world.acknowledged, model_batches());
 }
@@ -195,6 +226,49 @@ static void write_more(void)
 
 /* What must hold after a cut. */
 
+/* Closes v. Its ledger has exactly the facts of the batches that are there, and is proven. */
+static void expect_ledger(struct vault *v, const char *folder, uint32_t facts, const char *when,
+			  const struct disk_state *state)
+{
+	static uint8_t data[100 * LEDGER_ENTRY_SIZE];
+	const struct ledger_fact next = {
+		.event = LEDGER_ISSUED, .entity = bytes_text("pne-9"), .key_index = 1};
+	struct ledger_expected expected = {.who = "the vault"};
+	struct vault_batch *b = vault_batch_new();
+	struct ledger_check *check = NULL;
+	struct ledger_state at;
+	char path[120];
+	size_t size;
+	FILE *f;
+
+	vault_ledger_state(v, &at);
+	ck_assert_msg(at.sequence == (facts ? facts + 1 : 0),
+		      "%s, state %zu at %zu: %u entries for %u facts", when, state->number,
+		      state->position, at.sequence, facts);
+	/* What the file lacks it gets with the next entry at the latest. */
+	vault_batch_ledger(b, &next);
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_ledger_state(v, &at);
+	ck_assert_uint_eq(at.sequence, facts + 2);
+	vault_close(v);
+	(void)snprintf(path, sizeof(path), "%s/vault.ledger", folder);
+	f = fopen(path, "rb");
+	ck_assert_msg(f != NULL, "%s, state %zu at %zu: no ledger", when, state->number,
+		      state->position);
+	size = fread(data, 1, sizeof(data), f);
+	(void)fclose(f);
+	ck_assert_int_eq(ledger_check_new(NULL, NULL, &check), 0);
+	expected.sequence = at.sequence;
+	memcpy(expected.head, at.head, sizeof(expected.head));
+	ck_assert_int_eq(ledger_check_expect(check, &expected), 0);
+	if (ledger_check_feed(check, bytes_of(data, size)) != 0 || ledger_check_end(check) != 0 ||
+	    ledger_check_entries(check) != at.sequence)
+		ck_abort_msg("%s, state %zu at %zu: ledger: %s", when, state->number,
+			     state->position, ledger_check_defect(check)->text);
+	ledger_check_free(check);
+}
+
 static void expect_state(const char *folder, const struct disk_state *state, const char *when)
 {
 	char reason[160];
@@ -204,10 +278,15 @@ static void expect_state(const char *folder, const struct disk_state *state, con
 
 	ck_assert_msg(r == 0, "%s, state %zu at %zu: vault_open gives %d: %s", when, state->number,
 		      state->position, r, why);
+	ck_assert_msg(!vault_rollback(v), "%s, state %zu at %zu: a rollback is seen", when,
+		      state->number, state->position);
 	found = model_match(v, state->acknowledged, state->submitted, reason, sizeof(reason));
 	ck_assert_msg(found >= 0, "%s, state %zu at %zu, batches %u to %u: %s", when, state->number,
 		      state->position, state->acknowledged, state->submitted, reason);
-	vault_close(v);
+	if (world.ledger && !world.recording)
+		expect_ledger(v, folder, world.facts_at[found], when, state);
+	else
+		vault_close(v);
 }
 
 static void after_second_cut(void *arg, const struct disk_state *state)
@@ -249,7 +328,9 @@ static void after_cut(void *arg, const struct disk_state *state)
 	(void)arg;
 	if (state->number % 97 == 13)
 		d = disk_record(after, state->acknowledged, state->submitted);
+	world.recording = d != NULL;
 	expect_state(after, state, "cut");
+	world.recording = false;
 	if (d) {
 		disk_stop(d);
 		(void)disk_each_state(d, &few, nested, after_second_cut, &first);
@@ -272,7 +353,7 @@ static size_t most_states(void)
 
 static void examine(struct disk *d, const char *what)
 {
-	const struct disk_limits limits = {10, 64, most_states()};
+	const struct disk_limits limits = {8, 16, most_states()};
 
 	disk_stop(d);
 	(void)disk_each_state(d, &limits, after, after_cut, NULL);
@@ -353,6 +434,150 @@ START_TEST(test_power_checkpoints)
 }
 END_TEST
 
+/* The ledger's file is flushed lazily, the vault makes up for it; the anchor is never ahead. */
+START_TEST(test_power_ledger)
+{
+	struct disk *d;
+
+	world.ledger = true;
+	world.anchored = _i == 1;
+	create_live();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	put_one("pne-1", "1", 60);
+	flush();
+	put_one("pne-1", "2", 60);
+	put_one("pne-1", "3", 60);
+	flush();
+	put_one("pne-2", "1", 60);
+	flush();
+	reopen();
+	put_one("pne-2", "2", 60);
+	flush();
+	put_one("pne-2", "3", 60);
+	flush();
+	vault_close(world.v);
+	examine(d, world.anchored ? "the ledger and its anchor" : "the ledger");
+}
+END_TEST
+
+/* Migration: an older schema's vault opens, with all it had, wherever the power went. */
+
+static void copy_fixture(const char *suffix, const char *name)
+{
+	static uint8_t data[1000000];
+	const char *source = getenv("PNGW_SRCDIR");
+	char path[512];
+	size_t size;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/tests/data/vault-schema-1.%s", source ? source : ".",
+		       suffix);
+	f = fopen(path, "rb");
+	ck_assert_msg(f != NULL, "%s", path);
+	size = fread(data, 1, sizeof(data), f);
+	(void)fclose(f);
+	(void)snprintf(path, sizeof(path), "%s/%s", live, name);
+	f = fopen(path, "wb");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(data, 1, size, f), size);
+	(void)fclose(f);
+	ck_assert_int_eq(chmod(path, 0600), 0);
+}
+
+struct digest {
+	uint64_t value;
+	size_t records;
+};
+
+static void digest_bytes(struct digest *d, struct bytes b)
+{
+	d->value = (d->value ^ b.size) * 1099511628211u;
+	for (size_t i = 0; i < b.size; i++)
+		d->value = (d->value ^ b.data[i]) * 1099511628211u;
+}
+
+static int digest_one(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct digest *d = arg;
+
+	digest_bytes(d, owner);
+	digest_bytes(d, item);
+	digest_bytes(d, content);
+	d->records++;
+	return 0;
+}
+
+static struct digest digest_of(const char *folder, const char *when, size_t position)
+{
+	struct digest d = {14695981039346656037u, 0};
+	struct vault *v = NULL;
+	int r = try_open(folder, false, &v);
+
+	ck_assert_msg(r == 0, "%s at %zu: vault_open gives %d: %s", when, position, r, why);
+	for (int kind = 1; kind < 16; kind++) {
+		size_t damaged = 0;
+
+		ck_assert_int_eq(
+			vault_each(v, (enum vault_kind)kind, BYTES_NONE, digest_one, &d, &damaged),
+			0);
+		ck_assert_uint_eq(damaged, 0);
+	}
+	vault_close(v);
+	return d;
+}
+
+static void same_digest(const struct digest *expected, const char *folder, const char *when,
+			size_t position)
+{
+	struct digest d = digest_of(folder, when, position);
+
+	ck_assert_msg(d.value == expected->value && d.records == expected->records,
+		      "%s at %zu: %zu records", when, position, d.records);
+}
+
+static void migrated_nested(void *arg, const struct disk_state *state)
+{
+	same_digest(arg, nested, "cut again in the recovery", state->position);
+	nested_states++;
+}
+
+static void migrated(void *arg, const struct disk_state *state)
+{
+	static const struct disk_limits few = {2, 0, 24};
+	struct disk *d = state->number % 37 == 5 ? disk_record(after, 0, 0) : NULL;
+
+	same_digest(arg, after, "cut", state->position);
+	if (d) {
+		disk_stop(d);
+		(void)disk_each_state(d, &few, nested, migrated_nested, arg);
+		disk_free(d);
+	}
+	states++;
+}
+
+START_TEST(test_power_migration)
+{
+	const struct disk_limits limits = {6, 12, most_states()};
+	struct digest expected;
+	struct disk *d;
+
+	copy_fixture("db", "vault");
+	copy_fixture("key", "key");
+	d = disk_record(live, 0, 0);
+	expected = digest_of(live, "undisturbed", 0);
+	ck_assert_uint_gt(expected.records, 10);
+	disk_stop(d);
+	(void)disk_each_state(d, &limits, after, migrated, &expected);
+	disk_free(d);
+	ck_assert_uint_gt(states, 20);
+	printf("migration: %zu states after a power cut, %zu after a second one\n", states,
+	       nested_states);
+	(void)fflush(stdout);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault power");
@@ -366,6 +591,8 @@ int main(void)
 	tcase_add_test(t, test_power_batches);
 	tcase_add_test(t, test_power_reopening);
 	tcase_add_test(t, test_power_checkpoints);
+	tcase_add_loop_test(t, test_power_ledger, 0, 2);
+	tcase_add_test(t, test_power_migration);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
