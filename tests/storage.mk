@@ -56,3 +56,7 @@ tests_test_vault_faults_keys_SOURCES = tests/test-vault-faults-keys.c tests/faul
 tests_test_vault_faults_keys_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_faults_keys_LDADD = $(TEST_LIBS)
 tests_test_vault_faults_keys_LDFLAGS = $(tests_test_vault_faults_LDFLAGS)
+check_PROGRAMS += tests/test-vault-many
+tests_test_vault_many_SOURCES = tests/test-vault-many.c
+tests_test_vault_many_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_many_LDADD = $(TEST_LIBS)

@@ -1,0 +1,416 @@
+/* Many records, many batches in one commit, several things that open one vault. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <sqlite3.h>
+
+#include "storage/vault.h"
+
+/* More than a walk sorts at a time, and not a multiple of it. */
+#define MANY 10007
+
+static char directory[64];
+static char path[128];
+static char keys[2][128];
+static char why[256];
+
+static void setup(void)
+{
+	strcpy(directory, "/tmp/test-vault-many-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/vault", directory);
+	snprintf(keys[0], sizeof(keys[0]), "%s/key-1", directory);
+	snprintf(keys[1], sizeof(keys[1]), "%s/key-2", directory);
+}
+
+static void teardown(void)
+{
+	static const char *const names[] = {"vault", "vault-wal", "vault.new", "key-1", "key-2"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char name[160];
+
+		snprintf(name, sizeof(name), "%s/%s", directory, names[i]);
+		unlink(name);
+	}
+	ck_assert_int_eq(rmdir(directory), 0);
+	ck_assert_uint_eq(secret_count(), 0);
+}
+
+static int try_open(const struct vault_opener *openers, size_t count, bool create, struct vault **v)
+{
+	const struct vault_options options = {
+		.path = path, .openers = openers, .opener_count = count, .create = create};
+
+	strcpy(why, "-");
+	return vault_open(&options, v, why, sizeof(why));
+}
+
+static struct vault *open_vault(void)
+{
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = keys[0]};
+	struct vault *v = NULL;
+
+	ck_assert_msg(try_open(&opener, 1, true, &v) == 0, "%s", why);
+	return v;
+}
+
+static void must_succeed(void *arg, int result)
+{
+	unsigned *told = arg;
+
+	ck_assert_int_eq(result, 0);
+	if (told)
+		++*told;
+}
+
+static void put(struct vault_batch *b, const char *owner, const char *item, const char *content)
+{
+	const struct vault_id id = {VAULT_EUKEY, bytes_text(owner), bytes_text(item)};
+
+	vault_batch_put(b, &id, bytes_text(content));
+}
+
+static void erase(struct vault_batch *b, const char *owner, const char *item)
+{
+	const struct vault_id id = {VAULT_EUKEY, bytes_text(owner), bytes_text(item)};
+
+	vault_batch_erase(b, &id);
+}
+
+struct listing {
+	char text[1024];
+};
+
+static int list_one(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct listing *l = arg;
+	size_t used = strlen(l->text);
+
+	snprintf(l->text + used, sizeof(l->text) - used, "%.*s/%.*s=%.*s;", (int)owner.size,
+		 (const char *)owner.data, (int)item.size, (const char *)item.data,
+		 (int)content.size, (const char *)content.data);
+	return 0;
+}
+
+static void expect_list(struct vault *v, const char *expected)
+{
+	struct listing l = {""};
+	size_t damaged = 99;
+
+	ck_assert_int_eq(vault_each(v, VAULT_EUKEY, BYTES_NONE, list_one, &l, &damaged), 0);
+	ck_assert_str_eq(l.text, expected);
+	ck_assert_uint_eq(damaged, 0);
+}
+
+/* In an order that is neither that of the numbers nor that of the names' hashes. */
+static uint32_t nth(uint32_t i)
+{
+	return i * 4999U % MANY;
+}
+
+static void put_number(struct vault_batch *b, uint32_t number, uint32_t content)
+{
+	char owner[16];
+	char item[16];
+	const struct vault_id id = {VAULT_DELIVERY, bytes_of(owner, 5), bytes_of(item, 5)};
+
+	snprintf(owner, sizeof(owner), "%05u", number % 10);
+	snprintf(item, sizeof(item), "%05u", number);
+	vault_batch_put(b, &id, bytes_of(&content, sizeof(content)));
+}
+
+struct order {
+	struct vault *v;
+	uint32_t next;
+	uint32_t count;
+	uint32_t step;
+};
+
+static int expect_next(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct order *o = arg;
+	const struct vault_id id = {VAULT_DELIVERY, owner, item};
+	struct vault_content c = {NULL, 0};
+
+	ck_assert_uint_eq(content.size, sizeof(o->next));
+	ck_assert_mem_eq(content.data, &o->next, sizeof(o->next));
+	if (o->count % 1000 == 0) {
+		ck_assert_int_eq(vault_get(o->v, &id, &c), 0);
+		ck_assert_mem_eq(c.data, content.data, sizeof(o->next));
+		vault_content_free(&c);
+	}
+	o->next += o->step;
+	o->count++;
+	return 0;
+}
+
+START_TEST(test_walk_of_many)
+{
+	struct vault *v = open_vault();
+	struct order o = {.v = v, .step = 1};
+	size_t damaged = 0;
+
+	for (uint32_t i = 0; i < MANY;) {
+		struct vault_batch *b = vault_batch_new();
+
+		for (uint32_t end = i + 500; i < MANY && i < end; i++)
+			put_number(b, nth(i), i);
+		ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+		ck_assert_uint_eq(vault_flush(v), 1);
+	}
+	ck_assert_int_eq(vault_each(v, VAULT_DELIVERY, BYTES_NONE, expect_next, &o, &damaged), 0);
+	ck_assert_uint_eq(o.count, MANY);
+	ck_assert_uint_eq(damaged, 0);
+
+	vault_close(v);
+	v = open_vault();
+	o = (struct order){.v = v, .step = 1};
+	ck_assert_int_eq(vault_each(v, VAULT_DELIVERY, BYTES_NONE, expect_next, &o, NULL), 0);
+	ck_assert_uint_eq(o.count, MANY);
+	vault_close(v);
+}
+END_TEST
+
+/* What several batches of one flush do to the same records is what they would do one by one. */
+START_TEST(test_group)
+{
+	struct vault *v = open_vault();
+	unsigned told = 0;
+	struct vault_batch *b = vault_batch_new();
+
+	put(b, "a", "1", "old");
+	put(b, "b", "1", "old");
+	put(b, "b", "2", "old");
+	put(b, "c", "1", "old");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	b = vault_batch_new();
+	put(b, "a", "1", "first");
+	erase(b, "c", "1");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	b = vault_batch_new();
+	erase(b, "a", "1");
+	put(b, "c", "1", "back");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	b = vault_batch_new();
+	put(b, "b", "3", "goes again");
+	vault_batch_erase_owner(b, VAULT_EUKEY, bytes_text("b"));
+	put(b, "b", "4", "stays");
+	put(b, "a", "1", "third");
+	put(b, "a", "1", "fourth");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	b = vault_batch_new();
+	put(b, "d", "1", "x");
+	put(b, "d", "2", "y");
+	put(b, "d", "1", "z");
+	vault_batch_trim(b, VAULT_EUKEY, bytes_text("d"), 1);
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	b = vault_batch_new();
+	put(b, "d", "2", "w");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, &told), 0);
+	ck_assert_uint_eq(vault_flush(v), 6);
+	ck_assert_uint_eq(told, 6);
+	expect_list(v, "c/1=back;b/4=stays;a/1=fourth;d/1=z;d/2=w;");
+	vault_close(v);
+	v = open_vault();
+	expect_list(v, "c/1=back;b/4=stays;a/1=fourth;d/1=z;d/2=w;");
+	vault_close(v);
+}
+END_TEST
+
+static int64_t number(const char *text)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *s = NULL;
+	int64_t result;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, text, -1, &s, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+	result = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	return result;
+}
+
+/* No sequence comes twice: not when the newest records are erased, not when the vault is reopened.
+ */
+START_TEST(test_sequences)
+{
+	int64_t highest = 0;
+
+	for (unsigned round = 0; round < 4; round++) {
+		struct vault *v = open_vault();
+		/* More than a block is reserved for, every other time. */
+		const uint32_t count = round % 2 == 0 ? 3 : 5000;
+		int64_t lowest;
+		struct vault_batch *b;
+
+		b = vault_batch_new();
+		for (uint32_t i = 0; i < count; i++)
+			put_number(b, i, i);
+		ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+		ck_assert_uint_eq(vault_flush(v), 1);
+		vault_close(v);
+		lowest =
+			number("SELECT min(sequence) FROM record WHERE substr(name, 1, 1) = x'07'");
+		ck_assert_int_gt(lowest, highest);
+		highest = number("SELECT max(sequence) FROM record");
+		ck_assert_int_eq(number("SELECT count(DISTINCT sequence) = count(*) FROM record"),
+				 1);
+		ck_assert_int_ge(number("SELECT reserved FROM meta"), highest);
+
+		v = open_vault();
+		b = vault_batch_new();
+		for (unsigned i = 0; i < 10; i++) {
+			char owner[8];
+
+			snprintf(owner, sizeof(owner), "%05u", i);
+			vault_batch_erase_owner(b, VAULT_DELIVERY, bytes_text(owner));
+		}
+		ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+		ck_assert_uint_eq(vault_flush(v), 1);
+		vault_close(v);
+		ck_assert_int_eq(
+			number("SELECT count(*) FROM record WHERE substr(name, 1, 1) = x'07'"), 0);
+	}
+}
+END_TEST
+
+static void put_one(struct vault *v)
+{
+	struct vault_batch *b = vault_batch_new();
+
+	put(b, "a", "1", "x");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+}
+
+static void expect_opens(const struct vault_opener *openers, size_t count)
+{
+	struct vault *v = NULL;
+
+	ck_assert_msg(try_open(openers, count, false, &v) == 0, "%s", why);
+	expect_list(v, "a/1=x;");
+	vault_close(v);
+}
+
+START_TEST(test_several_openers)
+{
+	SCOPED_SECRET *passphrase = secret_copy(bytes_text("correct horse battery staple"));
+	SCOPED_SECRET *wrong = secret_copy(bytes_text("incorrect horse"));
+	const struct vault_opener openers[] = {
+		{.source = VAULT_SOURCE_KEY_FILE, .path = keys[0]},
+		{.source = VAULT_SOURCE_PASSPHRASE, .passphrase = passphrase},
+		{.source = VAULT_SOURCE_KEY_FILE, .path = keys[1]},
+	};
+	const struct vault_opener wrong_passphrase = {.source = VAULT_SOURCE_PASSPHRASE,
+						      .passphrase = wrong};
+	struct vault_opener tried[2];
+	struct vault *v = NULL;
+
+	ck_assert_msg(try_open(openers, 3, true, &v) == 0, "%s", why);
+	put_one(v);
+	v = NULL;
+	for (size_t i = 0; i < 3; i++)
+		expect_opens(&openers[i], 1);
+	ck_assert_int_eq(try_open(&wrong_passphrase, 1, false, &v), VAULT_DAMAGED);
+	ck_assert_ptr_null(v);
+	/* The first does not, the second does; what is lost is not missed. */
+	tried[0] = wrong_passphrase;
+	tried[1] = openers[2];
+	expect_opens(tried, 2);
+	ck_assert_int_eq(unlink(keys[0]), 0);
+	expect_opens(openers, 3);
+	ck_assert_int_eq(unlink(keys[1]), 0);
+	expect_opens(openers, 3);
+	ck_assert_int_eq(try_open(&openers[0], 1, true, &v), VAULT_KEY_FILE);
+	ck_assert_ptr_nonnull(strstr(why, keys[0]));
+	/* A key that is missing outweighs nothing: the wrong one is what is told. */
+	tried[0] = openers[0];
+	tried[1] = wrong_passphrase;
+	ck_assert_int_eq(try_open(tried, 2, false, &v), VAULT_DAMAGED);
+	ck_assert_int_eq(try_open(NULL, 0, false, &v), -EINVAL);
+	ck_assert_int_eq(access(keys[0], F_OK), -1);
+}
+END_TEST
+
+/* The power went after the first of two key files. */
+START_TEST(test_second_key_file_missing)
+{
+	const struct vault_opener openers[] = {
+		{.source = VAULT_SOURCE_KEY_FILE, .path = keys[0]},
+		{.source = VAULT_SOURCE_KEY_FILE, .path = keys[1]},
+	};
+	char new_path[160];
+	struct vault *v = NULL;
+
+	ck_assert_msg(try_open(openers, 2, true, &v) == 0, "%s", why);
+	put_one(v);
+	v = NULL;
+	snprintf(new_path, sizeof(new_path), "%s.new", path);
+	ck_assert_int_eq(rename(path, new_path), 0);
+	ck_assert_int_eq(unlink(keys[_i]), 0);
+	ck_assert_msg(try_open(openers, 2, true, &v) == 0, "%s", why);
+	vault_close(v);
+	expect_opens(&openers[0], 1);
+	expect_opens(&openers[1], 1);
+	ck_assert_int_eq(access(new_path, F_OK), -1);
+}
+END_TEST
+
+/* What systemd gives is there before the vault is: that is no sign of a lost one. */
+START_TEST(test_credential)
+{
+	static const char key[] =
+		"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
+					    .path = "credential:key-1"};
+	struct vault *v = NULL;
+	FILE *f;
+
+	ck_assert_int_eq(setenv("CREDENTIALS_DIRECTORY", directory, 1), 0);
+	ck_assert_int_eq(try_open(&opener, 1, true, &v), VAULT_KEY_FILE);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	f = fopen(keys[0], "wb");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(key, 1, strlen(key), f), strlen(key));
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(keys[0], 0440), 0);
+	ck_assert_msg(try_open(&opener, 1, true, &v) == 0, "%s", why);
+	put_one(v);
+	expect_opens(&opener, 1);
+	ck_assert_int_eq(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+	ck_assert_int_eq(try_open(&opener, 1, false, &v), VAULT_KEY_FILE);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("vault-many");
+	TCase *t = tcase_create("vault-many");
+	SRunner *r;
+	int failed;
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 30);
+	tcase_add_test(t, test_walk_of_many);
+	tcase_add_test(t, test_group);
+	tcase_add_test(t, test_sequences);
+	tcase_add_test(t, test_several_openers);
+	tcase_add_loop_test(t, test_second_key_file_missing, 0, 2);
+	tcase_add_test(t, test_credential);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
