@@ -145,6 +145,11 @@ void gateway_control_vault_wraps(struct control_client *client, const struct con
 		gateway_control_end(client, CONTROL_DONE);
 }
 
+static void status_line(void *arg, const char *text)
+{
+	gateway_control_say(arg, "%s", text);
+}
+
 static void say_ledger(struct control_client *client)
 {
 	struct vault *v = gateway_control_vault(client);
@@ -174,13 +179,21 @@ void gateway_control_vault_status(struct control_client *client, const struct co
 {
 	const struct gateway_control_options *options = gateway_control_options_of(client);
 	struct vault_rekey_progress progress;
+	uint64_t records = 0;
+	int r;
 
 	if (w->count != first) {
 		gateway_control_usage(client);
 		return;
 	}
 	vault_rekey_progress(gateway_control_vault(client), &progress);
-	gateway_control_say(client, "vault %s", options->config->vault_path);
+	gateway_control_say(client, "vault %s, schema %d", options->config->vault_path,
+			    VAULT_SCHEMA);
+	r = vault_count_records(gateway_control_vault(client), &records);
+	if (r == 0)
+		gateway_control_say(client, "records: %" PRIu64, records);
+	else
+		gateway_control_say(client, "records: %s", strerror(-r));
 	gateway_control_say(client, "generation: %" PRIu32, progress.to);
 	if (progress.from != 0)
 		gateway_control_say(client,
@@ -192,6 +205,7 @@ void gateway_control_vault_status(struct control_client *client, const struct co
 	if (!say_wraps(client))
 		return;
 	say_ledger(client);
+	options->damage(options->arg, status_line, client);
 	gateway_control_say(client, "last backup: %s", gateway_control_last_backup(client));
 	gateway_control_end(client, CONTROL_DONE);
 }

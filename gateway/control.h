@@ -26,6 +26,8 @@ struct gateway_control_options {
 	const struct config *config; /* borrowed; what it holds may change between two turns */
 	/* Calls line with what the daemon adds to the status. */
 	void (*status)(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg);
+	/* The same for what was damaged in the vault when it was opened. */
+	void (*damage)(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg);
 	void (*stopped)(void *arg); /* everything is closed and freed; the last callback */
 	void *arg;
 };

@@ -49,6 +49,7 @@ struct gateway_daemon {
 	uv_timer_t timer;
 	uv_signal_t signals[3];
 	char last_wan[256];
+	struct gateway_health health; /* of the vault when it was opened */
 	bool stopping;
 	char failure[OPENING_WHY_SIZE];
 	struct gateway_daemon_events events;
@@ -555,6 +556,18 @@ static void status_lines(void *arg, void (*line)(void *line_arg, const char *tex
 		(void)snprintf(text, sizeof(text), "WAN: down, %s",
 			       state ? state->why : "restarting");
 	line(line_arg, text);
+	if (d->health.count > 0)
+		line(line_arg, "vault: DAMAGED when it was opened, see vault status");
+	if (d->vault && vault_rollback(d->vault))
+		line(line_arg, "vault: an older copy was put back, see vault status");
+}
+
+static void damage_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
+{
+	const struct gateway_daemon *d = arg;
+
+	for (size_t i = 0; i < d->health.count; i++)
+		line(line_arg, d->health.lines[i]);
 }
 
 /* SIGHUP: credentials and limits; what names this PN GW or its files needs a restart. */
@@ -658,6 +671,7 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 		return;
 	}
 	d->vault = v;
+	d->health = *health;
 	for (size_t i = 0; i < health->count; i++)
 		log_line(d, LOG_LEVEL_ERROR, health->lines[i]);
 	if (begin(d, text, sizeof(text)) != 0) {
@@ -673,8 +687,8 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
-	struct gateway_control_options control = {.path = config->control_socket,
-						  .status = status_lines};
+	struct gateway_control_options control = {
+		.path = config->control_socket, .status = status_lines, .damage = damage_lines};
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
 

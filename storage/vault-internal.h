@@ -27,7 +27,6 @@
 #include "storage/vault-wrap.h"
 #include "storage/vault.h"
 
-#define VAULT_SCHEMA         2
 #define VAULT_APPLICATION_ID 0x504e4757 /* "PNGW" */
 #define VAULT_NAME_SIZE      (1 + 2 * VAULT_HASH_SIZE)
 #define VAULT_PLAIN_HEADER   2

@@ -103,6 +103,9 @@ void vault_check_opener(struct vault *v, const struct vault_opener *opener,
  */
 int vault_check_rows(struct vault *v, char *why, size_t why_size);
 
+/* How many records there are, the vault's own included. 0 or a negative errno. */
+int vault_count_records(struct vault *v, uint64_t *out);
+
 /*
  * Opens up to max records (0: all), beginning at a random one, so that repeated samples differ.
  * 0 or a negative errno; *damaged are those of *records that do not open.

@@ -83,7 +83,7 @@ static int seal_wraps(struct vault *v, struct beginning *b, char *why, size_t wh
 	return r;
 }
 
-static int count_records(struct vault *v, uint64_t *out)
+int vault_count_records(struct vault *v, uint64_t *out)
 {
 	sqlite3_stmt *s = NULL;
 	int r = sqlite3_prepare_v2(v->db, "SELECT count(*) FROM record", -1, &s, NULL);
@@ -107,7 +107,7 @@ static int begin(struct vault *v, struct beginning *b, char *why, size_t why_siz
 	r = vault_generation_set(&b->next, v->id, v->generations[0].number + 1, master);
 	if (r == 0)
 		r = seal_wraps(v, b, why, why_size);
-	if (r == 0 && count_records(v, &total) < 0)
+	if (r == 0 && vault_count_records(v, &total) < 0)
 		total = 0; /* a damaged page: only the progress lacks it */
 	if (r == 0)
 		r = vault_transaction(v, write_beginning, b);

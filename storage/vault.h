@@ -23,6 +23,9 @@
 struct vault;
 struct vault_batch;
 
+/* What is written; an older one is brought to it when it is opened. */
+#define VAULT_SCHEMA 2
+
 /* Stable numbers, part of the file format: never reused. */
 enum vault_kind {
 	VAULT_IDENTITY = 1,      /* what this device knows of itself and its owner */

@@ -61,6 +61,10 @@ if grep "damaged" "$run/log" | grep -v headset-2; then
 	echo "more is called damaged than is"
 	bad=1
 fi
+if ! start vault status || ! grep -q "damaged records (EUKeys) of headset-2" "$run/start.out"; then
+	echo "vault status does not name it: $(cat "$run/start.out")"
+	bad=1
+fi
 await "headset-2 is connected"
 await "headset-3 is connected"
 for name in headset-3 headset-2; do

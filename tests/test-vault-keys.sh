@@ -56,6 +56,8 @@ says 1 "" vault add-wrap "$run/second.key"
 password="a passphrase of the operator's own" says 0 "slot 3" vault add-passphrase safe
 says 0 "slot 3: passphrase, safe" vault wraps
 says 0 "slot 2: key file, spare" vault status
+grep -q "schema 2$" "$run/start.out" || complain "no schema in: $(cat "$run/start.out")"
+grep -q "^records: [1-9]" "$run/start.out" || complain "no records in: $(cat "$run/start.out")"
 says 64 "usage: vault add-wrap" vault add-wrap relative.key
 says 64 "usage: vault remove-wrap" vault remove-wrap 9
 

@@ -130,4 +130,18 @@ done
 [ "$stopped" = 1 ] || complain "it was never seen opening the vault: it blocks, or this test is too slow"
 comes_up yes "after that"
 
+# Stopped while the keys of a check are being stretched on another thread.
+: >"$run/log"
+launch_gateway
+await "info: ready"
+start vault check &
+starter=$!
+sleep 0.05
+status=0
+kill "${pid_of[gateway]}"
+wait "${pid_of[gateway]}" || status=$?
+unset "pid_of[gateway]"
+[ "$status" = 0 ] || complain "stopped in the middle of a check with $status"
+wait "$starter" || true
+
 exit $bad
