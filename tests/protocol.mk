@@ -16,6 +16,10 @@ tests_test_p1_LDADD = $(TEST_LIBS)
 tests_test_digest_SOURCES = tests/test-digest.c tests/vectors.c tests/vectors.h
 tests_test_digest_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_digest_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-scrypt-memory
+tests_test_scrypt_memory_SOURCES = tests/test-scrypt-memory.c
+tests_test_scrypt_memory_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_scrypt_memory_LDADD = $(TEST_LIBS)
 TESTS += tests/test-vectors.sh
 EXTRA_DIST += tests/test-vectors.sh tests/vectors/make-p1-vectors.py tests/vectors/p1.txt \
 	tests/vectors/rfc3394.txt tests/vectors/rfc5869.txt tests/vectors/rfc7616.txt \
