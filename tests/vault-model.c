@@ -5,6 +5,8 @@
 
 #include <check.h>
 
+#include "storage/ledger-check.h"
+
 #define BATCHES_MAX 320
 #define ITEMS_MAX   320
 #define TRIMS_MAX   8
@@ -310,4 +312,35 @@ bool model_serves_truth(struct vault *v, size_t *served, size_t *damaged)
 		truthful = truthful && !t.lie;
 	}
 	return truthful;
+}
+
+bool model_ledger_proven(const char *path, const struct ledger_state *end, char *why,
+			 size_t why_size)
+{
+	static uint8_t data[1000 * LEDGER_ENTRY_SIZE];
+	struct ledger_expected expected = {.sequence = end->sequence, .who = "the vault"};
+	struct ledger_check *check = NULL;
+	FILE *f = fopen(path, "rb");
+	size_t size;
+	bool proven;
+
+	if (!f) {
+		(void)snprintf(why, why_size, "there is none");
+		return end->sequence == 0;
+	}
+	size = fread(data, 1, sizeof(data), f);
+	(void)fclose(f);
+	memcpy(expected.head, end->head, sizeof(expected.head));
+	ck_assert_int_eq(ledger_check_new(NULL, NULL, &check), 0);
+	ck_assert_int_eq(ledger_check_expect(check, &expected), 0);
+	proven =
+		ledger_check_feed(check, bytes_of(data, size)) == 0 && ledger_check_end(check) == 0;
+	if (!proven)
+		(void)snprintf(why, why_size, "%s", ledger_check_defect(check)->text);
+	else if (ledger_check_entries(check) != end->sequence)
+		(void)snprintf(why, why_size, "%u entries of %u", ledger_check_entries(check),
+			       end->sequence);
+	proven = proven && ledger_check_entries(check) == end->sequence;
+	ledger_check_free(check);
+	return proven;
 }

@@ -38,4 +38,8 @@ int model_match(struct vault *v, unsigned lowest, unsigned highest, char *why, s
 /* Each record v serves was put under its names once; damaged ones are counted. */
 bool model_serves_truth(struct vault *v, size_t *served, size_t *damaged);
 
+/* The ledger in that file is proven and ends with that state; why is a sentence if not. */
+bool model_ledger_proven(const char *path, const struct ledger_state *end, char *why,
+			 size_t why_size);
+
 #endif
