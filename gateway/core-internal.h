@@ -79,6 +79,8 @@ struct state_report {
 	bool under_way;
 	uint64_t due;
 	uint64_t next_whole;  /* a long session: what the server has learned meanwhile */
+	uint64_t ledger_due;  /* the server has heard of EUKeys, and is to hear of the ledger */
+	bool bare;            /* told even where there is no device to tell of */
 	uint32_t quarantined; /* because of that sequence of the ledger */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */
@@ -244,6 +246,8 @@ void gateway_core_state_soon(struct core *c);
 /* m: NULL where what came is no message. */
 void gateway_core_state_answered(struct core *c, const struct message *m);
 void gateway_core_state_failed(struct core *c, enum wan_failure failure);
+/* What the ledger has of late is told soon, several changes together. */
+void gateway_core_state_ledger(struct core *c);
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now);
 void gateway_core_end_state(struct core *c);
 

@@ -60,6 +60,7 @@ void gateway_core_report_taken(struct core *c, const struct message *m)
 	r = gateway_report_answered(&c->report, c->vault, m, being_written, c, &b);
 	if (r == 0) {
 		c->counters.reports++;
+		gateway_core_state_ledger(c);
 		r = gateway_core_submit(c, b, TOKEN_REPORT);
 		if (r == 0)
 			return;

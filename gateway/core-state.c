@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define WHOLE_AGAIN_MS 3600000U
+#define LEDGER_SOON_MS 2000U
 
 static void again_later(struct core *c, const char *why)
 {
@@ -96,11 +97,12 @@ static void next_page(struct core *c)
 		if (!s->wanted)
 			return;
 		r = collect(c);
-		if (r == 0 && s->names.count == 0)
+		if (r == 0 && s->names.count == 0 && !s->bare)
 			return;
 	}
 	if (r == 0)
 		r = send_page(c);
+	s->bare = s->bare && r != 0;
 	if (r == 0) {
 		s->under_way = true;
 		return;
@@ -251,9 +253,27 @@ void gateway_core_state_answered(struct core *c, const struct message *m)
 	}
 }
 
+void gateway_core_state_ledger(struct core *c)
+{
+	struct state_report *s = &c->state;
+	struct ledger_state now;
+
+	vault_ledger_state(c->vault, &now);
+	if (s->ledger_due != 0 || now.sequence <= s->ledger.sequence)
+		return;
+	s->ledger_due = c->ports.now(c->arg) + LEDGER_SOON_MS;
+	gateway_core_wake_by(c, s->ledger_due);
+}
+
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now)
 {
 	struct state_report *s = &c->state;
+
+	if (s->ledger_due != 0 && s->ledger_due <= now) {
+		s->ledger_due = 0;
+		s->wanted = s->bare = true;
+		next_page(c);
+	}
 
 	if (s->next_whole != 0 && s->next_whole <= now) {
 		s->next_whole = 0;
@@ -265,7 +285,7 @@ uint64_t gateway_core_tick_state(struct core *c, uint64_t now)
 		s->due = 0;
 		next_page(c);
 	}
-	return earlier(s->due, s->next_whole);
+	return earlier(earlier(s->due, s->next_whole), s->ledger_due);
 }
 
 void gateway_core_end_state(struct core *c)

@@ -118,9 +118,8 @@ await "WAN is up"
 await "headset-2 is connected"
 says 0 "key index" renew headset-2
 spent=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
-# The server is told where the ledger stands at each WAN session; SIGHUP begins one.
+# The server is told where the ledger stands at each WAN session and soon after each delivery report.
 turn_log 2b
-kill -HUP "${pid_of[gateway]}"
 await "state report"
 stop gateway
 rm -f "$run"/gateway.vault*
