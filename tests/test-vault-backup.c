@@ -170,6 +170,48 @@ START_TEST(while_it_serves)
 }
 END_TEST
 
+/* Records change generation under the backup; it has one or two of them, and opens. */
+START_TEST(while_rekeying)
+{
+	struct vault *v = open_vault();
+	struct vault_drill d;
+
+	put(v, 0, 200);
+	for (int flushes = 0; flushes < 9; flushes++) {
+		struct vault_backup *b = NULL;
+		int r;
+
+		if (!vault_rekey_pending(v))
+			ck_assert_int_eq(vault_rekey_begin(v, why, sizeof(why)), 0);
+		ck_assert_int_eq(vault_backup_begin(v, backup, &b, why, sizeof(why)), 0);
+		for (int n = 0; n < flushes; n++) {
+			ck_assert_int_eq(vault_backup_step(b, 3, why, sizeof(why)),
+					 VAULT_BACKUP_MORE);
+			(void)vault_flush(v);
+			ck_assert_int_eq(has(v, (size_t)n), 0);
+		}
+		do
+			r = vault_backup_step(b, 50, why, sizeof(why));
+		while (r == VAULT_BACKUP_MORE);
+		ck_assert_msg(r == 0, "%d %s", r, why);
+		vault_backup_end(b);
+		ck_assert_msg(vault_restore_check(&options, backup, &d, why, sizeof(why)) == 0,
+			      "%s", why);
+		ck_assert_uint_eq(d.records, 200 + 1);
+	}
+	while (vault_rekey_pending(v))
+		(void)vault_flush(v);
+	vault_close(v);
+	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), 0);
+	v = open_vault();
+	while (vault_rekey_pending(v))
+		(void)vault_flush(v);
+	for (size_t i = 0; i < 200; i++)
+		ck_assert_int_eq(has(v, i), 0);
+	vault_close(v);
+}
+END_TEST
+
 START_TEST(given_up_and_replaced)
 {
 	struct vault_backup *b = NULL;
@@ -528,6 +570,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, while_it_serves);
+	tcase_add_test(t, while_rekeying);
 	tcase_add_test(t, given_up_and_replaced);
 	tcase_add_test(t, targets_refused);
 	tcase_add_test(t, drills);
