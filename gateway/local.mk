@@ -23,7 +23,7 @@ libpngw_la_SOURCES += \
 
 bin_PROGRAMS += pngw-start
 pngw_start_SOURCES = gateway/start.c
-EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md
+EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md doc/pools.md
 
 sbin_PROGRAMS += pngwd
 pngwd_SOURCES = gateway/main.c

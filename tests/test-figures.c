@@ -93,8 +93,10 @@ uint64_t sim_now(const struct sim *s)
 
 void sim_step(struct sim *s, enum figure figure, unsigned step)
 {
-	ck_assert_uint_lt(s->steps_count, STEPS_MAX);
 	ck_assert_ptr_nonnull(step_text(figure, step));
+	/* Far more than those of any figure: nobody checks them. */
+	if (s->steps_count == STEPS_MAX)
+		return;
 	s->steps[s->steps_count].figure = figure;
 	s->steps[s->steps_count++].step = step;
 }
@@ -868,9 +870,14 @@ END_TEST
 START_TEST(many_faults_are_survived)
 {
 	const struct wish *wishes[] = {&registration, &figure8, &figure6, &figure7, &entry};
-	struct sim *s = sim_new(true);
+	/* Every other household renews by itself, and fills up. */
+	static const struct pool_limits limits = {
+		.low_water = 1, .size = 4, .lifetime_s = 3600, .renew_s = 2};
 	uint32_t order = (uint32_t)_i * 2654435761U;
+	struct sim *s;
 
+	sim_gateway_pools(_i % 2 ? &limits : NULL);
+	s = sim_new(true);
 	give_temporary_key(s);
 	ask_and_get(s, &registration);
 	s->random = (uint32_t)_i * 7919 + 1;
@@ -888,6 +895,7 @@ START_TEST(many_faults_are_survived)
 	}
 	check_pne_has_key(s, USER);
 	check_gateway_has_key(s);
+	sim_gateway_pools(NULL);
 	sim_free(s);
 }
 END_TEST
