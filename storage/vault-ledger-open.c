@@ -394,6 +394,7 @@ static int open_anchor(struct opening *o, const char *specification)
 	return VAULT_ANCHOR;
 }
 
+/* anchor: NULL leaves what the vault remembers of its anchor as it is. */
 static int compare(struct opening *o, const char *anchor)
 {
 	struct vault_ledger *l = o->l;
@@ -406,10 +407,14 @@ static int compare(struct opening *o, const char *anchor)
 		r = compare_file(o);
 	else if (r == 0)
 		lost_file(o);
-	if (r == 0 && anchor[0])
+	if (r == 0 && !anchor)
+		l->remembers = true;
+	else if (r == 0 && anchor[0])
 		return open_anchor(o, anchor);
 	/* An anchor that is not used any more is not missed. */
-	return r == 0 ? remembered(o->v, "", &l->remembers) : r;
+	else if (r == 0)
+		r = remembered(o->v, "", &l->remembers);
+	return r;
 }
 
 static int open_ledger(struct opening *o, const struct vault_options *options)
@@ -430,7 +435,7 @@ static int open_ledger(struct opening *o, const struct vault_options *options)
 		return 0;
 	}
 	if (r == 0)
-		r = compare(o, anchor);
+		r = compare(o, options->anchor);
 	/* The records are served, without the ledger. */
 	if (r == VAULT_DAMAGED) {
 		vault_ledger_damaged(l);

@@ -75,8 +75,10 @@ struct vault_options {
 	const struct vault_opener *openers;
 	size_t opener_count;
 	bool create;
-	/* What tells that an older copy was put back: NULL or "" for none, "file:PATH",
-	   "tpm:HANDLE". */
+	/*
+	 * What tells that an older copy was put back: "file:PATH", "tpm:HANDLE", or "" for none.
+	 * NULL asks none either, but the vault still misses the one it remembers when it is gone.
+	 */
 	const char *anchor;
 	const char *vfs; /* name of an SQLite VFS, NULL for the system's */
 };

@@ -457,6 +457,32 @@ START_TEST(restored_is_found_to_be_older)
 }
 END_TEST
 
+/* Tools that know of no anchor do not make the vault forget its own. */
+START_TEST(anchor_is_not_forgotten)
+{
+	struct vault *v = NULL;
+	char anchor[160];
+
+	snprintf(anchor, sizeof(anchor), "file:%s/anchor", directory);
+	options.anchor = anchor;
+	v = open_vault();
+	add_fact(v, 1);
+	vault_close(v);
+	options.anchor = NULL;
+	v = open_vault();
+	vault_close(v);
+	ck_assert_int_eq(unlink(in_directory("anchor")), 0);
+	options.anchor = anchor;
+	ck_assert_int_eq(vault_open(&options, &v, why, sizeof(why)), VAULT_ANCHOR);
+	options.anchor = "";
+	v = open_vault();
+	vault_close(v);
+	options.anchor = anchor;
+	v = open_vault();
+	vault_close(v);
+}
+END_TEST
+
 START_TEST(of_another_vault)
 {
 	struct vault *v = open_vault();
@@ -577,6 +603,7 @@ int main(void)
 	tcase_add_test(t, restores);
 	tcase_add_test(t, restores_over_a_log);
 	tcase_add_test(t, restored_is_found_to_be_older);
+	tcase_add_test(t, anchor_is_not_forgotten);
 	tcase_add_test(t, of_another_vault);
 	tcase_add_test(t, in_use);
 	suite_add_tcase(s, t);
