@@ -10,6 +10,8 @@
 
 /* So many pages of the log are moved into the file at once. */
 #define CHECKPOINT_PAGES "1000"
+/* Room for the upper levels of 100 000 records. */
+#define CACHE_KIB        "4000"
 
 const char vault_schema_sql[] = "CREATE TABLE meta ("
 				" id INTEGER PRIMARY KEY CHECK (id = 1),"
@@ -107,7 +109,8 @@ static int open_database(const char *path, const char *vfs, sqlite3 **out)
 		r = sqlite3_exec(db,
 				 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA secure_delete = ON;"
 				 "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
-				 "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON",
+				 "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON;"
+				 "PRAGMA cache_size = -" CACHE_KIB,
 				 NULL, NULL, NULL);
 	if (r != SQLITE_OK) {
 		(void)sqlite3_close(db);

@@ -2,3 +2,5 @@
 EXTRA_DIST += tests/bench/assign
 noinst_PROGRAMS += tests/bench/vault
 tests_bench_vault_SOURCES = tests/bench/vault.c
+TESTS += tests/test-bench-vault.sh
+EXTRA_DIST += tests/test-bench-vault.sh

@@ -185,7 +185,8 @@ static void fill_vault(void)
 /* The plain counterpart: the same table, the same settings, names and contents as they are. */
 static const char plain_settings[] =
 	"PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
-	"PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA journal_mode = WAL";
+	"PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA cache_size = -4000;"
+	"PRAGMA journal_mode = WAL";
 
 #define PLAIN_NAME_SIZE 33
 
