@@ -169,6 +169,8 @@ int gateway_core_pool_begin(struct core *c);
 void gateway_core_pool_end(struct core *c);
 void gateway_core_pool_link_up(struct core *c, struct core_link *l);
 void gateway_core_pool_wan_up(struct core *c);
+/* There are new limits: all pools and links are looked at. */
+void gateway_core_pool_limits(struct core *c);
 /* A procedure about a device has ended; keys: how many a refill brought. */
 void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, uint64_t run,
 			     const struct verdict *v, unsigned keys);

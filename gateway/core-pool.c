@@ -481,6 +481,16 @@ void gateway_core_pool_wan_up(struct core *c)
 	gateway_core_wake_by(c, c->pool.sweep_due);
 }
 
+void gateway_core_pool_limits(struct core *c)
+{
+	c->pool.sweep_due = c->ports.now(c->arg) + 1;
+	gateway_core_wake_by(c, c->pool.sweep_due);
+	for (struct core_link *l = c->links; l; l = l->next) {
+		if (l->up)
+			gateway_core_pool_link_up(c, l);
+	}
+}
+
 uint64_t gateway_core_tick_pool(struct core *c, uint64_t now)
 {
 	uint64_t next;

@@ -610,8 +610,10 @@ void gateway_core_set_options(struct core *c, const struct core_options *options
 	c->options.server = server;
 	(void)snprintf(c->path, sizeof(c->path), "%s", options->path);
 	c->options.path = c->path;
-	if (c->relay)
-		gateway_relay_set_limits(c->relay, &options->relay);
+	if (!c->relay)
+		return;
+	gateway_relay_set_limits(c->relay, &options->relay);
+	gateway_core_pool_limits(c);
 }
 
 void gateway_core_free(struct core *c)

@@ -150,20 +150,8 @@ static void port_verdict(void *arg, uint64_t run, const struct verdict *v)
 		sim_verdict(g->sim, ROLE_PNGW, v);
 }
 
-struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
+static struct core_options options_of_now(void)
 {
-	static const struct core_ports ports = {.post = port_post,
-						.cancel = port_cancel,
-						.derive = port_derive,
-						.write = port_write,
-						.close = port_close,
-						.now = port_now,
-						.wall = port_wall,
-						.elapsed = port_elapsed,
-						.wake = port_wake,
-						.log = port_log,
-						.step = port_step,
-						.verdict = port_verdict};
 	struct core_options options = {
 		.path = "/cpns",
 		.procedures = {.wan_wait_ms = 5000,
@@ -181,6 +169,27 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 		.max_procedures = SIM_PROCEDURES,
 		.hello_ms = 5000,
 	};
+
+	ck_assert_int_eq(name_set(&options.self, bytes_text(SIM_GATEWAY)), 0);
+	ck_assert_int_eq(name_set(&options.server, bytes_text(SIM_SERVER)), 0);
+	return options;
+}
+
+struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
+{
+	static const struct core_ports ports = {.post = port_post,
+						.cancel = port_cancel,
+						.derive = port_derive,
+						.write = port_write,
+						.close = port_close,
+						.now = port_now,
+						.wall = port_wall,
+						.elapsed = port_elapsed,
+						.wake = port_wake,
+						.log = port_log,
+						.step = port_step,
+						.verdict = port_verdict};
+	struct core_options options = options_of_now();
 	static uint64_t run;
 	struct sim_gateway *g = calloc(1, sizeof(*g));
 	char path[512];
@@ -199,8 +208,6 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
 	(void)snprintf(g->ledger, sizeof(g->ledger), "%s.ledger", path);
 	ck_assert_msg(vault_open(&vault, &g->vault, why, sizeof(why)) == 0, "%s", why);
-	ck_assert_int_eq(name_set(&options.self, bytes_text(SIM_GATEWAY)), 0);
-	ck_assert_int_eq(name_set(&options.server, bytes_text(SIM_SERVER)), 0);
 	ck_assert_int_eq(gateway_core_new(&options, g->vault, &ports, g, &g->core), 0);
 	return g;
 }
@@ -366,6 +373,13 @@ void sim_gateway_pools(const struct pool_limits *limits)
 	static const struct pool_limits none;
 
 	pools = limits ? *limits : none;
+}
+
+void sim_gateway_reload(struct sim_gateway *g)
+{
+	struct core_options options = options_of_now();
+
+	gateway_core_set_options(g->core, &options);
 }
 
 void sim_gateway_wall(int64_t seconds)

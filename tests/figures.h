@@ -123,6 +123,8 @@ unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity);
 int sim_gateway_renew(struct sim_gateway *g, unsigned pne);
 /* What each PN GW that is made from now on has; NULL: no filling up, no expiry, no renewal. */
 void sim_gateway_pools(const struct pool_limits *limits);
+/* This one reads its configuration again. */
+void sim_gateway_reload(struct sim_gateway *g);
 /* The wall clock of every PN GW is that many seconds off from now on. */
 void sim_gateway_wall(int64_t seconds);
 struct sim_pool {

@@ -1172,6 +1172,22 @@ START_TEST(keys_are_renewed_by_time)
 }
 END_TEST
 
+START_TEST(new_limits_hold_at_once)
+{
+	static const struct pool_limits limits = {.renew_s = 60};
+	struct sim *s = sim_offline(NULL);
+
+	pass(s, 99000);
+	ck_assert_uint_eq(held_index(s), 1);
+	sim_gateway_pools(&limits);
+	sim_gateway_reload(s->gateway);
+	pass(s, 500);
+	ck_assert_uint_eq(held_index(s), 2);
+	ck_assert_uint_eq(pool(s).left, 1);
+	sim_end(s);
+}
+END_TEST
+
 /* What is done without being asked for makes way for a user. */
 START_TEST(a_user_goes_before_a_renewal)
 {
@@ -1360,6 +1376,7 @@ int main(void)
 	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
 	tcase_add_test(c, unspent_keys_expire);
 	tcase_add_test(c, keys_are_renewed_by_time);
+	tcase_add_test(c, new_limits_hold_at_once);
 	tcase_add_test(c, a_user_goes_before_a_renewal);
 	tcase_add_test(c, a_new_set_replaces_the_pool);
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
