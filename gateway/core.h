@@ -141,8 +141,9 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
 
 /*
  * The vault is an older copy of what it was: known is the highest sequence of its ledger that
- * anybody has seen. All unspent EUKeys are erased, for some may have been spent since; the ledger
- * says so from known + 1 on; procedures of Figure 7 end; verdict GATEWAY_ROLLED_BACK of nobody's
+ * anybody has seen. No unspent EUKey is issued any more, for some may have been spent since: they
+ * are erased but for the highest of each PNE, which proves the next refill; the ledger says so from
+ * known + 1 on; procedures of Figure 7 end; verdict GATEWAY_ROLLED_BACK of nobody's
  * run. 0 or a negative errno. A vault that knows by itself is quarantined by gateway_core_new().
  */
 int gateway_core_quarantine(struct core *c, uint32_t known, const char *who);
