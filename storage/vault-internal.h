@@ -21,6 +21,7 @@
  * has, and a vault that is opened counts on from there.
  */
 
+#include <inttypes.h>
 #include <sqlite3.h>
 
 #include "protocol/p1.h"
@@ -230,6 +231,12 @@ bool vault_name_after(const uint8_t a[VAULT_NAME_SIZE], uint8_t out[VAULT_NAME_S
  */
 void vault_rekey_opened(struct vault *v);
 void vault_rekey_step(struct vault *v);
+/*
+ * A generation that has a row but was not opened, or 0: the wrap of the slot that opened the vault
+ * is spoiled for it, another slot's may not be. Its records must not be given up.
+ */
+#define VAULT_MISSING_TEXT "generation %" PRIu32 " of the master key does not open: try another key"
+int vault_generation_missing(struct vault *v, uint32_t *out);
 /* Moves the log into the file and cuts it to nothing. */
 int vault_log_empty(struct vault *v);
 /* The sender of a slot: 0 and a new reference, or as vault_get(). Erasing is within a transaction.

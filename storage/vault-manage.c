@@ -304,6 +304,7 @@ int vault_check_rows(struct vault *v, char *why, size_t why_size)
 {
 	struct vault_keys keys = {NULL, NULL, NULL};
 	struct vault_wrap wraps[VAULT_SLOTS];
+	uint32_t missing = 0;
 	size_t count = 0;
 	bool same = false;
 	int r = vault_master_read(v, &v->generations[0], &keys);
@@ -319,9 +320,15 @@ int vault_check_rows(struct vault *v, char *why, size_t why_size)
 		snprintf(why, why_size, "the row of the master key does not open");
 		return VAULT_DAMAGED;
 	}
-	r = vault_wraps(v, wraps, &count);
+	r = vault_generation_missing(v, &missing);
+	if (r == 0)
+		r = vault_wraps(v, wraps, &count);
 	if (r != 0)
 		return failed(v, r, why, why_size);
+	if (missing != 0) {
+		snprintf(why, why_size, VAULT_MISSING_TEXT, missing);
+		return VAULT_DAMAGED;
+	}
 	if (count == 0) {
 		snprintf(why, why_size, "no wrap is left: nothing would open the vault");
 		return VAULT_DAMAGED;

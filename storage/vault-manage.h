@@ -58,7 +58,8 @@ int vault_wrap_remove(struct vault *v, uint8_t slot, char *why, size_t why_size)
  * Begins re-keying: a new master key, sealed for every slot. New writes use it at once, and each
  * vault_flush() seals some of the older records anew, also one with nothing else to write. When
  * none is left the old master and its wraps are erased from the file and its log. A vault that was
- * closed in between goes on when it is open again. VAULT_REFUSED while one is under way.
+ * closed in between goes on when it is open again. VAULT_REFUSED while one is under way, or
+ * where the slot that opened the vault lacks an older master that is still needed.
  */
 int vault_rekey_begin(struct vault *v, char *why, size_t why_size);
 

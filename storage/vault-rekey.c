@@ -46,6 +46,25 @@ int vault_sender_erase(struct vault *v, uint8_t slot)
 	return r == SQLITE_OK ? vault_run(v, STATEMENT_ERASE) : vault_errno(r);
 }
 
+int vault_generation_missing(struct vault *v, uint32_t *out)
+{
+	sqlite3_stmt *s = NULL;
+	int r = sqlite3_prepare_v2(v->db,
+				   "SELECT generation FROM master WHERE generation NOT IN (?1, ?2)"
+				   " LIMIT 1",
+				   -1, &s, NULL);
+
+	*out = 0;
+	for (int i = 0; r == SQLITE_OK && i < VAULT_GENERATIONS; i++)
+		r = sqlite3_bind_int64(s, i + 1, v->generations[i].number);
+	if (r == SQLITE_OK)
+		r = sqlite3_step(s);
+	if (r == SQLITE_ROW)
+		*out = (uint32_t)sqlite3_column_int64(s, 0);
+	(void)sqlite3_finalize(s);
+	return r == SQLITE_ROW || r == SQLITE_DONE ? 0 : vault_errno(r);
+}
+
 struct beginning {
 	struct vault_generation next;
 	struct vault_wrap wraps[VAULT_SLOTS];
@@ -124,6 +143,7 @@ static int begin(struct vault *v, struct beginning *b, char *why, size_t why_siz
 int vault_rekey_begin(struct vault *v, char *why, size_t why_size)
 {
 	struct beginning b = {.count = 0};
+	uint32_t missing = 0;
 	int r;
 
 	if (v->generations[1].number != 0) {
@@ -135,7 +155,13 @@ int vault_rekey_begin(struct vault *v, char *why, size_t why_size)
 		snprintf(why, why_size, "there is no generation after this one");
 		return VAULT_REFUSED;
 	}
-	r = begin(v, &b, why, why_size);
+	r = vault_generation_missing(v, &missing);
+	if (missing != 0) {
+		snprintf(why, why_size, VAULT_MISSING_TEXT, missing);
+		return VAULT_REFUSED;
+	}
+	if (r == 0)
+		r = begin(v, &b, why, why_size);
 	if (r < 0)
 		snprintf(why, why_size, "vault %s: %s", v->path, strerror(-r));
 	return r;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <check.h>
+#include <sqlite3.h>
 
 #include "storage/vault-manage.h"
 
@@ -499,6 +500,51 @@ START_TEST(wraps_change_while_rekeying)
 }
 END_TEST
 
+/*
+ * One slot's wrap of the older master is spoiled in the middle of re-keying: opened by that slot,
+ * nothing is given up, and by the other it goes on.
+ */
+START_TEST(older_wrap_spoiled)
+{
+	struct vault *v = open_vault();
+	uint64_t records = 0;
+	uint64_t damaged = 0;
+	sqlite3 *db = NULL;
+
+	fill(v, 300);
+	ck_assert_uint_eq(add_key(v, keys[1], NULL), 2);
+	ck_assert_int_eq(vault_rekey_begin(v, why, sizeof(why)), 0);
+	(void)vault_flush(v);
+	vault_close(v);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db,
+				      "UPDATE wrap SET sealed = zeroblob(48)"
+				      " WHERE slot = 1 AND generation = 1",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	v = open_vault();
+	ck_assert_int_eq(vault_check_rows(v, why, sizeof(why)), VAULT_DAMAGED);
+	ck_assert_ptr_nonnull(strstr(why, "generation 1"));
+	ck_assert_int_eq(vault_rekey_begin(v, why, sizeof(why)), VAULT_REFUSED);
+	ck_assert_ptr_nonnull(strstr(why, "generation 1"));
+	for (int i = 0; i < 20; i++)
+		(void)vault_flush(v);
+	ck_assert_int_eq(vault_check_records(v, 0, &records, &damaged), 0);
+	ck_assert_uint_gt(damaged, 200);
+	vault_close(v);
+	openers[0].path = keys[1];
+	v = open_vault();
+	while (vault_rekey_pending(v))
+		(void)vault_flush(v);
+	for (size_t i = 0; i < 300; i++)
+		expect(v, i, 1);
+	ck_assert_int_eq(vault_check_rows(v, why, sizeof(why)), 0);
+	vault_close(v);
+	ck_assert_int_eq(open_with(keys[0]), 0);
+}
+END_TEST
+
 /* What a process does that is killed after so many flushes. */
 static void run_and_die(int flushes, size_t i, int version, bool close)
 {
@@ -615,6 +661,7 @@ int main(void)
 	tcase_add_test(t, will_it_open);
 	tcase_add_test(t, rekeying_while_serving);
 	tcase_add_test(t, wraps_change_while_rekeying);
+	tcase_add_test(t, older_wrap_spoiled);
 	tcase_add_test(t, killed_while_rekeying);
 	tcase_add_test(t, log_is_emptied_after_a_crash);
 	suite_add_tcase(s, t);
