@@ -17,6 +17,8 @@
 #include "wan/client.h"
 
 #define STREAM_BUCKETS 256
+/* How long what was erased may stand in the vault's log, in milliseconds. */
+#define SCRUB_MS       30000
 
 /* One bearer stream as the core knows it. */
 struct stream {
@@ -47,6 +49,7 @@ struct gateway_daemon {
 	uv_prepare_t prepare;
 	uv_idle_t sealing; /* while records of the vault are sealed anew */
 	uv_timer_t timer;
+	uv_timer_t scrubbing;
 	uv_signal_t signals[3];
 	char last_wan[256];
 	struct gateway_health health; /* of the vault when it was opened */
@@ -184,6 +187,15 @@ static void before_sleep(uv_prepare_t *prepare)
 	/* While the idle handle is active the loop looks for other work but does not sleep. */
 	if (d->vault && !d->stopping && vault_rekey_pending(d->vault))
 		(void)uv_idle_start(&d->sealing, seal_some);
+}
+
+/* A failure is that of the disk, which the next write tells. */
+static void scrub(uv_timer_t *timer)
+{
+	struct gateway_daemon *d = timer->data;
+
+	if (d->vault && !d->stopping)
+		(void)vault_scrub(d->vault);
 }
 
 /* PBKDF2 on a thread of the pool. */
@@ -678,6 +690,7 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 		fail(d, text);
 		return;
 	}
+	(void)uv_timer_start(&d->scrubbing, scrub, SCRUB_MS, SCRUB_MS);
 	log_line(d, LOG_LEVEL_INFO, "ready");
 	if (d->events.ready)
 		d->events.ready(d->events_arg, d);
@@ -704,8 +717,10 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	(void)uv_prepare_init(loop, &d->prepare);
 	(void)uv_idle_init(loop, &d->sealing);
 	(void)uv_timer_init(loop, &d->timer);
+	(void)uv_timer_init(loop, &d->scrubbing);
 	d->prepare.data = d;
 	d->sealing.data = d;
+	d->scrubbing.data = d;
 	d->timer.data = d;
 	(void)uv_prepare_start(&d->prepare, before_sleep);
 	watch_signals(d);
@@ -757,6 +772,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	uv_close((uv_handle_t *)&d->prepare, NULL);
 	uv_close((uv_handle_t *)&d->sealing, NULL);
 	uv_close((uv_handle_t *)&d->timer, NULL);
+	uv_close((uv_handle_t *)&d->scrubbing, NULL);
 	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
 }

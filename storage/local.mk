@@ -13,6 +13,7 @@ libpngw_la_SOURCES += \
 	storage/vault-migrate.c \
 	storage/vault-rows.c \
 	storage/vault-scan.c \
+	storage/vault-scrub.c \
 	storage/vault-walk.c \
 	storage/vault-key.c storage/vault-key.h \
 	storage/vault-manage.c storage/vault-manage.h \

@@ -321,6 +321,7 @@ int vault_transaction(struct vault *v, vault_within_fn *within, void *arg)
 	}
 	if (r == 0)
 		r = vault_run(v, STATEMENT_COMMIT);
+	v->stale = v->stale || r == 0;
 	if (r == 0)
 		v->reserved = reserved;
 	/* After a full disk or a failed write SQLite may have rolled back by itself. */

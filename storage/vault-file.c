@@ -166,6 +166,7 @@ void vault_close(struct vault *v)
 	v->closing = true;
 	vault_batches_cancel(v);
 	vault_ledger_close(v);
+	(void)vault_scrub(v);
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		(void)sqlite3_finalize(v->statements[i]);
 	(void)sqlite3_close(v->db);
@@ -280,6 +281,7 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 		return r == -EBADMSG ? VAULT_DAMAGED : r;
 	}
 	vault_rekey_opened(v);
+	v->stale = v->rekey.log;
 	*out = v;
 	return r;
 }

@@ -103,6 +103,7 @@ struct vault {
 	struct vault_ledger *ledger;
 	bool closing;
 	bool reading; /* see vault_read_row() */
+	bool stale;   /* the log may hold what was erased: vault_scrub() */
 };
 
 /* A row as it lies in the file, without what is sealed. */
@@ -237,7 +238,7 @@ void vault_rekey_step(struct vault *v);
  */
 #define VAULT_MISSING_TEXT "generation %" PRIu32 " of the master key does not open: try another key"
 int vault_generation_missing(struct vault *v, uint32_t *out);
-/* Moves the log into the file and cuts it to nothing. */
+/* vault-scrub.c: moves the log into the file, overwrites it and cuts it to nothing. */
 int vault_log_empty(struct vault *v);
 /* The sender of a slot: 0 and a new reference, or as vault_get(). Erasing is within a transaction.
  */

@@ -293,9 +293,8 @@ int vault_migrate(struct vault *v, int64_t version, const struct vault_options *
 	}
 	hidden_free(m.plain);
 	free(m.sealed);
-	/* The log has the old records too. A failure here leaves that to the next checkpoint. */
+	/* The log has the old records too. A failure here leaves that to the next time. */
 	if (r == 0)
-		(void)sqlite3_wal_checkpoint_v2(v->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-						NULL);
+		(void)vault_log_empty(v);
 	return r;
 }

@@ -295,16 +295,6 @@ static int finish(struct vault *v)
 	return r;
 }
 
-int vault_log_empty(struct vault *v)
-{
-	int r;
-
-	vault_read_end(v);
-	r = sqlite3_wal_checkpoint_v2(v->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	v->rekey.log = r != SQLITE_OK;
-	return r == SQLITE_OK ? 0 : vault_errno(r);
-}
-
 /*
  * Names from the cursor on. A page that cannot be read or changed must not keep the rest from being
  * done: after -EBADMSG one record at a time, and the one that fails is left.

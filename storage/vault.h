@@ -171,6 +171,14 @@ bool vault_pending(const struct vault *v);
 size_t vault_flush(struct vault *v);
 
 /*
+ * What was erased or replaced may stand in the log, sealed, until it is overwritten: that is done
+ * here, where there is anything, and by vault_close(). It moves the log into the file and may take
+ * some 10 ms; for quiet moments, now and then. 0 or a negative errno: -EBUSY while a backup is being
+ * made. Everything stays as it was then, and the next one does it.
+ */
+int vault_scrub(struct vault *v);
+
+/*
  * Opens every record once and calls each, which may be NULL, for those that are damaged: in the
  * order of names, with the owner's hash as vault_owner_is() knows it. Records on a page that cannot
  * be read at all cannot be named; gaps counts such places. each may not use the vault. It takes a

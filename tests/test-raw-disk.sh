@@ -80,6 +80,22 @@ cut_and_look() { # WHEN
 	echo "$1: $(tail -n 1 "$run/found")"
 }
 
+# What stands sealed in the vaults now, to be looked for later: all, or what of it is still there.
+sealed() { # FILE
+	mkdir "$run/copy"
+	cp "$run/state/"*.vault* "$run/copy"
+	python3 - "$1" "$run/copy/"*.vault <<-'PYTHON'
+		import sqlite3
+		import sys
+
+		with open(sys.argv[1], "a", encoding="ascii") as out:
+		    for path in sys.argv[2:]:
+		        for (sealed,) in sqlite3.connect(path).execute("SELECT sealed FROM record"):
+		            print(sealed.hex(), file=out)
+	PYTHON
+	rm -r "$run/copy"
+}
+
 launch_server
 await "listening on"
 all_up
@@ -89,6 +105,7 @@ do_start figure6 "$user" "$one"
 do_start figure7 "$user" "$two"
 do_start figure7 "$user" "$three" 4
 cut_and_look "while all serve"
+sealed "$run/sealed.then"
 do_start figure7 "$user" "$two"
 do_start figure8 "$user"
 do_start figure6 "$user" "$one"
@@ -103,9 +120,12 @@ do_start figure7 "$user" "$three"
 do_start figure7 "$user" "$two"
 do_start release "$one"
 cut_and_look "after a second run"
+sealed "$run/sealed.then"
+do_start figure7 "$user" "$two"
 for name in gateway "$one" "$two" "$three"; do
 	stop "$name"
 done
+sealed "$run/sealed.now"
 [ -s "$run/state/gateway.vault" ] && [ -s "$run/state/$one.vault" ]
 umount "$run/state"
 cp --sparse=always "$disk" "$run/cut"
@@ -115,6 +135,25 @@ look "$run/cut" >"$run/found" || {
 	bad=1
 }
 echo "after unmounting: $(tail -n 1 "$run/found")"
+
+# What was erased or replaced is nowhere on the disk, not even sealed.
+python3 - "$run" <<-'PYTHON' || bad=1
+	import sys
+
+	run = sys.argv[1]
+	with open(run + "/cut", "rb") as f:
+	    disk = f.read()
+	now = set(open(run + "/sealed.now", encoding="ascii").read().split())
+	then = set(open(run + "/sealed.then", encoding="ascii").read().split())
+	found = [s for s in now if bytes.fromhex(s)[:48] in disk]
+	if len(found) != len(now) or len(now) < 5:
+	    sys.exit(f"of {len(now)} sealed records only {len(found)} are found where they are")
+	gone = then - now
+	left = [s for s in gone if bytes.fromhex(s)[:24] in disk or bytes.fromhex(s)[24:48] in disk]
+	print(f"sealed records: {len(now)} there, {len(gone)} erased or replaced, {len(left)} of them still on the disk")
+	if left or len(gone) < 5:
+	    sys.exit(1)
+PYTHON
 
 # What is there to be found is found, deleted or not.
 mount -o loop "$disk" "$run/state"

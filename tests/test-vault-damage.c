@@ -419,6 +419,10 @@ START_TEST(test_erased_is_gone)
 		break;
 	}
 	commit(v, b);
+	ck_assert(lies_in("-wal", sealed, size) || lies_in("", sealed, size));
+	ck_assert_int_eq(vault_scrub(v), 0);
+	ck_assert_msg(!lies_in("", sealed, size), "%s, and in the file", erasures[_i].name);
+	ck_assert_msg(!lies_in("-wal", sealed, size), "%s, and in the log", erasures[_i].name);
 	vault_close(v);
 	ck_assert_msg(!lies_in("", sealed, size), "%s, and still in the file", erasures[_i].name);
 	ck_assert_msg(!lies_in("-wal", sealed, size), "%s, and still in the log",

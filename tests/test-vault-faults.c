@@ -240,6 +240,10 @@ static void workload(void)
 	model_trim(b, VAULT_ANSWER, "pne-2", 1);
 	flush(submit(b) == 0);
 	read_one();
+	/* May fail: then what was to be overwritten stays, and everything else does too. */
+	fault_memory_arm(true);
+	(void)vault_scrub(world.v);
+	fault_memory_arm(false);
 	write_one("3", 60);
 }
 

@@ -411,6 +411,8 @@ START_TEST(test_power_checkpoints)
 		(void)snprintf(item, sizeof(item), "%d", i % 5);
 		put_one("pne-4", item, i % 4 == 3 ? 5000 : 100);
 		flush();
+		if (i % 11 == 5)
+			ck_assert_int_eq(vault_scrub(world.v), 0);
 	}
 	vault_close(world.v);
 	examine(d, "moving the log into the file");
