@@ -142,7 +142,10 @@ void gateway_control_say(struct control_client *client, const char *format, ...)
 	va_end(arguments);
 	if (n < 0)
 		return;
-	(void)strcat(line, "\n");
+	if ((size_t)n > sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n] = '\n';
+	line[n + 1] = '\0';
 	put(client, line);
 }
 
