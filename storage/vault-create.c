@@ -123,6 +123,24 @@ static int build(struct making *m)
 	return r == 0 ? 0 : fail(m, m->new_path, r);
 }
 
+/* A log where the vault is to be would be taken for its own and written into it. */
+static int check_log(struct making *m)
+{
+	char *log = NULL;
+	bool there;
+
+	if (asprintf(&log, "%s-wal", m->options->path) < 0)
+		return fail(m, m->options->path, -ENOMEM);
+	there = vault_exists(log);
+	if (there)
+		snprintf(m->why, m->why_size,
+			 "vault %s is missing although its log %s is there: put it back, or move "
+			 "the log away",
+			 m->options->path, log);
+	free(log);
+	return there ? -EEXIST : 0;
+}
+
 /* Those that are missing; then the vault gets its name. */
 static int finish(struct making *m)
 {
@@ -176,6 +194,9 @@ static int resume(struct making *m)
 	}
 	if (r == 0 && any) {
 		r = vault_transaction(v, write_missing_slots, m);
+		/* Closing tells nobody when the log stays, and it does not get the new name. */
+		if (r == 0)
+			r = vault_log_empty(v);
 		if (r != 0)
 			r = fail(m, m->new_path, r);
 	}
@@ -205,9 +226,14 @@ static int create_locked(struct making *m, int new_fd, bool resumable)
 		unlink(m->new_path);
 		return 0;
 	}
-	r = look_for_keys(m, &present);
-	if (r != 0)
+	r = check_log(m);
+	if (r == 0)
+		r = look_for_keys(m, &present);
+	if (r != 0) {
+		if (!resumable)
+			unlink(m->new_path);
 		return r;
+	}
 	if (!present)
 		return begin_anew(m, new_fd);
 	if (resumable)

@@ -321,7 +321,10 @@ static int free_name(const char *path, char **name, char **log)
 	return -EEXIST;
 }
 
-/* The vault keeps its name until the restored one takes it, so that there always is one. */
+/*
+ * The vault keeps its name until the restored one takes it, so that there always is one. A log is
+ * moved away even where its vault is gone: it would be taken for the restored one's.
+ */
 static int keep_replaced(const char *path)
 {
 	char *name = NULL;
@@ -329,7 +332,7 @@ static int keep_replaced(const char *path)
 	char *own_log = NULL;
 	int r = name_file(&own_log, path, "-wal") ? free_name(path, &name, &log) : -ENOMEM;
 
-	if (r == 0 && link(path, name) < 0)
+	if (r == 0 && link(path, name) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r == 0 && rename(own_log, log) < 0 && errno != ENOENT)
 		r = -errno;
@@ -341,10 +344,8 @@ static int keep_replaced(const char *path)
 
 static int take_place(const struct vault_options *options, const struct places *p)
 {
-	int r = 0;
+	int r = keep_replaced(options->path);
 
-	if (exists(options->path))
-		r = keep_replaced(options->path);
 	/* Both names of the old one are durable before the new one replaces it. */
 	if (r == 0)
 		r = vault_sync_directory(options->path);

@@ -544,6 +544,52 @@ START_TEST(restores_over_a_log)
 }
 END_TEST
 
+/* The disk lost the vault and kept its log. */
+START_TEST(a_log_without_its_vault)
+{
+	struct vault *v = open_vault();
+	struct vault_drill d;
+	char log[160];
+	pid_t child;
+	int status;
+
+	put(v, 0, 10);
+	make_backup(v, 1000);
+	vault_close(v);
+	child = fork();
+	if (child == 0) {
+		v = open_vault();
+		put(v, 10, 200);
+		(void)raise(SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(exists("vault-wal"));
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_lt(vault_open(&options, &v, why, sizeof(why)), 0);
+	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert(!exists("vault-wal"));
+	ck_assert(exists("vault.replaced-wal"));
+	v = open_vault();
+	ck_assert_int_eq(has(v, 9), 0);
+	ck_assert_int_eq(has(v, 10), VAULT_ABSENT);
+	vault_close(v);
+	/* Nor is it a new vault's, without the key file too. */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(unlink(key_file), 0);
+	snprintf(log, sizeof(log), "%s-wal", path);
+	ck_assert_int_eq(rename(in_directory("vault.replaced-wal"), log), 0);
+	ck_assert_int_eq(vault_open(&options, &v, why, sizeof(why)), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(why, "vault-wal"));
+	ck_assert(!exists("vault"));
+	ck_assert(!exists("vault.new"));
+	ck_assert(!exists("key"));
+	ck_assert_int_eq(unlink(in_directory("vault-wal")), 0);
+	v = open_vault();
+	ck_assert_int_eq(has(v, 9), VAULT_ABSENT);
+	vault_close(v);
+}
+END_TEST
+
 START_TEST(in_use)
 {
 	struct vault *v = open_vault();
@@ -602,6 +648,7 @@ int main(void)
 	tcase_add_test(t, drills);
 	tcase_add_test(t, restores);
 	tcase_add_test(t, restores_over_a_log);
+	tcase_add_test(t, a_log_without_its_vault);
 	tcase_add_test(t, restored_is_found_to_be_older);
 	tcase_add_test(t, anchor_is_not_forgotten);
 	tcase_add_test(t, of_another_vault);
