@@ -271,8 +271,12 @@ static int compare_file(struct opening *o)
 		return r;
 	if (st.st_size > offset_of(l->filed) && ftruncate(l->fd, offset_of(l->filed)) != 0)
 		return failed(o, -errno);
-	/* Entries of the rows are not known to be durable; those before them are. */
-	l->synced = l->rolled_back || o->count == 0 ? 0 : o->rows[0].place;
+	/* Entries of the rows are not known to be durable; those before them are, and adopted ones.
+	 */
+	if (l->rolled_back)
+		l->synced = l->filed;
+	else
+		l->synced = o->count == 0 ? 0 : o->rows[0].place;
 	return 0;
 }
 

@@ -425,7 +425,7 @@ static int trim(struct vault *v, uint32_t sequence)
 
 /*
  * What comes before the first fact: that the ledger is created, or that an older state was put
- * back. The rows of the state that was put back have no place in the file any more.
+ * back. Where the file goes on from another state, the rows have no place in it any more.
  */
 static int add_beginning(struct vault *v, const struct ledger_fact *fact)
 {
@@ -441,7 +441,9 @@ static int add_beginning(struct vault *v, const struct ledger_fact *fact)
 			first.known = fact->known;
 		r = add_entry(v, &first);
 		l->told_rollback = r == 0;
-		return r == 0 ? trim(v, l->next.sequence - 1) : r;
+		if (r == 0 && memcmp(l->chain.head, l->own.head, sizeof(l->own.head)) != 0)
+			r = trim(v, l->next.sequence - 1);
+		return r;
 	}
 	if (l->next.sequence > 0)
 		return 0;

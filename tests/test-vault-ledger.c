@@ -881,6 +881,47 @@ START_TEST(test_anchor)
 }
 END_TEST
 
+/* What was put back is a copy taken while entries were not durable in the file: they come back. */
+START_TEST(test_anchor_and_short_file)
+{
+	struct vault *v;
+	struct gap gap;
+	const char *with = "";
+
+	use_anchor();
+	v = open_vault();
+	issue(v, 1, 2);
+	vault_close(v);
+	v = open_vault();
+	issue(v, 3, 9);
+	keep("older");
+	issue(v, 10, 12);
+	vault_close(v);
+	put_back("older", THE_VAULT " " THE_LEDGER);
+	ck_assert_int_eq(truncate(ledger, size_with((uint32_t)_i)), 0);
+	disk.fail = _i == 10 ? 0 : ENOSPC;
+	v = open_vault();
+	assert_rollback(v, 10, 13, "anchor");
+	tell(v, LEDGER_ROLLED_BACK, 0);
+	/* The power goes before the file is flushed, and it loses what it had. */
+	keep("crash");
+	disk.fail = 0;
+	tell(v, LEDGER_ERASED, 3);
+	ck_assert_int_eq(vault_ledger_trouble(v, &with), 0);
+	vault_close(v);
+	ck_assert_uint_eq(prove(NULL, &gap), 12);
+	ck_assert_uint_eq(gap.first, 11);
+	ck_assert_uint_eq(gap.last, 13);
+	assert_settled(15);
+	put_back("crash", THE_VAULT " " THE_LEDGER);
+	ck_assert_int_eq(truncate(ledger, size_with((uint32_t)_i < 7 ? (uint32_t)_i : 7)), 0);
+	v = open_vault();
+	ck_assert_uint_eq(state_of(v).sequence, 14);
+	vault_close(v);
+	ck_assert_uint_eq(prove(NULL, &gap), 11);
+}
+END_TEST
+
 /* A crash between the commit and the anchor is no rollback. */
 START_TEST(test_anchor_behind)
 {
@@ -1074,6 +1115,7 @@ int main(void)
 	tcase_add_test(t, test_dies);
 	tcase_add_test(t, test_dies_anchored);
 	tcase_add_loop_test(t, test_anchor, 0, 2);
+	tcase_add_loop_test(t, test_anchor_and_short_file, 3, 11);
 	tcase_add_test(t, test_anchor_behind);
 	tcase_add_loop_test(t, test_anchor_other_history, 0, 3);
 	tcase_add_test(t, test_anchor_altered);
