@@ -200,6 +200,9 @@ static void pool_empty(struct procedure *p, const struct event *e, struct action
 {
 	if (p->type != &gateway_renewal && (!e->s->temporary_key || e->s->wan_tls_refused))
 		cell_wan_absent(p, e, out);
+	else if (e->s->pool->damaged > 0)
+		gateway_fail(p, out, VERDICT_GATEWAY_VAULT_DAMAGED,
+			     "EUKeys of this PNE do not open, and no other is left");
 	else
 		gateway_fail(p, out, VERDICT_GATEWAY_POOL_EMPTY,
 			     e->s->wan_up ? NULL : e->s->wan_why);

@@ -38,6 +38,7 @@ struct pool_key {
 struct pool {
 	struct pool_key *keys;
 	size_t count, room;
+	size_t damaged; /* records of it in the vault that do not open */
 	uint32_t floor; /* keys up to that index are worth nothing: revoked, or the PNE holds that
 			   one */
 };

@@ -486,7 +486,7 @@ static int add_to_pool(void *arg, struct bytes owner, struct bytes item, struct 
 
 int records_load_pool(struct vault *v, const struct name *entity, struct pool *out)
 {
-	int r = vault_each(v, VAULT_EUKEY, name_bytes(entity), add_to_pool, out, NULL);
+	int r = vault_each(v, VAULT_EUKEY, name_bytes(entity), add_to_pool, out, &out->damaged);
 
 	if (r != 0)
 		pool_clear(out);

@@ -67,6 +67,23 @@ if ! start vault status || ! grep -q "damaged records (EUKeys) of headset-2" "$r
 fi
 await "headset-2 is connected"
 await "headset-3 is connected"
+# Without the server headset-3 is served from its pool, and headset-2 has the right verdict.
+stop server
+if ! start figure7 "$user" headset-3; then
+	echo "headset-3, without the server:"
+	cat "$run/start.out"
+	bad=1
+fi
+if start figure7 "$user" headset-2 || ! grep -qF "[GATEWAY_VAULT_DAMAGED]" "$run/start.out"; then
+	echo "headset-2, without the server:"
+	cat "$run/start.out"
+	bad=1
+fi
+launch_server
+for ((i = 0; i < 100; i++)); do
+	start figure8 "$user" && break
+	sleep 0.1
+done
 for name in headset-3 headset-2; do
 	if ! start figure7 "$user" "$name"; then
 		echo "$name, afterwards:"
