@@ -271,7 +271,7 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 	struct vault *v = NULL;
 	int r = vault_open_handle(options, path, &v, why, why_size);
 
-	if (r != 0)
+	if (!v)
 		return r;
 	r = load(v, options, why, why_size);
 	if (r == 0)

@@ -31,7 +31,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-	static const char *const names[] = {"vault", "vault-wal", "vault.new", "key-1", "key-2"};
+	static const char *const names[] = {"vault", "vault-wal", "vault.new", "key-1",
+					    "key-2", "copy",      "copy-wal"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char name[160];
@@ -392,6 +393,98 @@ START_TEST(test_credential)
 }
 END_TEST
 
+static size_t read_file(const char *name, uint8_t *out, size_t size)
+{
+	char from[160];
+	size_t have;
+	FILE *f;
+
+	snprintf(from, sizeof(from), "%s/%s", directory, name);
+	f = fopen(from, "rb");
+	if (!f)
+		return 0;
+	have = fread(out, 1, size, f);
+	fclose(f);
+	return have;
+}
+
+static uint8_t file[2000000];
+
+static bool holds(const char *name, const uint8_t bytes[16])
+{
+	return memmem(file, read_file(name, file, sizeof(file)), bytes, 16) != NULL;
+}
+
+static void copy_file(const char *name, const char *copy)
+{
+	const size_t size = read_file(name, file, sizeof(file));
+	char to[160];
+	FILE *f;
+
+	snprintf(to, sizeof(to), "%s/%s", directory, copy);
+	f = fopen(to, "wb");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(file, 1, size, f), size);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* What the first key is sealed to, out of a copy of the vault that is open, and of its log. */
+static void sealed_bytes(uint8_t out[16])
+{
+	static const char query[] = "SELECT sealed FROM record WHERE substr(name, 1, 1) = x'03'";
+	char copy[160];
+	sqlite3 *db = NULL;
+	sqlite3_stmt *s = NULL;
+
+	copy_file("vault", "copy");
+	copy_file("vault-wal", "copy-wal");
+	snprintf(copy, sizeof(copy), "%s/copy", directory);
+	ck_assert_int_eq(sqlite3_open(copy, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, query, -1, &s, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+	memcpy(out, sqlite3_column_blob(s, 0), 16);
+	sqlite3_finalize(s);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A key that was erased is in no file once the log is scrubbed, while the vault stays open. */
+START_TEST(test_erased_is_gone)
+{
+	struct vault *v = open_vault();
+	struct vault_batch *b = vault_batch_new();
+	uint8_t bytes[16];
+
+	put(b, "a", "1", "a key that is to go");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	sealed_bytes(bytes);
+	ck_assert(holds("vault-wal", bytes));
+
+	b = vault_batch_new();
+	if (_i == 0)
+		erase(b, "a", "1");
+	else if (_i == 1)
+		vault_batch_erase_owner(b, VAULT_EUKEY, bytes_text("a"));
+	else
+		vault_batch_trim(b, VAULT_EUKEY, bytes_text("a"), 0);
+	put(b, "b", "1", "stays");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	ck_assert_int_eq(vault_scrub(v), 0);
+	ck_assert(!holds("vault-wal", bytes));
+	ck_assert(!holds("vault", bytes));
+	expect_list(v, "b/1=stays;");
+	b = vault_batch_new();
+	put(b, "c", "1", "goes on");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+	v = open_vault();
+	expect_list(v, "b/1=stays;c/1=goes on;");
+	vault_close(v);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault-many");
@@ -404,6 +497,7 @@ int main(void)
 	tcase_add_test(t, test_walk_of_many);
 	tcase_add_test(t, test_group);
 	tcase_add_test(t, test_sequences);
+	tcase_add_loop_test(t, test_erased_is_gone, 0, 3);
 	tcase_add_test(t, test_several_openers);
 	tcase_add_loop_test(t, test_second_key_file_missing, 0, 2);
 	tcase_add_test(t, test_credential);
