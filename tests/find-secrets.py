@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Looks for secrets where none may be.
 
-    find-secrets.py RUN PASSWORD [--remember FILE] [--name NAME]... FILE...
+    find-secrets.py RUN PASSWORD [--remember FILE] [--name NAME]... [--vault VAULT KEYFILE] FILE...
 
 RUN is the folder of a system (tests/system.sh). The secrets are the password, what the server's
 store holds once it is opened with its key file, and the manufacturer's Temporary Keys. Each is looked
 for as bytes, as either half of a key, as hex of both cases and as base64; so is each NAME, but where
 it is a device's own file's name. FILE keeps secrets for later searches, when the server has forgotten
-them. What is found is named, never shown. Exit status 1 when something was found, 2 when the search itself cannot be trusted.
+them. With VAULT and KEYFILE also the keys of that vault, from the master key down, and of the wrap that
+the key file opens. What is found is named, never shown. Exit status 1 when something was found, 2 when the search itself cannot be trusted.
 """
 
 import argparse
 import base64
 import csv
+import hashlib
 import importlib.util
 import json
 import os
@@ -43,6 +45,67 @@ def unsealed(key, sealed, name):
         print("the store's seal is not what this script knows", file=sys.stderr)
         sys.exit(2)
     return value
+
+
+def x25519(private, public):
+    """RFC 7748."""
+    p = 2 ** 255 - 19
+    k = bytearray(private)
+    k[0] &= 248
+    k[31] = k[31] & 127 | 64
+    k = int.from_bytes(k, "little")
+    u = int.from_bytes(public, "little") % 2 ** 255
+    x2, z2, x3, z3, swap = 1, 0, u, 1, 0
+    for t in reversed(range(255)):
+        bit = k >> t & 1
+        if swap ^ bit:
+            x2, x3, z2, z3 = x3, x2, z3, z2
+        swap = bit
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        da, cb, aa, bb = d * a % p, c * b % p, a * a % p, b * b % p
+        e = aa - bb
+        x3, z3 = (da + cb) ** 2 % p, u * (da - cb) ** 2 % p
+        x2, z2 = aa * bb % p, e * (aa + 121665 * e) % p
+    if swap:
+        x2, z2 = x3, z3
+    return (x2 * pow(z2, p - 2, p) % p).to_bytes(32, "little")
+
+
+def vault_secrets(path, key_path):
+    """doc/vault.md."""
+    found = {}
+    with open(key_path, encoding="ascii") as f:
+        secret = bytes.fromhex(f.read().strip())
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    (vault,) = db.execute("SELECT vault FROM meta").fetchone()
+    for slot, generation, label, public, parameters, ephemeral, sealed in db.execute(
+            "SELECT slot, generation, label, public, parameters, ephemeral, sealed FROM wrap "
+            "WHERE source = 1"):
+        private = P1.hkdf(secret, vault, P1.ctx("pngw vault wrap private", slot))
+        if x25519(private, b"\x09" + bytes(31)) != public:
+            continue
+        sender = P1.hkdf(secret, vault, P1.ctx("pngw vault wrap sender", slot))
+        shared = x25519(private, ephemeral)
+        context = P1.ctx("pngw vault wrap", 2, vault, slot, generation, 1)
+        kek = P1.hkdf(shared + sender, ephemeral + public, context)
+        master = unsealed(kek, bytes(12) + sealed, context + P1.ctx(label, parameters))
+        seal = P1.hkdf(master, vault, P1.ctx("pngw vault seal", 2))
+        nonce, keys = db.execute(
+            "SELECT nonce, sealed FROM master WHERE generation = ?", (generation,)).fetchone()
+        keys = unsealed(seal, nonce + keys, P1.ctx("pngw vault master", 2, vault, generation))
+        found[f"the wrap's private key of slot {slot}"] = private
+        found[f"the sender of slot {slot}"] = sender
+        found[f"the wrapping key of slot {slot}, generation {generation}"] = kek
+        found[f"the master key of generation {generation}"] = master
+        found[f"the seal key of generation {generation}"] = seal
+        for i, name in enumerate(("names", "tag", "signing")):
+            found[f"the vault's {name} key"] = keys[32 * i:32 * i + 32]
+        found["the signing key, expanded"] = hashlib.sha512(keys[64:]).digest()[:32]
+    db.close()
+    if not found:
+        print(f"{key_path} does not open {path}", file=sys.stderr)
+        sys.exit(2)
+    return found
 
 
 def secrets_of(run, password):
@@ -121,6 +184,7 @@ def main():
     parser.add_argument("password")
     parser.add_argument("--remember")
     parser.add_argument("--name", action="append", default=[])
+    parser.add_argument("--vault", nargs=2)
     parser.add_argument("files", nargs="*")
     options = parser.parse_intermixed_args()
     secrets = secrets_of(options.run, options.password)
@@ -129,6 +193,8 @@ def main():
         print(f"only these kinds of secrets are there to look for: {sorted(kinds)}",
               file=sys.stderr)
         return 2
+    if options.vault:
+        secrets.update(vault_secrets(*options.vault))
     if options.remember:
         remembered(options.remember, secrets)
     wanted = [(name, form, text, False) for name, secret in secrets.items()

@@ -106,7 +106,8 @@ for name in "$user" "$gateway" headset-1 headset-2 headset-3 tablet-1; do
 done
 
 find_secrets() {
-	python3 "$top/tests/find-secrets.py" "$run" "$password" "$@"
+	python3 "$top/tests/find-secrets.py" "$run" "$password" \
+		--vault "$run/elsewhere/vault.backup" "$run/gateway.key" "$@"
 }
 # What is there to be found is found.
 if find_secrets "$run/keys.csv" >"$run/found.out" || ! grep -qF "printed Temporary Key" "$run/found.out"; then
