@@ -652,13 +652,16 @@ int gateway_core_quarantine(struct core *c, uint32_t known, const char *who)
 {
 	struct verdict v = {.id = VERDICT_GATEWAY_ROLLED_BACK};
 	struct ledger_fact fact = {.event = LEDGER_ROLLED_BACK, .known = known};
-	struct quarantine q = {
-		.core = c, .batch = vault_batch_new(), .wall = c->ports.wall(c->arg)};
+	struct quarantine q = {.core = c, .wall = c->ports.wall(c->arg)};
 	int r;
 
+	end_figure7(c);
+	/* What they have written is to be erased too, and seen for that. */
+	if (vault_pending(c->vault))
+		(void)vault_flush(c->vault);
+	q.batch = vault_batch_new();
 	if (!q.batch)
 		return -ENOMEM;
-	end_figure7(c);
 	fact.time = q.wall;
 	records_ledger(q.batch, &fact);
 	r = vault_each(c->vault, VAULT_EUKEY, BYTES_NONE, quarantine_key, &q, NULL);

@@ -1267,6 +1267,43 @@ START_TEST(a_rolled_back_vault_issues_nothing)
 }
 END_TEST
 
+/*
+ * That the vault is older than it should be turns out at any moment of a set's or a refill's way,
+ * also while what came is not durable yet: nothing of before is spent afterwards, which the ledger
+ * proves.
+ */
+START_TEST(a_rollback_is_found_at_any_message)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 6};
+	bool more = true;
+
+	for (unsigned at = 1; more; at++) {
+		struct sim *s = sim_offline(&limits);
+
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+		wan_up(s);
+		if (_i == 1)
+			ck_assert_int_eq(sim_gateway_start(s->gateway, FIGURE_7, USER, PASSWORD, 4),
+					 1);
+		for (unsigned seen = 0; more && seen < at;) {
+			if (s->queued > 0) {
+				deliver(s);
+				seen++;
+			} else if (!work(s)) {
+				more = pass_time(s, s->now + 1000);
+			}
+		}
+		sim_gateway_quarantine(s->gateway, 1000);
+		settle(s);
+		settle(s);
+		ck_assert_uint_ge(pool(s).left, 2);
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+		check_pne_has_key(s, USER);
+		sim_end(s);
+	}
+}
+END_TEST
+
 static void copy_file(const struct sim *s, const char *from, const char *to)
 {
 	char path[128], data[4096];
@@ -1382,6 +1419,7 @@ int main(void)
 	tcase_add_test(c, a_new_set_replaces_the_pool);
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
 	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
+	tcase_add_loop_test(c, a_rollback_is_found_at_any_message, 0, 2);
 	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
 	suite_add_tcase(suite, c);
