@@ -111,26 +111,40 @@ static int is_ours(const struct opening *o, const uint8_t *entry, bool *ours)
 	return r < 0 ? r : 0;
 }
 
+/* The state that the entry at place is to follow, as the file has it. */
+static int state_before(struct opening *o, uint32_t place, struct ledger_state *out)
+{
+	uint8_t entry[LEDGER_ENTRY_SIZE];
+	int r;
+
+	if (place == 0)
+		return ledger_state_begin(o->l->header, out);
+	*out = o->l->own;
+	r = vault_ledger_read(o->l, place - 1, entry);
+	return r == 0 ? p1_sha256(bytes_of(entry, sizeof(entry)), out->head) : r;
+}
+
 /*
  * From place on the file has entries that this vault made and does not know: it goes on behind the
- * last of them.
+ * last of them. The first must follow what is before it: one that was copied there from elsewhere
+ * in the file is no later state.
  */
 static int adopt(struct opening *o, uint32_t place)
 {
 	struct vault_ledger *l = o->l;
+	const uint32_t first = place;
 	uint8_t entry[LEDGER_ENTRY_SIZE];
 	struct ledger_entry e;
-	struct ledger_state s = l->own;
+	struct ledger_state s;
 	bool ours = true;
-	int r = 0;
+	int r = state_before(o, first, &s);
 
-	for (uint32_t at = place; r == 0 && at < o->places; at++) {
+	for (uint32_t at = first; r == 0 && at < o->places; at++) {
 		r = vault_ledger_read(l, at, entry);
 		if (r == 0)
 			r = is_ours(o, entry, &ours);
 		ledger_entry_decode(entry, &e);
-		if (r != 0 || !ours ||
-		    (at > place && memcmp(e.previous, s.head, sizeof(s.head)) != 0))
+		if (r != 0 || !ours || memcmp(e.previous, s.head, sizeof(s.head)) != 0)
 			break;
 		r = p1_sha256(bytes_of(entry, sizeof(entry)), s.head);
 		s.sequence = e.sequence;
@@ -138,6 +152,8 @@ static int adopt(struct opening *o, uint32_t place)
 	}
 	if (r != 0)
 		return failed(o, r < 0 ? r : -EIO);
+	if (place == first)
+		return altered_at(o, offset_of(first));
 	rolled_back(l, "ledger file", s.sequence > l->own.sequence ? s.sequence : l->own.sequence);
 	l->chain = s;
 	l->place = l->filed = place;
@@ -233,6 +249,31 @@ static int compare_entries(struct opening *o)
 	return 0;
 }
 
+/*
+ * What is to be cut off must not have entries that only a later state can have: then it is no torn
+ * end, but an entry before them was altered.
+ */
+static int check_rest(struct opening *o)
+{
+	struct vault_ledger *l = o->l;
+	uint8_t entry[LEDGER_ENTRY_SIZE];
+	struct ledger_entry e;
+
+	for (uint32_t at = l->filed; at < o->places; at++) {
+		bool ours = false;
+		int r = vault_ledger_read(l, at, entry);
+
+		ledger_entry_decode(entry, &e);
+		if (r == 0 && e.sequence > l->own.sequence && e.sequence > l->chain.sequence)
+			r = is_ours(o, entry, &ours);
+		if (r != 0)
+			return failed(o, r < 0 ? r : -EIO);
+		if (ours)
+			return altered_at(o, offset_of(l->filed));
+	}
+	return 0;
+}
+
 static bool is_hole(const uint8_t *data, size_t size)
 {
 	for (size_t i = 0; i < size; i++) {
@@ -267,6 +308,8 @@ static int compare_file(struct opening *o)
 	o->places = (uint32_t)((st.st_size - LEDGER_HEADER_SIZE) / LEDGER_ENTRY_SIZE);
 	l->named = true;
 	r = compare_entries(o);
+	if (r == 0)
+		r = check_rest(o);
 	if (r != 0)
 		return r;
 	if (st.st_size > offset_of(l->filed) && ftruncate(l->fd, offset_of(l->filed)) != 0)

@@ -548,6 +548,17 @@ static void assert_rollback(struct vault *v, uint32_t own, uint32_t known, const
 	ck_assert_str_eq(r->who, who);
 }
 
+static void copy_entry(const char *file, uint32_t from, uint32_t to)
+{
+	uint8_t entry[LEDGER_ENTRY_SIZE];
+	int fd = open(file, O_RDWR);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pread(fd, entry, sizeof(entry), size_with(from)), sizeof(entry));
+	ck_assert_int_eq(__real_pwrite(fd, entry, sizeof(entry), size_with(to)), sizeof(entry));
+	close(fd);
+}
+
 static void assert_settled(uint32_t sequence)
 {
 	struct vault *v = open_vault();
@@ -591,6 +602,61 @@ START_TEST(test_older_vault)
 	ck_assert_uint_eq(prove(NULL, &gap), 8);
 	ck_assert_uint_eq(gap.first, 0);
 	assert_settled(8);
+}
+END_TEST
+
+/* An entry of this vault in the place of another is no later state, but altered. */
+START_TEST(test_entry_copied)
+{
+	static const char *const says[] = {"at byte 128 ", "at byte 280 ", "at byte 432 ",
+					   "at byte 584 "};
+	struct vault *v = open_vault();
+
+	issue(v, 1, 3);
+	keep("crash");
+	vault_close(v);
+	keep("whole");
+	for (uint32_t to = 2; to < 4; to++) {
+		put_back("whole", THE_VAULT " " THE_LEDGER);
+		copy_entry(ledger, 1, to);
+		ck_assert_int_eq(try_open(&v), VAULT_LEDGER);
+		ck_assert_msg(strstr(why, says[to]) != NULL, "%s", why);
+	}
+	for (uint32_t to = 0; to < 4; to++) {
+		if (to == 1)
+			continue;
+		put_back("crash", THE_VAULT " " THE_LEDGER);
+		copy_entry(ledger, 1, to);
+		ck_assert_int_eq(try_open(&v), VAULT_LEDGER);
+		ck_assert_msg(strstr(why, says[to]) != NULL, "%s", why);
+	}
+	/* Behind the end nothing is lost by cutting it off. */
+	put_back("whole", THE_VAULT " " THE_LEDGER);
+	copy_entry(ledger, 1, 4);
+	v = open_vault();
+	ck_assert_uint_eq(close_and_prove(v), 4);
+}
+END_TEST
+
+/* A bit of the file does not hide that the vault is older than the file. */
+START_TEST(test_older_vault_altered_file)
+{
+	struct vault *v = open_vault();
+
+	issue(v, 1, 2);
+	vault_close(v);
+	keep("older");
+	v = open_vault();
+	issue(v, 3, 6);
+	vault_close(v);
+	put_back("older", THE_VAULT);
+	flip(ledger, size_with((uint32_t)_i) + 5);
+	ck_assert_int_eq(try_open(&v), VAULT_LEDGER);
+	ck_assert_int_eq(size_of(ledger), size_with(7));
+	ck_assert_int_eq(unlink(ledger), 0);
+	v = open_vault();
+	assert_rollback(v, 3, 3, "lost ledger file");
+	vault_close(v);
 }
 END_TEST
 
@@ -1105,6 +1171,8 @@ int main(void)
 	tcase_add_test(t, test_altered);
 	tcase_add_test(t, test_other_vaults_file);
 	tcase_add_test(t, test_older_vault);
+	tcase_add_test(t, test_entry_copied);
+	tcase_add_loop_test(t, test_older_vault_altered_file, 2, 6);
 	tcase_add_test(t, test_vault_older_than_ledger);
 	tcase_add_test(t, test_two_futures);
 	tcase_add_test(t, test_lost_file);
