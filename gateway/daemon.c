@@ -683,6 +683,8 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 		return;
 	}
 	d->vault = v;
+	if (why[0])
+		log_line(d, LOG_LEVEL_WARNING, why);
 	d->health = *health;
 	for (size_t i = 0; i < health->count; i++)
 		log_line(d, LOG_LEVEL_ERROR, health->lines[i]);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "gateway/openers.h"
+#include "storage/vault-manage.h"
 
 struct gateway_opening {
 	uv_work_t work;
@@ -30,6 +31,23 @@ static void examine(struct gateway_opening *o)
 	}
 }
 
+/* A key that was asked for and is of no use: it would be missed on the day the other one is lost.
+ */
+static void try_others(struct gateway_opening *o, const struct gateway_openers *openers)
+{
+	for (size_t i = 0; i < openers->count && !o->why[0]; i++) {
+		const struct vault_opener *opener = &openers->opener[i];
+		struct vault_opener_check check;
+
+		if (opener->source != VAULT_SOURCE_KEY_FILE)
+			continue;
+		vault_check_opener(o->vault, opener, &check);
+		if (check.result != 0)
+			(void)snprintf(o->why, sizeof(o->why), "%s does not open the vault: %s",
+				       opener->path, check.why);
+	}
+}
+
 static void open_work(uv_work_t *work)
 {
 	struct gateway_opening *o = work->data;
@@ -37,7 +55,8 @@ static void open_work(uv_work_t *work)
 	struct vault_options options = {.path = o->config.vault_path,
 					.create = o->config.vault_create,
 					.anchor = o->config.vault_anchor};
-	int r = gateway_openers_load(&o->config, &openers, o->why, sizeof(o->why));
+	char passphrase_why[OPENING_WHY_SIZE] = "";
+	int r = gateway_openers_load(&o->config, &openers, passphrase_why, sizeof(passphrase_why));
 
 	/* A vault is not made without the wrap that was asked for; one that is there may open. */
 	options.create = options.create && r == 0;
@@ -46,9 +65,13 @@ static void open_work(uv_work_t *work)
 	o->result = r;
 	if (openers.count > 0 && (r == 0 || access(options.path, F_OK) == 0))
 		o->result = vault_open(&options, &o->vault, o->why, sizeof(o->why));
-	gateway_openers_clear(&openers);
-	if (o->result == 0)
+	if (!o->why[0])
+		(void)snprintf(o->why, sizeof(o->why), "%s", passphrase_why);
+	if (o->result == 0) {
+		try_others(o, &openers);
 		examine(o);
+	}
+	gateway_openers_clear(&openers);
 }
 
 static void open_done(uv_work_t *work, int status)

@@ -17,7 +17,8 @@ struct gateway_opening;
 
 /*
  * result as of vault_open(). v is the callee's where result is 0, NULL otherwise; why is a
- * sentence, health tells what of v is damaged; both live during the call. The opening is freed when
+ * sentence, on 0 a warning about a key that is configured and of no use, or empty; health tells
+ * what of v is damaged; both live during the call. The opening is freed when
  * it returns.
  */
 typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why,
