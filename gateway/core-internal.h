@@ -45,6 +45,7 @@ struct pool_state {
 	struct pool_state *next;
 	struct name entity;
 	bool filling;
+	bool empty_told;  /* that a renewal was due and nothing there */
 	bool needs_user;  /* the server refuses to fill it up: not again before a user's Figure 7 */
 	unsigned at_once; /* how many keys the server gives at a time; 0: not known */
 	uint64_t refill_at; /* not earlier, after a failure */

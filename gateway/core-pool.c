@@ -353,7 +353,7 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 	uint64_t service = gateway_core_service(c), renew_at;
 	struct pool pool = {0};
 	struct name user;
-	bool due;
+	bool due, empty;
 
 	l->pool_due = 0;
 	/* One that was interrupted by a restart has waited for this. */
@@ -369,8 +369,11 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 		return;
 	renew_at = pool_renew_at(&pool, &c->options.pool);
 	due = pool_repeat(&pool) || renew_at <= service;
+	empty = !pool_repeat(&pool) && !pool_next(&pool, &c->options.pool, service);
 	pool_clear(&pool);
-	if (!due) {
+	if (due && empty && s->empty_told) {
+		l->pool_due = now + PAUSE_MAX_MS;
+	} else if (!due) {
 		if (renew_at != POOL_NEVER)
 			l->pool_due = in_seconds(now, renew_at - service);
 	} else if (s->renew_at > now) {
@@ -379,6 +382,7 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 		/* The other half is for what users ask for. */
 		l->pool_due = now + ROOM_MS;
 	} else {
+		s->empty_told = empty;
 		start_renewal(c, entity, &user, 0);
 	}
 }
@@ -391,7 +395,8 @@ void gateway_core_pool_link_up(struct core *c, struct core_link *l)
 
 /* What befell it. */
 
-static void refill_ended(struct core *c, const struct verdict *v, unsigned keys)
+static void refill_ended(struct core *c, struct core_link *l, const struct verdict *v,
+			 unsigned keys)
 {
 	struct pool_state *s = state_of(c, &v->entity);
 	uint64_t now = c->ports.now(c->arg);
@@ -409,6 +414,8 @@ static void refill_ended(struct core *c, const struct verdict *v, unsigned keys)
 			       keys, v->entity.text);
 		gateway_core_say(c, LOG_LEVEL_INFO, text);
 		look_soon(c, &v->entity);
+		if (l)
+			gateway_core_pool_link_up(c, l);
 		return;
 	}
 	s->refill_at = after_pause(now, &s->refill_pause);
@@ -432,7 +439,7 @@ void gateway_core_pool_ended(struct core *c, const struct procedure_type *type, 
 	struct pool_state *s;
 
 	if (type == &gateway_refill) {
-		refill_ended(c, v, keys);
+		refill_ended(c, l, v, keys);
 		return;
 	}
 	if (v->figure != FIGURE_7) {

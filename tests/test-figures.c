@@ -1172,6 +1172,24 @@ START_TEST(keys_are_renewed_by_time)
 }
 END_TEST
 
+/* What was due while nothing was there is done when the WAN is back. */
+START_TEST(a_renewal_that_waits_for_keys_is_made_up_for)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3, .renew_s = 86400};
+	struct sim *s = sim_offline(&limits);
+
+	pass(s, 5 * 86400000U);
+	ck_assert_uint_eq(held_index(s), 3);
+	ck_assert_uint_eq(pool(s).left, 0);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	wan_up(s);
+	pass(s, 60000);
+	ck_assert_uint_eq(held_index(s), 4);
+	check_pne_has_key(s, USER);
+	sim_end(s);
+}
+END_TEST
+
 START_TEST(new_limits_hold_at_once)
 {
 	static const struct pool_limits limits = {.renew_s = 60};
@@ -1414,6 +1432,7 @@ int main(void)
 	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
 	tcase_add_test(c, unspent_keys_expire);
 	tcase_add_test(c, keys_are_renewed_by_time);
+	tcase_add_test(c, a_renewal_that_waits_for_keys_is_made_up_for);
 	tcase_add_test(c, new_limits_hold_at_once);
 	tcase_add_test(c, a_user_goes_before_a_renewal);
 	tcase_add_test(c, a_new_set_replaces_the_pool);
