@@ -16,6 +16,7 @@
 
 #include "fault-memory.h"
 #include "fault-vfs.h"
+#include "storage/vault-manage.h"
 #include "storage/vault.h"
 #include "vault-model.h"
 
@@ -414,6 +415,82 @@ START_TEST(test_faults_serving)
 }
 END_TEST
 
+static bool rekey_struck;
+
+static void rekey_to_the_end(void)
+{
+	struct vault_rekey_progress p;
+
+	for (int i = 0; i < 50 && vault_rekey_pending(world.v); i++)
+		(void)vault_flush(world.v);
+	vault_rekey_progress(world.v, &p);
+	ck_assert_msg(p.from == 0 && p.error == 0 && p.damaged == 0,
+		      "%s: from generation %u, error %d, %llu damaged", scene, p.from, p.error,
+		      (unsigned long long)p.damaged);
+}
+
+/* While everything is sealed anew. It stands still or has not begun; later it comes to its end. */
+static void one_rekey_fault(const struct fault *f)
+{
+	char reason[200] = "";
+	int r;
+
+	fault_plan(NULL);
+	name_scene(f, "re-keying");
+	make_vault();
+	must_open(false);
+	for (int i = 0; i < 40; i++) {
+		char item[24];
+		struct vault_batch *b = model_batch();
+
+		(void)snprintf(item, sizeof(item), "old %d", i);
+		model_put(b, VAULT_EUKEY, "pne-3", item, 60);
+		ck_assert_int_eq(submit(b), 0);
+		flush(1);
+	}
+	fault_plan(f);
+	r = vault_rekey_begin(world.v, reason, sizeof(reason));
+	ck_assert_msg(r <= 0 && (r == 0 || reason[0]), "%s: %d %s", scene, r, reason);
+	for (int i = 0; i < 3; i++) {
+		(void)vault_flush(world.v);
+		write_one(i == 0 ? "1" : "2", 60);
+	}
+	rekey_struck = fault_struck() > 0;
+	fault_plan(NULL);
+	expect_model("fault gone");
+	write_one("goes on", 60);
+	rekey_to_the_end();
+	if (r != 0) {
+		ck_assert_int_eq(vault_rekey_begin(world.v, reason, sizeof(reason)), 0);
+		rekey_to_the_end();
+	}
+	still_usable();
+}
+
+START_TEST(test_faults_rekeying)
+{
+	static const enum fault_kind kinds[] = {FAULT_IO, FAULT_FULL, FAULT_MEMORY};
+	unsigned runs = 0;
+
+	for (int o = 0; o < FAULT_OPERATIONS; o++) {
+		for (unsigned k = 0; k < 6; k++) {
+			bool struck = happens((enum fault_operation)o, kinds[k % 3]);
+
+			for (unsigned at = 1; struck; at += step_by()) {
+				struct fault f = {(enum fault_operation)o, at, kinds[k % 3], k > 2};
+
+				one_rekey_fault(&f);
+				struck = rekey_struck;
+				runs++;
+			}
+		}
+	}
+	ck_assert_uint_gt(runs, 10);
+	printf("re-keying: %u runs\n", runs);
+	(void)fflush(stdout);
+}
+END_TEST
+
 /* While opening and closing: a clear outcome, and nothing is lost. */
 START_TEST(test_faults_opening)
 {
@@ -587,6 +664,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_faults_serving);
+	tcase_add_test(t, test_faults_rekeying);
 	tcase_add_test(t, test_faults_opening);
 	tcase_add_test(t, test_faults_making);
 	tcase_add_test(t, test_lying_disk);
