@@ -86,27 +86,76 @@ static int step_rows(struct vault *v, uint8_t low[VAULT_NAME_SIZE],
 	return result;
 }
 
-/* Moves low past what cannot be read: to the lowest name from where a row or the end is found. */
+/* a + b, or false when that is more than a name can be. */
+static bool name_add(const uint8_t a[VAULT_NAME_SIZE], const uint8_t b[VAULT_NAME_SIZE],
+		     uint8_t out[VAULT_NAME_SIZE])
+{
+	unsigned int carry = 0;
+
+	for (size_t i = VAULT_NAME_SIZE; i-- > 0;) {
+		unsigned int sum = (unsigned int)a[i] + b[i] + carry;
+
+		out[i] = (uint8_t)sum;
+		carry = sum >> 8;
+	}
+	return carry == 0;
+}
+
+/* A quarter more, and at least one. */
+static bool name_grow(uint8_t name[VAULT_NAME_SIZE])
+{
+	static const uint8_t one[VAULT_NAME_SIZE] = {[VAULT_NAME_SIZE - 1] = 1};
+	uint8_t quarter[VAULT_NAME_SIZE];
+
+	for (size_t i = 0; i < VAULT_NAME_SIZE; i++)
+		quarter[i] = (uint8_t)(name[i] >> 2 | (i > 0 ? name[i - 1] << 6 : 0));
+	return name_add(name, quarter, name) && name_add(name, one, name);
+}
+
+/* Whether a row, or the end, is found from there: 0, -EBADMSG or another negative errno. */
+static int probe(struct vault *v, const uint8_t from[VAULT_NAME_SIZE],
+		 const uint8_t high[VAULT_NAME_SIZE])
+{
+	uint8_t at[VAULT_NAME_SIZE];
+	size_t malformed = 0;
+	bool end;
+
+	memcpy(at, from, sizeof(at));
+	return step_rows(v, at, high, NULL, NULL, &malformed, &end);
+}
+
+/*
+ * Moves low past what cannot be read: to the lowest name from where a row or the end is found.
+ * First in steps that grow slowly, so that between two such places nothing is passed over that can
+ * be read, then by halving the last step.
+ */
 static int skip_damage(struct vault *v, uint8_t low[VAULT_NAME_SIZE],
 		       const uint8_t high[VAULT_NAME_SIZE], bool *finished)
 {
 	uint8_t bad[VAULT_NAME_SIZE];
 	uint8_t good[VAULT_NAME_SIZE];
+	uint8_t middle[VAULT_NAME_SIZE];
+	uint8_t step[VAULT_NAME_SIZE] = {0};
+	int r = -EBADMSG;
 
 	memcpy(bad, low, sizeof(bad));
-	memcpy(good, high, sizeof(good));
+	while (r == -EBADMSG) {
+		if (!name_grow(step) || !name_add(low, step, good) ||
+		    memcmp(good, high, sizeof(good)) >= 0) {
+			memcpy(good, high, sizeof(good));
+			break;
+		}
+		r = probe(v, good, high);
+		if (r == -EBADMSG)
+			memcpy(bad, good, sizeof(bad));
+		else if (r < 0)
+			return r;
+	}
 	for (;;) {
-		uint8_t middle[VAULT_NAME_SIZE];
-		uint8_t probe[VAULT_NAME_SIZE];
-		size_t malformed = 0;
-		bool end;
-		int r;
-
 		name_between(bad, good, middle);
 		if (memcmp(middle, bad, sizeof(middle)) == 0)
 			break;
-		memcpy(probe, middle, sizeof(probe));
-		r = step_rows(v, probe, high, NULL, NULL, &malformed, &end);
+		r = probe(v, middle, high);
 		if (r < 0 && r != -EBADMSG)
 			return r;
 		memcpy(r == 0 ? good : bad, middle, sizeof(middle));

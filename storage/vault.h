@@ -173,8 +173,8 @@ size_t vault_flush(struct vault *v);
 /*
  * What was erased or replaced may stand in the log, sealed, until it is overwritten: that is done
  * here, where there is anything, and by vault_close(). It moves the log into the file and may take
- * some 10 ms; for quiet moments, now and then. 0 or a negative errno: -EBUSY while a backup is being
- * made. Everything stays as it was then, and the next one does it.
+ * some 10 ms; for quiet moments, now and then. 0 or a negative errno: -EBUSY while a backup is
+ * being made. Everything stays as it was then, and the next one does it.
  */
 int vault_scrub(struct vault *v);
 

@@ -485,6 +485,126 @@ START_TEST(test_erased_is_gone)
 }
 END_TEST
 
+#define PAGE_SIZE  4096
+#define INDEX_LEAF 0x0a
+
+/* Makes the nth leaf of the tables that are ordered by name unreadable. */
+static void spoil_leaf(size_t nth_leaf)
+{
+	const size_t size = read_file("vault", file, sizeof(file));
+	FILE *f;
+
+	for (size_t at = PAGE_SIZE; at < size; at += PAGE_SIZE) {
+		if (file[at] != INDEX_LEAF || nth_leaf-- > 0)
+			continue;
+		memset(file + at, 0xee, 8);
+		f = fopen(path, "r+b");
+		ck_assert_ptr_nonnull(f);
+		ck_assert_int_eq(fseek(f, (long)at, SEEK_SET), 0);
+		ck_assert_uint_eq(fwrite(file + at, 1, 8, f), 8);
+		ck_assert_int_eq(fclose(f), 0);
+		return;
+	}
+	ck_abort_msg("the file has too few pages");
+}
+
+static void put_numbers(struct vault *v, uint32_t count)
+{
+	struct vault_batch *b = vault_batch_new();
+
+	for (uint32_t i = 0; i < count; i++)
+		put_number(b, i, i);
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+}
+
+static int get_number(struct vault *v, uint32_t number_)
+{
+	char owner[16];
+	char item[16];
+	const struct vault_id id = {VAULT_DELIVERY, bytes_of(owner, 5), bytes_of(item, 5)};
+	struct vault_content c = {NULL, 0};
+	int r;
+
+	snprintf(owner, sizeof(owner), "%05u", number_ % 10);
+	snprintf(item, sizeof(item), "%05u", number_);
+	r = vault_get(v, &id, &c);
+	vault_content_free(&c);
+	return r;
+}
+
+static int count_up(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	uint32_t *count = arg;
+
+	(void)owner;
+	(void)item;
+	ck_assert_uint_eq(content.size, sizeof(*count));
+	++*count;
+	return 0;
+}
+
+static void keep_result(void *arg, int result)
+{
+	int *kept = arg;
+
+	*kept = result;
+}
+
+/*
+ * Pages that cannot be read, next to each other and not: what lies on others is read, walked past
+ * them, and written, also by a batch that shares its commit with one that fails.
+ */
+START_TEST(test_unreadable_pages)
+{
+	const uint32_t count = 3000;
+	struct vault *v = open_vault();
+	uint32_t lost = 0, seen = 0, good = 0, bad = 0;
+	int results[2] = {1, 1};
+	size_t damaged = 0;
+	struct vault_batch *b;
+
+	put_numbers(v, count);
+	vault_close(v);
+	for (size_t i = 0; i <= (size_t)_i; i++)
+		spoil_leaf(10 + i);
+	if (_i > 0)
+		spoil_leaf(20);
+
+	v = open_vault();
+	for (uint32_t i = 0; i < count; i++) {
+		int r = get_number(v, i);
+
+		ck_assert(r == 0 || r == VAULT_DAMAGED);
+		if (r == 0) {
+			good = i;
+		} else {
+			bad = i;
+			lost++;
+		}
+	}
+	ck_assert_uint_gt(lost, 0);
+	ck_assert_uint_lt(lost, count / 4);
+	ck_assert_int_eq(vault_each(v, VAULT_DELIVERY, BYTES_NONE, count_up, &seen, &damaged), 0);
+	ck_assert_uint_eq(seen, count - lost);
+	ck_assert_uint_gt(damaged, 0);
+	ck_assert_uint_le(damaged, 4);
+
+	b = vault_batch_new();
+	put_number(b, bad, 1);
+	put_number(b, good, 1);
+	ck_assert_int_eq(vault_submit(v, b, keep_result, &results[0]), 0);
+	b = vault_batch_new();
+	put_number(b, good, 2);
+	ck_assert_int_eq(vault_submit(v, b, keep_result, &results[1]), 0);
+	ck_assert_uint_eq(vault_flush(v), 2);
+	ck_assert_int_eq(results[0], -EBADMSG);
+	ck_assert_int_eq(results[1], 0);
+	ck_assert_int_eq(get_number(v, good), 0);
+	vault_close(v);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault-many");
@@ -498,6 +618,7 @@ int main(void)
 	tcase_add_test(t, test_group);
 	tcase_add_test(t, test_sequences);
 	tcase_add_loop_test(t, test_erased_is_gone, 0, 3);
+	tcase_add_loop_test(t, test_unreadable_pages, 0, 3);
 	tcase_add_test(t, test_several_openers);
 	tcase_add_loop_test(t, test_second_key_file_missing, 0, 2);
 	tcase_add_test(t, test_credential);
