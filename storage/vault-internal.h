@@ -39,8 +39,9 @@
 
 /* Kinds of the vault's own records; those of enum vault_kind are below 128. */
 enum {
-	VAULT_KIND_SENDER = 129, /* item: slot, one byte; the sender of vault_wrap_seal() */
-	VAULT_KIND_ANCHOR = 130, /* the anchor's specification, once it holds a state */
+	VAULT_KIND_SENDER = 129,   /* item: slot, one byte; the sender of vault_wrap_seal() */
+	VAULT_KIND_ANCHOR = 130,   /* the anchor's specification, once it holds a state */
+	VAULT_KIND_RESTORED = 131, /* there from a restore until the ledger tells of it */
 };
 
 /* The same in every generation. KEY_SIZE each. */

@@ -464,6 +464,18 @@ static int compare(struct opening *o, const char *anchor)
 	return r;
 }
 
+/* Whether a backup was put back and no entry says so yet. A damaged mark is one. */
+static int restored(struct vault *v, bool *out)
+{
+	const struct vault_id id = {(enum vault_kind)VAULT_KIND_RESTORED, BYTES_NONE, BYTES_NONE};
+	struct vault_content content = {NULL, 0};
+	int r = vault_get(v, &id, &content);
+
+	vault_content_free(&content);
+	*out = r == 0 || r == VAULT_DAMAGED;
+	return r < 0 ? r : 0;
+}
+
 static int open_ledger(struct opening *o, const struct vault_options *options)
 {
 	const char *anchor = options->anchor ? options->anchor : "";
@@ -477,12 +489,17 @@ static int open_ledger(struct opening *o, const struct vault_options *options)
 	if (l->fd < 0 && errno != ENOENT)
 		return failed(o, -errno);
 	r = vault_ledger_rows(o->v, -1, &o->rows, &o->count);
-	if (r == 0 && o->count == 0 && l->fd < 0 && !anchor[0]) {
+	if (r == 0)
+		r = restored(o->v, &l->marked);
+	if (r == 0 && o->count == 0 && l->fd < 0 && !anchor[0] && !l->marked) {
 		l->remembers = true;
 		return 0;
 	}
 	if (r == 0)
 		r = compare(o, options->anchor);
+	/* What became of the vault after the backup nobody may be left to tell. */
+	if (r == 0 && l->marked && !l->rolled_back)
+		rolled_back(l, "restore", l->own.sequence);
 	/* The records are served, without the ledger. */
 	if (r == VAULT_DAMAGED) {
 		vault_ledger_damaged(l);

@@ -423,6 +423,27 @@ static int trim(struct vault *v, uint32_t sequence)
 	return run(s, r);
 }
 
+static const struct vault_id restored_id = {(enum vault_kind)VAULT_KIND_RESTORED, BYTES_NONE,
+					    BYTES_NONE};
+
+int vault_restored_mark(struct vault *v, void *none)
+{
+	(void)none;
+	return vault_write_record(v, &restored_id, BYTES_NONE);
+}
+
+static int unmark(struct vault *v)
+{
+	sqlite3_stmt *s = v->statements[STATEMENT_ERASE];
+	uint8_t name[VAULT_NAME_SIZE];
+	int r = vault_name(&v->keys, &restored_id, name);
+
+	if (r != 0)
+		return r;
+	r = sqlite3_bind_blob(s, 1, name, VAULT_NAME_SIZE, SQLITE_STATIC);
+	return r == SQLITE_OK ? vault_run(v, STATEMENT_ERASE) : vault_errno(r);
+}
+
 /*
  * What comes before the first fact: that the ledger is created, or that an older state was put
  * back. Where the file goes on from another state, the rows have no place in it any more.
@@ -443,7 +464,7 @@ static int add_beginning(struct vault *v, const struct ledger_fact *fact)
 		l->told_rollback = r == 0;
 		if (r == 0 && memcmp(l->chain.head, l->own.head, sizeof(l->own.head)) != 0)
 			r = trim(v, l->next.sequence - 1);
-		return r;
+		return r == 0 && l->marked ? unmark(v) : r;
 	}
 	if (l->next.sequence > 0)
 		return 0;
@@ -484,7 +505,7 @@ void vault_ledger_end(struct vault *v, int result)
 	l->place = l->next_place;
 	l->trimmed_sequence = l->synced_sequence;
 	if (l->told_rollback)
-		l->owes = false;
+		l->owes = l->marked = false;
 	r = file_entries(v);
 	if (r == 0 && l->filed - l->synced >= LEDGER_UNSYNCED_MAX)
 		r = vault_ledger_sync(l);

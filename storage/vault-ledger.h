@@ -71,6 +71,7 @@ struct vault_ledger {
 	struct vault_rollback rollback;
 	bool rolled_back; /* rollback was found at open */
 	bool owes;        /* and no entry says so yet */
+	bool marked;      /* by a restore; the record goes with that entry */
 
 	struct anchor *anchor;
 	uint32_t anchored;   /* the sequence it is known to have */
@@ -85,6 +86,9 @@ struct vault_ledger {
 };
 
 /* vault-ledger.c */
+
+/* The record that a restore leaves in a vault; within a transaction. */
+int vault_restored_mark(struct vault *v, void *none);
 
 /* Makes public_key and header. */
 int vault_ledger_keys(struct vault *v);

@@ -10,6 +10,7 @@
 
 #include "storage/ledger.h"
 #include "storage/vault-internal.h"
+#include "storage/vault-ledger.h"
 
 /* The bytes of a database file that SQLite locks, whatever its mode (its file format, 2.3). */
 #define SQLITE_LOCK_FIRST 0x40000000
@@ -18,13 +19,12 @@
 #define COPY_BLOCK   65536
 #define REPLACED_MAX 99
 
-/* The files that one restore or drill makes beside the vault. */
+/* The copy that a restore or a drill makes beside the vault, and what opening it makes. */
 struct places {
 	char *vault_ledger;
-	char *copy; /* what becomes the vault */
-	char *drill;
-	char *drill_log;
-	char *drill_ledger;
+	char *copy;
+	char *copy_log;
+	char *copy_ledger;
 };
 
 static int failed(int r, const char *path, char *why, size_t why_size)
@@ -41,29 +41,27 @@ static bool name_file(char **out, const char *path, const char *suffix)
 	return false;
 }
 
-static bool places_set(struct places *p, const char *path)
+static bool places_set(struct places *p, const char *path, const char *suffix)
 {
 	*p = (struct places){0};
-	return name_file(&p->vault_ledger, path, ".ledger") &&
-	       name_file(&p->copy, path, ".restore") && name_file(&p->drill, path, ".drill") &&
-	       name_file(&p->drill_log, path, ".drill-wal") &&
-	       name_file(&p->drill_ledger, path, ".drill.ledger");
+	return name_file(&p->vault_ledger, path, ".ledger") && name_file(&p->copy, path, suffix) &&
+	       name_file(&p->copy_log, p->copy, "-wal") &&
+	       name_file(&p->copy_ledger, p->copy, ".ledger");
 }
 
-static void remove_drill(const struct places *p)
+static void remove_copy(const struct places *p)
 {
-	unlink(p->drill);
-	unlink(p->drill_log);
-	unlink(p->drill_ledger);
+	unlink(p->copy);
+	unlink(p->copy_log);
+	unlink(p->copy_ledger);
 }
 
 static void places_clear(struct places *p)
 {
 	free(p->vault_ledger);
 	free(p->copy);
-	free(p->drill);
-	free(p->drill_log);
-	free(p->drill_ledger);
+	free(p->copy_log);
+	free(p->copy_ledger);
 }
 
 static int write_all(int fd, const uint8_t *data, size_t size)
@@ -191,7 +189,8 @@ static int examine(struct vault *v, const struct places *p, struct vault_scan *f
 	return compare_ledger(p, v->id, out);
 }
 
-static int drill(const struct vault_options *options, const struct places *p,
+/* Opens the copy. keep: it is to be the vault, and is marked as one that was put back. */
+static int drill(const struct vault_options *options, const struct places *p, bool keep,
 		 struct vault_drill *out, char *why, size_t why_size)
 {
 	struct vault_options drilled = *options;
@@ -199,36 +198,34 @@ static int drill(const struct vault_options *options, const struct places *p,
 	struct vault *v = NULL;
 	int r;
 
-	remove_drill(p);
-	r = copy_file(p->copy, p->drill);
-	if (r < 0) {
-		remove_drill(p);
-		return failed(r, p->drill, why, why_size);
-	}
-	drilled.path = p->drill;
+	drilled.path = p->copy;
 	drilled.create = false;
 	drilled.anchor = NULL;
 	r = vault_open(&drilled, &v, why, why_size);
-	if (r == 0) {
-		r = examine(v, p, &found, out);
-		if (r != 0)
-			failed(r, p->drill, why, why_size);
-		vault_close(v);
-	}
-	remove_drill(p);
+	if (r != 0)
+		return r;
+	r = examine(v, p, &found, out);
 	out->records = found.records;
 	out->damaged = found.damaged + found.gaps;
-	if (r != 0 || (out->damaged == 0 && found.sound))
-		return r;
+	if (r == 0 && keep && out->damaged == 0 && found.sound && !out->other_vault) {
+		r = vault_transaction(v, vault_restored_mark, NULL);
+		if (r == 0)
+			r = vault_log_empty(v);
+	}
+	vault_close(v);
+	if (r != 0)
+		return failed(r, p->copy, why, why_size);
+	if (out->damaged == 0 && found.sound)
+		return 0;
 	snprintf(why, why_size, "the backup is damaged: %zu of %zu records do not open%s%s",
 		 found.damaged, found.records, found.gaps > 0 ? ", others cannot be read" : "",
 		 found.sound ? "" : ", records may be missing");
 	return VAULT_DAMAGED;
 }
 
-/* Leaves the drilled copy at p->copy when all is well, else nothing. */
+/* Leaves the drilled copy at p->copy when all is well and keep is set, else nothing. */
 static int prepare(const struct vault_options *options, const char *backup, const struct places *p,
-		   struct vault_drill *out, char *why, size_t why_size)
+		   bool keep, struct vault_drill *out, char *why, size_t why_size)
 {
 	struct stat a, b;
 	int r;
@@ -239,12 +236,17 @@ static int prepare(const struct vault_options *options, const char *backup, cons
 		snprintf(why, why_size, "restore %s: that is the vault itself", backup);
 		return -EINVAL;
 	}
+	remove_copy(p);
 	r = copy_file(backup, p->copy);
 	if (r < 0)
 		return failed(r, backup, why, why_size);
-	r = drill(options, p, out, why, why_size);
-	if (r != 0)
-		unlink(p->copy);
+	r = drill(options, p, keep, out, why, why_size);
+	if (r != 0 || !keep) {
+		remove_copy(p);
+	} else {
+		unlink(p->copy_log);
+		unlink(p->copy_ledger);
+	}
 	return r;
 }
 
@@ -254,12 +256,10 @@ int vault_restore_check(const struct vault_options *options, const char *backup,
 	struct places p;
 	int r = -ENOMEM;
 
-	if (!places_set(&p, options->path)) {
+	if (places_set(&p, options->path, ".drill"))
+		r = prepare(options, backup, &p, false, out, why, why_size);
+	else
 		failed(r, backup, why, why_size);
-	} else {
-		r = prepare(options, backup, &p, out, why, why_size);
-		unlink(p.copy);
-	}
 	places_clear(&p);
 	return r;
 }
@@ -360,7 +360,7 @@ static int restore_locked(const struct vault_options *options, const char *backu
 			  const struct places *p, struct vault_drill *out, char *why,
 			  size_t why_size)
 {
-	int r = prepare(options, backup, p, out, why, why_size);
+	int r = prepare(options, backup, p, true, out, why, why_size);
 
 	if (r != 0)
 		return r;
@@ -407,7 +407,7 @@ int vault_restore(const struct vault_options *options, const char *backup, struc
 	struct places p;
 	int r = -ENOMEM;
 
-	if (places_set(&p, options->path))
+	if (places_set(&p, options->path, ".restore"))
 		r = restore(options, backup, &p, out, why, why_size);
 	else
 		failed(r, backup, why, why_size);

@@ -217,7 +217,7 @@ void vault_ledger_state(const struct vault *v, struct ledger_state *out);
 struct vault_rollback {
 	uint32_t own;
 	uint32_t known;
-	const char *who; /* "anchor", "ledger file", "lost ledger file" */
+	const char *who; /* "anchor", "ledger file", "lost ledger file", "restore" */
 };
 const struct vault_rollback *vault_rollback(const struct vault *v);
 

@@ -413,9 +413,10 @@ static void expect_rollback(const char *who, uint32_t own, uint32_t known)
 /* The next to open a restored vault finds that it is older, by the ledger's file or an anchor. */
 START_TEST(restored_is_found_to_be_older)
 {
-	struct ledger_state at_backup, latest;
+	struct ledger_state at_backup, latest, after;
 	struct vault *v = open_vault();
 	struct vault_drill d;
+	const char *with;
 	char anchor[160];
 
 	add_fact(v, 1);
@@ -454,6 +455,52 @@ START_TEST(restored_is_found_to_be_older)
 	vault_close(v);
 	options.path = path;
 	expect_rollback("anchor", at_backup.sequence, latest.sequence);
+	/* The ledger goes on without a hole behind what the anchor knows. */
+	v = open_vault();
+	add_fact(v, 11);
+	ck_assert_int_eq(vault_ledger_trouble(v, &with), 0);
+	vault_ledger_state(v, &after);
+	ck_assert_uint_eq(after.sequence, latest.sequence + 2);
+	vault_close(v);
+	v = open_vault();
+	ck_assert_ptr_null(vault_rollback(v));
+	vault_close(v);
+}
+END_TEST
+
+/* On a new disk nothing is left to compare with: it is the restore that tells. */
+START_TEST(restored_onto_nothing)
+{
+	struct ledger_state at_backup, after;
+	struct vault *v = open_vault();
+	struct vault_drill d;
+	const char *with;
+	struct stat st;
+
+	add_fact(v, 1);
+	add_fact(v, 2);
+	vault_ledger_state(v, &at_backup);
+	make_backup(v, 1000);
+	vault_close(v);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(unlink(in_directory("vault.ledger")), 0);
+	ck_assert_int_eq(vault_restore(&options, backup, &d, why, sizeof(why)), 0);
+	ck_assert_uint_eq(d.present_entries, 0);
+	nothing_left();
+	/* Until an entry says so, at every opening. */
+	expect_rollback("restore", at_backup.sequence, at_backup.sequence);
+	expect_rollback("restore", at_backup.sequence, at_backup.sequence);
+	v = open_vault();
+	add_fact(v, 3);
+	ck_assert_int_eq(vault_ledger_trouble(v, &with), 0);
+	vault_ledger_state(v, &after);
+	ck_assert_uint_eq(after.sequence, at_backup.sequence + 2);
+	vault_close(v);
+	ck_assert_int_eq(stat(in_directory("vault.ledger"), &st), 0);
+	ck_assert_int_eq((st.st_size - LEDGER_HEADER_SIZE) / LEDGER_ENTRY_SIZE, after.sequence);
+	v = open_vault();
+	ck_assert_ptr_null(vault_rollback(v));
+	vault_close(v);
 }
 END_TEST
 
@@ -650,6 +697,7 @@ int main(void)
 	tcase_add_test(t, restores_over_a_log);
 	tcase_add_test(t, a_log_without_its_vault);
 	tcase_add_test(t, restored_is_found_to_be_older);
+	tcase_add_test(t, restored_onto_nothing);
 	tcase_add_test(t, anchor_is_not_forgotten);
 	tcase_add_test(t, of_another_vault);
 	tcase_add_test(t, in_use);
