@@ -27,7 +27,8 @@ struct entry {
 	uint32_t key_index;
 	uint64_t due;
 	uint64_t wall;
-	struct relayed relayed;
+	struct relayed relayed; /* of the entity, when this was asked for */
+	struct relayed newest;  /* with what became durable since, or is being stored here */
 	struct verdict verdict; /* given once the batch is durable */
 };
 
@@ -283,6 +284,7 @@ void gateway_relay_request(struct relay *r, const struct relay_link *link, const
 	memcpy(e->digest, digest, sizeof(digest));
 	e->wall = link->wall;
 	e->relayed = link->relayed;
+	e->newest = link->relayed;
 	e->figure = q->has_security_material ? FIGURE_6 : FIGURE_5;
 	e->credentials = q->has_security_material || q->has_digest;
 	post(r, link, e, xml, out);
@@ -406,24 +408,41 @@ bool gateway_relay_revoke(struct relay *r, const struct name *entity, struct act
 	return false;
 }
 
+static void learn(struct relayed *known, const struct relayed *more)
+{
+	if (more->issued > known->issued)
+		known->issued = more->issued;
+	if (more->installed > known->installed)
+		known->installed = more->installed;
+}
+
 /*
  * A key is in the ledger once, however often its message was relayed again. The receipt's proof can
  * be checked by nobody but the server.
  */
-static void put_facts(const struct entry *e, enum delivery_state state, struct vault_batch *b)
+static void put_facts(struct relay *r, struct entry *e, enum delivery_state state,
+		      struct vault_batch *b)
 {
-	struct relayed known = e->relayed;
+	struct relayed known = e->newest, own = {.issued = e->key_index};
 
-	if (e->key_index > known.issued) {
+	/* Those are queued before this one. */
+	for (uint32_t i = 0; i < r->slots; i++) {
+		const struct entry *other = &r->entries[i];
+
+		if (other->state == ENTRY_STORING && name_equal(&other->entity, &e->entity))
+			learn(&known, &other->newest);
+	}
+	if (e->key_index > e->relayed.issued)
 		records_fact(b, LEDGER_ISSUED, e->figure, &e->entity, &e->user, e->key_index,
 			     e->wall);
-		known.issued = e->key_index;
+	if (state == DELIVERY_INSTALLED) {
+		own.installed = e->key_index;
+		if (e->key_index > e->relayed.installed)
+			records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED,
+				     e->figure, &e->entity, &e->user, e->key_index, e->wall);
 	}
-	if (state == DELIVERY_INSTALLED && e->key_index > known.installed) {
-		records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED, e->figure,
-			     &e->entity, &e->user, e->key_index, e->wall);
-		known.installed = e->key_index;
-	}
+	learn(&known, &own);
+	e->newest = known;
 	records_put_relayed(b, &e->entity, &known);
 }
 
@@ -449,7 +468,7 @@ static void record(struct relay *r, struct entry *e, enum delivery_state state,
 	records_put_delivery(b, &d);
 	if (state == DELIVERY_INSTALLED)
 		records_put_pne_owner(b, &e->entity, &e->user);
-	put_facts(e, state, b);
+	put_facts(r, e, state, b);
 	e->state = ENTRY_STORING;
 	e->due = 0;
 	e->verdict = *v;
@@ -500,6 +519,12 @@ void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct ac
 	if (!e || e->state != ENTRY_STORING)
 		return;
 	v = e->verdict;
+	for (uint32_t i = 0; result == 0 && i < r->slots; i++) {
+		struct entry *other = &r->entries[i];
+
+		if (other->state != ENTRY_FREE && name_equal(&other->entity, &e->entity))
+			learn(&other->newest, &e->newest);
+	}
 	if (result != 0)
 		v = verdict_for(e, gateway_storage_verdict(result), v.step, strerror(-result));
 	release(r, e);
