@@ -47,6 +47,7 @@ struct pool_state {
 	bool filling;
 	bool empty_told;  /* that a renewal was due and nothing there */
 	bool needs_user;  /* the server refuses to fill it up: not again before a user's Figure 7 */
+	unsigned asked;   /* how many keys the last refill was to bring */
 	unsigned at_once; /* how many keys the server gives at a time; 0: not known */
 	uint64_t refill_at; /* not earlier, after a failure */
 	unsigned refill_pause;

@@ -227,6 +227,7 @@ static void refill(struct core *c, const struct name *entity, struct pool *pool)
 	p->set_count = wanted > POOL_AT_ONCE ? POOL_AT_ONCE : wanted;
 	if (s->at_once != 0 && p->set_count > s->at_once)
 		p->set_count = s->at_once;
+	s->asked = p->set_count;
 	c->pool.refills++;
 	gateway_core_begin(c, p);
 }
@@ -349,7 +350,7 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 	const struct name *entity = &link_peer(l->engine)->entity;
 	struct procedure *p = gateway_core_procedure_for(c, entity);
 	struct event again = {.kind = EVENT_START};
-	struct pool_state *s = state_of(c, entity);
+	struct pool_state *s;
 	uint64_t service = gateway_core_service(c), renew_at;
 	struct pool pool = {0};
 	struct name user;
@@ -359,13 +360,17 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 	/* One that was interrupted by a restart has waited for this. */
 	if (p && p->resumed)
 		gateway_core_give(c, p, &again);
-	if (p || !s)
+	if (p)
 		return;
 	if (gateway_core_writing(c, entity)) {
 		l->pool_due = now + 1;
 		return;
 	}
-	if (records_get_pne_owner(c->vault, entity, &user) != 0 || load_pool(c, entity, &pool) != 0)
+	/* Of whom nothing is known nothing is remembered: anybody can connect. */
+	if (records_get_pne_owner(c->vault, entity, &user) != 0)
+		return;
+	s = state_of(c, entity);
+	if (!s || load_pool(c, entity, &pool) != 0)
 		return;
 	renew_at = pool_renew_at(&pool, &c->options.pool);
 	due = pool_repeat(&pool) || renew_at <= service;
@@ -409,7 +414,8 @@ static void refill_ended(struct core *c, struct core_link *l, const struct verdi
 	if (v->id == VERDICT_DONE) {
 		s->refill_pause = 0;
 		s->refill_at = 0;
-		s->at_once = keys;
+		if (keys < s->asked)
+			s->at_once = keys;
 		(void)snprintf(text, sizeof(text), "%u further EUKeys for PNE %s are in its pool",
 			       keys, v->entity.text);
 		gateway_core_say(c, LOG_LEVEL_INFO, text);
@@ -483,6 +489,7 @@ void gateway_core_pool_wan_up(struct core *c)
 	for (struct pool_state *s = c->pool.states; s; s = s->next) {
 		s->refill_at = 0;
 		s->refill_pause = 0;
+		s->at_once = 0;
 	}
 	c->pool.sweep_due = c->ports.now(c->arg) + 1;
 	gateway_core_wake_by(c, c->pool.sweep_due);
@@ -509,9 +516,11 @@ uint64_t gateway_core_tick_pool(struct core *c, uint64_t now)
 	for (unsigned i = 0;
 	     i < SWEEP_AT_ONCE && c->pool.sweep_count > 0 && c->pool.refills < REFILLS_MAX; i++)
 		look_next(c);
-	next = earlier(c->pool.mark_due, c->pool.sweep_due);
-	if (c->pool.sweep_count > 0)
-		next = earlier(next, now + (c->pool.refills < REFILLS_MAX ? 1 : ROOM_MS));
+	/* The next sweep waits for the end of this one, however long ago it was due. */
+	next = earlier(c->pool.mark_due,
+		       c->pool.sweep_count == 0
+			       ? c->pool.sweep_due
+			       : now + (c->pool.refills < REFILLS_MAX ? 1 : ROOM_MS));
 	for (struct core_link *l = c->links; l;) {
 		struct core_link *following = l->next;
 

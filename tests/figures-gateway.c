@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/core.h"
+#include "gateway/core-internal.h"
 #include "storage/ledger-check.h"
 #include "tests/figures.h"
 
@@ -398,6 +398,15 @@ struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity)
 				 .current = info.current,
 				 .unconfirmed = info.unconfirmed,
 				 .needs_user = info.refill_needs_user};
+}
+
+size_t sim_gateway_pools_known(struct sim_gateway *g)
+{
+	size_t count = 0;
+
+	for (const struct pool_state *p = g->core->pool.states; p; p = p->next)
+		count++;
+	return count;
 }
 
 static int count_delivery(void *arg, struct bytes owner, struct bytes item, struct bytes content)

@@ -133,6 +133,8 @@ struct sim_pool {
 	bool needs_user;
 };
 struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity);
+/* How many pools it remembers something about beside their keys. */
+size_t sim_gateway_pools_known(struct sim_gateway *g);
 /* How many reports wait for the server. */
 size_t sim_gateway_deliveries(struct sim_gateway *g);
 /* The vault is found to be older than entry known of its ledger. */

@@ -1263,6 +1263,79 @@ START_TEST(a_pool_that_was_passed_is_not_issued)
 }
 END_TEST
 
+/*
+ * Two keys of Figure 5 on their way at once, and the receipt of the first never comes: what is
+ * known of the second is not forgotten for that.
+ */
+START_TEST(a_key_that_was_passed_by_figure_5_stays_passed)
+{
+	struct sim *s = sim_offline(NULL);
+
+	wan_up(s);
+	settle(s);
+	/* The PNE is restarted when the first key comes to it, and has forgotten that it asked. */
+	s->delivered = 0;
+	s->fault_at = 6;
+	s->fault = FAULT_RESTART_PNE;
+	(void)ask(s, &entry);
+	s->fault = FAULT_NONE;
+	ck_assert_uint_eq(held_index(s), 1);
+	ask_and_get(s, &entry);
+	ck_assert_uint_eq(held_index(s), 5);
+	pass(s, 60000);
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_POOL_EMPTY);
+	sim_end(s);
+}
+END_TEST
+
+/* Whoever connects can call itself anything: that is not remembered when it has gone. */
+START_TEST(strangers_are_forgotten)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 6, .renew_s = 3600};
+	struct sim *s;
+
+	sim_gateway_pools(&limits);
+	s = sim_new(false);
+	pass(s, 60000);
+	ck_assert(s->pan_up);
+	ck_assert_uint_eq(sim_gateway_pools_known(s->gateway), 0);
+	sim_end(s);
+}
+END_TEST
+
+/* One key was missing once: that is not all that the server gives at a time. */
+START_TEST(a_pool_is_filled_up_at_once)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 8};
+	struct sim *s = sim_offline(&limits);
+	uint64_t posts;
+
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	/* A renewal while the pool is filled up. */
+	wan_up(s);
+	do {
+		while (work(s) || s->queued > 0) {
+			if (s->queued > 0)
+				deliver(s);
+		}
+		ck_assert(pass_time(s, s->now + 1000));
+	} while (s->queued == 0);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(pool(s).left, 8);
+	stay_offline(s);
+	while (pool(s).left > 1)
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	wan_up(s);
+	posts = s->next_id;
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 8);
+	/* One for the keys; the others are reports. */
+	ck_assert_uint_le(s->next_id - posts, 2);
+	sim_end(s);
+}
+END_TEST
+
 /* An older copy of the vault came back: nothing of it is issued, then the server fills it up. */
 START_TEST(a_rolled_back_vault_issues_nothing)
 {
@@ -1438,6 +1511,9 @@ int main(void)
 	tcase_add_test(c, a_new_set_replaces_the_pool);
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
 	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
+	tcase_add_test(c, a_key_that_was_passed_by_figure_5_stays_passed);
+	tcase_add_test(c, strangers_are_forgotten);
+	tcase_add_test(c, a_pool_is_filled_up_at_once);
 	tcase_add_loop_test(c, a_rollback_is_found_at_any_message, 0, 2);
 	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
