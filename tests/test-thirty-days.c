@@ -60,6 +60,7 @@ struct sim {
 	struct post posts[POSTS_MAX];
 	uint64_t next_id, wan_epoch;
 	bool wan_up, restarting;
+	bool silent; /* the server hears nothing */
 	struct secret *exporter;
 	uint32_t random;
 	bool faults;
@@ -143,7 +144,7 @@ int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_
 				    .pin = pin,
 				    .data = copy_of(xml),
 				    .size = xml.size};
-	if (s->wan_up)
+	if (s->wan_up && !s->silent)
 		enqueue(s, HOP_POST, 0, s->posts[i].id, s->wan_epoch, xml);
 	return 0;
 }
@@ -439,14 +440,14 @@ static struct sim *sim_new(const struct pool_limits *limits)
 	return s;
 }
 
-static void sim_free(struct sim *s)
+static void sim_free(struct sim *s, unsigned keys)
 {
 	struct sim_ledger ledger;
 
 	all_sleep(s);
 	sim_gateway_end(s->gateway, &ledger);
-	ck_assert_uint_eq(ledger.spent, (days + 2) * pnes);
-	ck_assert_uint_eq(ledger.installed, (days + 2) * pnes);
+	ck_assert_uint_eq(ledger.spent, keys * pnes);
+	ck_assert_uint_eq(ledger.installed, keys * pnes);
 	for (unsigned i = 0; i < pnes; i++)
 		sim_pne_free(s->pan[i].pne);
 	sim_server_free(s->server);
@@ -616,7 +617,40 @@ START_TEST(thirty_days_without_the_server)
 	for (unsigned i = 0; i < pnes; i++)
 		check_one_key(s, i);
 	ck_assert_uint_eq(sim_gateway_deliveries(s->gateway), 0);
-	sim_free(s);
+	sim_free(s, days + 2);
+}
+END_TEST
+
+/* More pools than are filled up at a time, and nobody answers: what waits does so asleep. */
+START_TEST(a_silent_server_is_waited_for_asleep)
+{
+	const struct pool_limits small = {.low_water = 1, .size = 3};
+	const struct pool_limits large = {.low_water = 5, .size = 8};
+	unsigned turns = 0;
+	uint64_t until;
+	struct sim *s;
+
+	pnes = 60;
+	s = sim_new(&small);
+	wan(s, false);
+	sim_gateway_pools(&large);
+	restart_gateway(s);
+	s->silent = true;
+	wan(s, true);
+	until = s->now + 5 * MINUTE_MS;
+	settle(s);
+	while (pass_time(s, until)) {
+		settle(s);
+		ck_assert_uint_lt(++turns, 2000);
+	}
+	s->now = until;
+	s->silent = false;
+	wan(s, false);
+	wan(s, true);
+	pass(s, MINUTE_MS);
+	for (unsigned i = 0; i < pnes; i++)
+		ck_assert_uint_eq(sim_gateway_pool(s->gateway, sim_pne_name(i)).left, large.size);
+	sim_free(s, 1);
 }
 END_TEST
 
@@ -633,6 +667,7 @@ int main(void)
 	}
 	tcase_set_timeout(c, 900);
 	tcase_add_test(c, thirty_days_without_the_server);
+	tcase_add_test(c, a_silent_server_is_waited_for_asleep);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
