@@ -156,7 +156,8 @@ void vault_batch_trim(struct vault_batch *b, enum vault_kind kind, struct bytes 
 /*
  * Queues b and takes it over, on failure too. On 0, done is called exactly once, from vault_flush()
  * or vault_close(), with 0 once the batch is durable or a negative errno when nothing of it is. On
- * a negative errno done is not called.
+ * a negative errno done is not called. When a disk fails to flush, it may have what it was told to:
+ * if the power goes before another batch is acknowledged, the failed one may be there, whole.
  */
 typedef void vault_done_fn(void *arg, int result);
 int vault_submit(struct vault *v, struct vault_batch *b, vault_done_fn *done, void *arg);

@@ -4,6 +4,7 @@
  * or absent, and nothing else is there.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -419,6 +420,90 @@ START_TEST(test_power_checkpoints)
 }
 END_TEST
 
+/* Commits that change pages all over the file, make new ones and free others. */
+START_TEST(test_power_many_pages)
+{
+	struct vault_batch *b;
+	char owner[16], item[16];
+	struct disk *d;
+
+	create_live();
+	b = model_batch();
+	for (int i = 0; i < 160; i++) {
+		(void)snprintf(owner, sizeof(owner), "pne-%d", i / 4);
+		(void)snprintf(item, sizeof(item), "%d", i % 4);
+		model_put(b, VAULT_EUKEY, owner, item, 90);
+	}
+	submit(b);
+	flush();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	for (int group = 0; group < 2; group++) {
+		for (int i = 0; i < 4; i++) {
+			b = model_batch();
+			(void)snprintf(owner, sizeof(owner), "pne-%d", group * 11 + i * 3);
+			model_put(b, VAULT_EUKEY, owner, "1", 91);
+			model_put(b, VAULT_EUKEY, owner, "new", 3000);
+			(void)snprintf(owner, sizeof(owner), "pne-%d", group * 11 + i * 3 + 1);
+			model_erase_owner(b, VAULT_EUKEY, owner);
+			submit(b);
+		}
+		flush();
+	}
+	vault_close(world.v);
+	examine(d, "commits of many pages");
+}
+END_TEST
+
+static void on_failed(void *arg, int result)
+{
+	*(int *)arg = result;
+}
+
+/*
+ * A flush fails: its batch was told so, and the power may yet find it on the disk, whole. The next
+ * batch that is acknowledged settles it: it is not there.
+ */
+START_TEST(test_power_after_failed_flush)
+{
+	const struct fault fault = {FAULT_SYNC, 1, FAULT_IO, false};
+	struct vault_batch *b;
+	struct disk *d;
+	int result = 1;
+
+	create_live();
+	put_one("pne-1", "1", 60);
+	flush();
+	vault_close(world.v);
+	d = record_live();
+	open_live(false);
+	put_one("pne-1", "2", 60);
+	flush();
+	b = model_batch();
+	model_put(b, VAULT_EUKEY, "pne-1", "failed", 60);
+	model_put(b, VAULT_ANSWER, "pne-1", "failed", 5000);
+	disk_mark(world.acknowledged, model_batches());
+	fault_plan(&fault);
+	ck_assert_int_eq(vault_submit(world.v, b, on_failed, &result), 0);
+	(void)vault_flush(world.v);
+	fault_plan(NULL);
+	ck_assert_int_eq(result, -EIO);
+	b = model_batch();
+	model_erase(NULL, VAULT_EUKEY, "pne-1", "failed");
+	model_erase(NULL, VAULT_ANSWER, "pne-1", "failed");
+	model_put(b, VAULT_EUKEY, "pne-1", "3", 60);
+	world.acknowledged++;
+	disk_mark(world.acknowledged - 1, model_batches());
+	ck_assert_int_eq(vault_submit(world.v, b, on_done, NULL), 0);
+	flush();
+	put_one("pne-1", "4", 60);
+	flush();
+	vault_close(world.v);
+	examine(d, "a flush that failed");
+}
+END_TEST
+
 /* The ledger's file is flushed lazily, the vault makes up for it; the anchor is never ahead. */
 START_TEST(test_power_ledger)
 {
@@ -576,6 +661,8 @@ int main(void)
 	tcase_add_test(t, test_power_batches);
 	tcase_add_test(t, test_power_reopening);
 	tcase_add_test(t, test_power_checkpoints);
+	tcase_add_test(t, test_power_many_pages);
+	tcase_add_test(t, test_power_after_failed_flush);
 	tcase_add_loop_test(t, test_power_ledger, 0, 2);
 	tcase_add_test(t, test_power_migration);
 	suite_add_tcase(s, t);
