@@ -141,18 +141,29 @@ void gateway_core_state_failed(struct core *c, enum wan_failure failure)
 		again_later(c, "no answer");
 }
 
-/* The server was told more of this very vault than it has now: somebody put an older copy back. */
+/*
+ * The server was told something of this very vault that its ledger does not have: somebody put an
+ * older copy back, which may have gone on by itself while the WAN was down.
+ */
 static void compare(struct core *c, const struct m_vault_state *known)
 {
 	const struct ledger_state *own = &c->state.ledger;
+	struct ledger_state seen = {.sequence = known->sequence};
 	char text[96];
+	bool other = false;
 	int r;
 
-	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))))
+	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))) ||
+	    known->head.size != sizeof(seen.head))
 		return;
-	if (known->sequence < own->sequence ||
-	    (known->sequence == own->sequence &&
-	     bytes_equal(known->head, bytes_of(own->head, sizeof(own->head)))))
+	memcpy(seen.head, known->head.data, sizeof(seen.head));
+	r = vault_ledger_other(c->vault, &seen, &other);
+	if (r != 0) {
+		(void)snprintf(text, sizeof(text), "comparing with the server's ledger entry: %s",
+			       strerror(-r));
+		gateway_core_say(c, LOG_LEVEL_ERROR, text);
+	}
+	if (!other)
 		return;
 	/* What that leads to is told as soon as it is durable; until then it is known here. */
 	if (known->sequence <= c->state.quarantined)

@@ -339,60 +339,19 @@ static void lost_file(struct opening *o)
 	l->place = 0;
 }
 
-/* The hash of the entry of that sequence in rows or file. 0, LEDGER_REFUSED: in neither. */
-static int find_entry(struct opening *o, uint32_t sequence, uint8_t hash[LEDGER_HASH_SIZE])
-{
-	uint32_t low = 0;
-	uint32_t high = o->l->fd < 0 ? 0 : o->l->filed;
-	uint8_t entry[LEDGER_ENTRY_SIZE];
-	struct ledger_entry e;
-	int r;
-
-	for (size_t i = 0; i < o->count; i++) {
-		ledger_entry_decode(o->rows[i].entry, &e);
-		if (e.sequence == sequence)
-			return p1_sha256(bytes_of(o->rows[i].entry, LEDGER_ENTRY_SIZE), hash);
-	}
-	while (low < high) {
-		const uint32_t middle = low + (high - low) / 2;
-
-		r = vault_ledger_read(o->l, middle, entry);
-		if (r != 0)
-			return r;
-		ledger_entry_decode(entry, &e);
-		if (e.sequence == sequence)
-			return p1_sha256(bytes_of(entry, sizeof(entry)), hash);
-		if (e.sequence < sequence)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return LEDGER_REFUSED;
-}
-
 static int compare_anchor(struct opening *o, const struct ledger_state *seen)
 {
 	struct vault_ledger *l = o->l;
-	uint8_t hash[LEDGER_HASH_SIZE];
+	bool other = false;
 	int r;
 
 	l->anchored = seen->sequence;
-	if (seen->sequence > l->own.sequence) {
-		rolled_back(l, "anchor", seen->sequence);
-		return 0;
-	}
-	if (seen->sequence == l->own.sequence) {
-		if (memcmp(seen->head, l->own.head, sizeof(seen->head)) != 0)
-			rolled_back(l, "anchor", seen->sequence);
-		return 0;
-	}
-	r = find_entry(o, seen->sequence, hash);
-	if (r < 0)
+	r = vault_ledger_other(o->v, seen, &other);
+	if (r != 0)
 		return failed(o, r);
-	/* One that is in neither lies in a gap that was declared, or is not in a file that is lost.
-	 */
-	if (r == 0 && memcmp(seen->head, hash, sizeof(hash)) != 0)
-		rolled_back(l, "anchor", l->own.sequence);
+	if (other)
+		rolled_back(l, "anchor",
+			    seen->sequence > l->own.sequence ? seen->sequence : l->own.sequence);
 	return 0;
 }
 

@@ -206,6 +206,58 @@ int vault_ledger_read(const struct vault_ledger *l, uint32_t place,
 	return 0;
 }
 
+/* The hash of the entry of that sequence in rows or file. 0, LEDGER_REFUSED: in neither. */
+static int find_entry(struct vault *v, uint32_t sequence, uint8_t hash[LEDGER_HASH_SIZE])
+{
+	const struct vault_ledger *l = v->ledger;
+	uint32_t low = 0;
+	uint32_t high = l->fd < 0 ? 0 : l->filed;
+	uint8_t entry[LEDGER_ENTRY_SIZE];
+	struct ledger_row *rows = NULL;
+	struct ledger_entry e;
+	size_t count = 0;
+	bool found = false;
+	int r = vault_ledger_rows(v, (int64_t)sequence - 1, &rows, &count);
+
+	if (r == 0 && count > 0) {
+		ledger_entry_decode(rows[0].entry, &e);
+		found = e.sequence == sequence;
+		memcpy(entry, rows[0].entry, sizeof(entry));
+	}
+	free(rows);
+	while (r == 0 && !found && low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+
+		r = vault_ledger_read(l, middle, entry);
+		ledger_entry_decode(entry, &e);
+		found = e.sequence == sequence;
+		if (e.sequence < sequence)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (r != 0)
+		return r < 0 ? r : -EIO;
+	return found ? p1_sha256(bytes_of(entry, sizeof(entry)), hash) : LEDGER_REFUSED;
+}
+
+int vault_ledger_other(struct vault *v, const struct ledger_state *seen, bool *other)
+{
+	const struct ledger_state *own = &v->ledger->own;
+	uint8_t hash[LEDGER_HASH_SIZE];
+	int r = 0;
+
+	*other = seen->sequence > own->sequence;
+	if (*other || seen->sequence == 0)
+		return 0;
+	memcpy(hash, own->head, sizeof(hash));
+	if (seen->sequence < own->sequence)
+		r = find_entry(v, seen->sequence, hash);
+	if (r == 0)
+		*other = memcmp(seen->head, hash, sizeof(hash)) != 0;
+	return r < 0 ? r : 0;
+}
+
 static int write_at(int fd, const uint8_t *data, size_t size, off_t offset)
 {
 	while (size > 0) {

@@ -210,6 +210,14 @@ void vault_batch_ledger(struct vault_batch *b, const struct ledger_fact *fact);
 void vault_ledger_state(const struct vault *v, struct ledger_state *out);
 
 /*
+ * Whether what somebody saw of this vault's ledger is not in it: a sequence above the newest, or
+ * one under which it has another entry, so that an older copy was put back and has gone on by
+ * itself. One whose entry is not there to compare, in a declared gap, passes. 0 or a negative
+ * errno.
+ */
+int vault_ledger_other(struct vault *v, const struct ledger_state *seen, bool *other);
+
+/*
  * What was found at open: somebody knows a later or another state than this vault, so an older copy
  * of it was put back. NULL when nothing was. Keys that are unspent in it may have been spent. The
  * first fact afterwards is preceded by an entry LEDGER_ROLLED_BACK, unless it is that itself;

@@ -532,6 +532,47 @@ START_TEST(an_older_vault_is_found_out_by_the_server)
 }
 END_TEST
 
+static void renew(struct sim *s)
+{
+	s->count = 0;
+	ck_assert_int_eq(sim_gateway_renew(s->gateway, 0), 1);
+	many_await(s, 1);
+	s->count = 0;
+	many_pass(s, 5000);
+}
+
+/* The older one has gone on by itself meanwhile, and has more entries than the server was told. */
+START_TEST(an_older_vault_that_went_on_is_found_out)
+{
+	struct sim *s = many_new(false);
+
+	registered(s);
+	s->count = 0;
+	ck_assert_int_eq(sim_gateway_start_for(s->gateway, FIGURE_7, 0, USER, PASSWORD, 8), 1);
+	expect_one(s, VERDICT_DONE);
+	new_session(s);
+	many_stop_gateway(s);
+	copy_vault(s, "gateway", "older");
+	s->gateway = sim_gateway_new(s, s->directory);
+	many_pass(s, 5000);
+	renew(s);
+	new_session(s);
+	many_stop_gateway(s);
+	copy_vault(s, "older", "gateway");
+	many_offline(s, true);
+	s->gateway = sim_gateway_new(s, s->directory);
+	many_pass(s, 5000);
+	for (int i = 0; i < 3; i++)
+		renew(s);
+	ck_assert_uint_ge(sim_gateway_pool(s->gateway, SIM_PNE).left, 3);
+	many_offline(s, false);
+	many_pass(s, 5000);
+	/* What may have been spent in the other's future is not spent here. */
+	ck_assert_uint_eq(sim_gateway_pool(s->gateway, SIM_PNE).left, 0);
+	many_free(s);
+}
+END_TEST
+
 /* Its EUKey never was in the PN GW: the server gives the right to reset. */
 START_TEST(a_pne_keyed_by_figure_5)
 {
@@ -742,6 +783,7 @@ int main(void)
 	tcase_add_test(server, both_revoke_at_once);
 	tcase_add_test(server, a_key_on_its_way_is_dropped);
 	tcase_add_test(server, an_older_vault_is_found_out_by_the_server);
+	tcase_add_test(server, an_older_vault_that_went_on_is_found_out);
 	tcase_add_loop_test(server, a_relayed_request_under_way, 0, 2);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
