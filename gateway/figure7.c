@@ -144,12 +144,13 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 {
 	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
 	const struct pool *pool = e->s->pool;
+	const char *defect;
 	struct vault_batch *b;
 	int result;
 
-	if (!r->has_key_set || !gateway_key_set_fits(p, &r->key_set, pool)) {
-		gateway_fail(p, out, VERDICT_SERVER_MALFORMED,
-			     "not the key set that was asked for");
+	defect = r->has_key_set ? gateway_key_set_defect(p, &r->key_set, pool) : "no key set";
+	if (defect) {
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, defect);
 		return;
 	}
 	b = vault_batch_new();

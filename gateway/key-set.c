@@ -13,19 +13,27 @@ static uint32_t lowest_index(const struct m_key_set *set)
 	return lowest;
 }
 
-bool gateway_key_set_fits(const struct procedure *p, const struct m_key_set *set,
-			  const struct pool *pool)
+static bool asked_for(const struct procedure *p, const struct m_key_set *set)
 {
 	if (set->kind != p->set_kind || set->count == 0 || set->count > p->set_count ||
 	    set->gateway_key.kind != p->gateway_kind ||
 	    set->gateway_key.key_index != p->gateway_index)
 		return false;
-	if (set->kind == KEY_SET_CHAIN ? set->keys_count != 1 || set->keys[0].key_index < set->count
-				       : set->keys_count != set->count)
-		return false;
-	if (lowest_index(set) <= pool->floor)
-		return false;
-	return pool->count == 0 || lowest_index(set) > pool->keys[pool->count - 1].index;
+	if (set->kind == KEY_SET_CHAIN)
+		return set->keys_count == 1 && set->keys[0].key_index >= set->count;
+	return set->keys_count == set->count;
+}
+
+const char *gateway_key_set_defect(const struct procedure *p, const struct m_key_set *set,
+				   const struct pool *pool)
+{
+	uint32_t used = pool->count > 0 ? pool->keys[pool->count - 1].index : 0;
+
+	if (!asked_for(p, set))
+		return "not the key set that was asked for";
+	if (pool->floor > used)
+		used = pool->floor;
+	return lowest_index(set) > used ? NULL : "key indexes that were used before";
 }
 
 static int unwrap_one(const struct procedure *p, const struct m_key_set *set,

@@ -7,11 +7,11 @@
 #include "gateway/procedure.h"
 
 /*
- * Whether the set is one that p asked for, and of indexes above all that are in the pool: an index
- * that was used before would be a key that is issued twice.
+ * NULL when the set is one that p asked for, and of indexes above all that are in the pool: an
+ * index that was used before would be a key that is issued twice. Otherwise what is wrong with it.
  */
-bool gateway_key_set_fits(const struct procedure *p, const struct m_key_set *set,
-			  const struct pool *pool);
+const char *gateway_key_set_defect(const struct procedure *p, const struct m_key_set *set,
+				   const struct pool *pool);
 
 /*
  * Unwraps the set and adds its EUKeys (unspent), the Temporary Key, the owner and the facts to b.

@@ -47,11 +47,13 @@ static void request(struct procedure *p, const struct event *e, struct actions *
 static void take(struct procedure *p, const struct event *e, struct actions *out)
 {
 	const struct m_eukey_assignment_response *r = &e->message->eukey_assignment_response;
+	const char *defect;
 	struct vault_batch *b;
 	int result;
 
-	if (!r->has_key_set || !gateway_key_set_fits(p, &r->key_set, e->s->pool)) {
-		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "not the set that was asked for");
+	defect = r->has_key_set ? gateway_key_set_defect(p, &r->key_set, e->s->pool) : "no key set";
+	if (defect) {
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, defect);
 		return;
 	}
 	b = vault_batch_new();
