@@ -33,7 +33,7 @@ enum {
 	BAD_RELAYED = -8,
 };
 
-static const signed char transitions[KEY_STATE_COUNT][KEY_EVENT_COUNT] = {
+static const short transitions[KEY_STATE_COUNT][KEY_EVENT_COUNT] = {
 	[KEY_ABSENT] = {[ON_ISSUED] = KEY_POOL,
 			[ON_SPENT] = BAD_NOT_ISSUED,
 			[ON_INSTALLED] = BAD_NOT_ISSUED,

@@ -3,12 +3,16 @@ check_PROGRAMS += tests/test-ledger
 tests_test_ledger_SOURCES = tests/test-ledger.c
 tests_test_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_ledger_LDADD = $(TEST_LIBS)
-check_PROGRAMS += tests/test-vault-ledger
-tests_test_vault_ledger_SOURCES = tests/test-vault-ledger.c
+check_PROGRAMS += tests/test-vault-ledger tests/test-vault-anchor
+LEDGER_WRAPS = -Wl,--wrap=pwrite,--wrap=fdatasync,--wrap=fsync,--wrap=rename
+tests_test_vault_ledger_SOURCES = tests/test-vault-ledger.c tests/vault-ledger.c tests/vault-ledger.h
 tests_test_vault_ledger_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_vault_ledger_LDADD = $(TEST_LIBS)
-tests_test_vault_ledger_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=pwrite,--wrap=fdatasync,--wrap=fsync,--wrap=rename
+tests_test_vault_ledger_LDFLAGS = $(AM_LDFLAGS) $(LEDGER_WRAPS)
+tests_test_vault_anchor_SOURCES = tests/test-vault-anchor.c tests/vault-ledger.c tests/vault-ledger.h
+tests_test_vault_anchor_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_vault_anchor_LDADD = $(TEST_LIBS)
+tests_test_vault_anchor_LDFLAGS = $(AM_LDFLAGS) $(LEDGER_WRAPS)
 if TPM
 check_PROGRAMS += tests/test-anchor-tpm
 tests_test_anchor_tpm_SOURCES = tests/test-anchor-tpm.c
