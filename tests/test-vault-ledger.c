@@ -493,10 +493,13 @@ static void damage_row(int where)
 {
 	sqlite3 *db = NULL;
 	sqlite3_blob *blob = NULL;
+	uint8_t byte;
 
 	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_blob_open(db, "main", "ledger", "entry", 3, 1, &blob), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_blob_write(blob, "\x77", 1, where), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_blob_read(blob, &byte, 1, where), SQLITE_OK);
+	byte ^= 0x77;
+	ck_assert_int_eq(sqlite3_blob_write(blob, &byte, 1, where), SQLITE_OK);
 	sqlite3_blob_close(blob);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
