@@ -13,7 +13,10 @@
 #define RECONNECT_LAST_MS  5000U
 #define SETTLE_TOKEN       1U
 
-enum { TIMER_RECONNECT, TIMER_FIGURE_5, TIMER_FIGURE_6, TIMERS };
+enum { TIMER_RECONNECT, TIMER_FIGURE_5, TIMER_FIGURE_6, TIMER_SCRUB, TIMERS };
+
+/* How long what was erased may stand in the vault's log, in milliseconds. */
+#define SCRUB_MS 30000
 
 struct derivation {
 	uv_work_t work;
@@ -57,11 +60,23 @@ static void say(struct pne_device *d, const char *level, const char *text, const
 	d->callbacks.line(d->arg, line);
 }
 
+/* A failure is that of the disk, which the next write tells. */
+static void on_scrub(uv_timer_t *timer)
+{
+	const struct pne_device *d = timer->data;
+
+	(void)vault_scrub(d->vault);
+}
+
 /* Once a turn, before and after waiting: what was submitted becomes durable. */
 static void flush(struct pne_device *d)
 {
+	bool written = vault_pending(d->vault);
+
 	while (vault_pending(d->vault))
 		(void)vault_flush(d->vault);
+	if (written && !d->closing && !uv_is_active((uv_handle_t *)&d->timers[TIMER_SCRUB]))
+		(void)uv_timer_start(&d->timers[TIMER_SCRUB], on_scrub, SCRUB_MS, 0);
 }
 
 /* The last thing that was open is closed. */
