@@ -7,11 +7,12 @@
 #include "gateway/report.h"
 
 /* Tokens of posts and batches tell whose they are. */
-#define TOKEN_RELAY     (UINT64_C(1) << 62)
-#define TOKEN_REPORT    (UINT64_C(1) << 63)
-#define TOKEN_RESET     (UINT64_C(1) << 61)
-#define TOKEN_STATE     (UINT64_C(1) << 60)
-#define REPORT_RETRY_MS 30000U
+#define TOKEN_RELAY      (UINT64_C(1) << 62)
+#define TOKEN_REPORT     (UINT64_C(1) << 63)
+#define TOKEN_RESET      (UINT64_C(1) << 61)
+#define TOKEN_STATE      (UINT64_C(1) << 60)
+#define TOKEN_QUARANTINE (UINT64_C(1) << 59)
+#define REPORT_RETRY_MS  30000U
 
 #define LINK_BUCKETS 256U
 
@@ -55,6 +56,14 @@ struct pool_state {
 	unsigned renew_pause;
 };
 
+/* That an older copy of the vault was put back; core-rollback.c. */
+struct core_rollback {
+	uint32_t known;
+	char who[32];
+	int error;    /* what is unspent could not be erased: nothing is issued */
+	uint64_t due; /* when that is tried again; 0: it need not be */
+};
+
 /* The core's part about pools; core-pool.c. */
 struct core_pool {
 	struct pool_state *states;
@@ -64,6 +73,7 @@ struct core_pool {
 	uint64_t sweep_due;
 	uint64_t service_base, elapsed_base;
 	uint64_t mark_due;
+	struct core_rollback rollback;
 };
 
 /* A growing list; free() its list. */
@@ -167,6 +177,9 @@ uint64_t gateway_core_service(const struct core *c);
 /* Begins the service clock and the first look at all pools; what the vault says about a rollback.
  */
 int gateway_core_pool_begin(struct core *c);
+/* What was unspent before a rollback is erased, or not: result. */
+void gateway_core_quarantined(struct core *c, int result);
+uint64_t gateway_core_tick_rollback(struct core *c, uint64_t now);
 /* Writes the clock a last time. */
 void gateway_core_pool_end(struct core *c);
 void gateway_core_pool_link_up(struct core *c, struct core_link *l);

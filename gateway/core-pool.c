@@ -53,8 +53,10 @@ static int load_pool(struct core *c, const struct name *entity, struct pool *out
 {
 	struct relayed relayed = {0};
 	uint32_t revoked = 0;
-	int r = records_load_pool(c->vault, entity, out);
+	int r = c->pool.rollback.error;
 
+	if (r == 0)
+		r = records_load_pool(c->vault, entity, out);
 	if (r == 0)
 		r = revocation_index(c->vault, entity, &revoked);
 	/* A key that came by Figure 5 or 6 since has a higher index than what is left of a set. */
@@ -559,146 +561,6 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
 	return 0;
 }
 
-/* An older copy of the vault. */
-
-struct held_key {
-	struct name entity;
-	struct pool_key key;
-};
-
-struct quarantine {
-	struct core *core;
-	struct vault_batch *batch;
-	uint64_t wall;
-	struct held_key *unspent;
-	size_t count, room;
-};
-
-static int quarantine_unspent(struct quarantine *q, const struct name *entity,
-			      const struct pool_key *key)
-{
-	if (q->count == q->room) {
-		size_t room = q->room ? 2 * q->room : 64;
-		struct held_key *unspent = realloc(q->unspent, room * sizeof(*unspent));
-
-		if (!unspent)
-			return -ENOMEM;
-		q->unspent = unspent;
-		q->room = room;
-	}
-	q->unspent[q->count].entity = *entity;
-	q->unspent[q->count].key = *key;
-	q->count++;
-	return 0;
-}
-
-/* As one that was issued and is not to be sent again. False: it cannot be read. */
-static bool quarantine_issued(struct quarantine *q, const struct name *entity,
-			      const struct pool_key *key)
-{
-	struct stored_key sent = {0};
-
-	if (records_get_eukey(q->core->vault, entity, key->index, &sent) != 0)
-		return false;
-	sent.repeatable = false;
-	records_put_issued(q->batch, entity, &sent, key->since);
-	secret_unref(sent.key);
-	return true;
-}
-
-/* A key that was being sent may be lower than what the PNE took since: it is not sent again. */
-static int quarantine_key(void *arg, struct bytes owner, struct bytes item, struct bytes content)
-{
-	struct quarantine *q = arg;
-	struct pool_key key;
-	struct name entity;
-
-	if (records_parse_eukey(item, content, &key) != 0 || name_set(&entity, owner) != 0)
-		return 0;
-	if (key.state == KEY_UNSPENT)
-		return quarantine_unspent(q, &entity, &key);
-	if (key.repeatable)
-		(void)quarantine_issued(q, &entity, &key);
-	return 0;
-}
-
-static int by_entity_and_index(const void *a, const void *b)
-{
-	const struct held_key *x = a, *y = b;
-	int order = strcmp(x->entity.text, y->entity.text);
-
-	return order != 0 ? order : (x->key.index > y->key.index) - (x->key.index < y->key.index);
-}
-
-/*
- * Each may have been sent since. The highest of a PNE stays, as if it had been: it is the one that
- * the server most likely still knows, and without it no refill could be asked for without the user.
- */
-static void erase_unspent(struct quarantine *q)
-{
-	if (q->count > 0)
-		qsort(q->unspent, q->count, sizeof(*q->unspent), by_entity_and_index);
-	for (size_t i = 0; i < q->count; i++) {
-		const struct held_key *h = &q->unspent[i];
-		bool highest = i + 1 == q->count || !name_equal(&h->entity, &h[1].entity);
-
-		if (!highest || !quarantine_issued(q, &h->entity, &h->key))
-			records_drop_eukey(q->batch, &h->entity, &h->key, LEDGER_REASON_ROLLBACK,
-					   FIGURE_NONE, q->wall);
-	}
-	free(q->unspent);
-}
-
-static void end_figure7(struct core *c)
-{
-	struct event e = {.kind = EVENT_CANCEL};
-	struct procedure *p = c->procedures;
-
-	while (p) {
-		if (p->type->figure == FIGURE_7) {
-			gateway_core_give(c, p, &e);
-			p = c->procedures;
-		} else {
-			p = p->next;
-		}
-	}
-}
-
-int gateway_core_quarantine(struct core *c, uint32_t known, const char *who)
-{
-	struct verdict v = {.id = VERDICT_GATEWAY_ROLLED_BACK};
-	struct ledger_fact fact = {.event = LEDGER_ROLLED_BACK, .known = known};
-	struct quarantine q = {.core = c, .wall = c->ports.wall(c->arg)};
-	int r;
-
-	end_figure7(c);
-	/* What they have written is to be erased too, and seen for that. */
-	if (vault_pending(c->vault))
-		(void)vault_flush(c->vault);
-	q.batch = vault_batch_new();
-	if (!q.batch)
-		return -ENOMEM;
-	fact.time = q.wall;
-	records_ledger(q.batch, &fact);
-	r = vault_each(c->vault, VAULT_EUKEY, BYTES_NONE, quarantine_key, &q, NULL);
-	if (r != 0) {
-		free(q.unspent);
-		vault_batch_free(q.batch);
-		return r;
-	}
-	erase_unspent(&q);
-	r = gateway_core_submit_for(c, q.batch, 0, NULL);
-	if (r != 0)
-		return r;
-	/* By then it is durable that the pools are empty. */
-	c->pool.sweep_due = c->ports.now(c->arg) + 1;
-	gateway_core_wake_by(c, c->pool.sweep_due);
-	(void)snprintf(v.detail, sizeof(v.detail), "%s knows of ledger entry %lu", who,
-		       (unsigned long)known);
-	gateway_core_verdict(c, 0, &v);
-	return 0;
-}
-
 int gateway_core_pool_begin(struct core *c)
 {
 	const struct vault_rollback *rollback = vault_rollback(c->vault);
@@ -712,7 +574,9 @@ int gateway_core_pool_begin(struct core *c)
 	put_mark(c);
 	c->pool.sweep_due = c->ports.now(c->arg) + 1;
 	gateway_core_wake_by(c, c->pool.sweep_due);
-	return rollback ? gateway_core_quarantine(c, rollback->known, rollback->who) : 0;
+	if (rollback)
+		gateway_core_quarantine(c, rollback->known, rollback->who);
+	return 0;
 }
 
 void gateway_core_pool_end(struct core *c)

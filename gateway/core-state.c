@@ -165,16 +165,11 @@ static void compare(struct core *c, const struct m_vault_state *known)
 	}
 	if (!other)
 		return;
-	/* What that leads to is told as soon as it is durable; until then it is known here. */
+	/* The server is told of that as soon as it is durable; until then it is known here. */
 	if (known->sequence <= c->state.quarantined)
 		return;
 	c->state.quarantined = known->sequence;
-	r = gateway_core_quarantine(c, known->sequence, "the CPNS Server");
-	if (r != 0) {
-		c->state.quarantined = 0;
-		(void)snprintf(text, sizeof(text), "quarantine of the EUKeys: %s", strerror(-r));
-		gateway_core_say(c, LOG_LEVEL_ERROR, text);
-	}
+	gateway_core_quarantine(c, known->sequence, "the CPNS Server");
 }
 
 /* The server answers with less than it was told: it does not take that revocation from this PN GW.

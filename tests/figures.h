@@ -139,6 +139,8 @@ size_t sim_gateway_pools_known(struct sim_gateway *g);
 size_t sim_gateway_deliveries(struct sim_gateway *g);
 /* The vault is found to be older than entry known of its ledger. */
 void sim_gateway_quarantine(struct sim_gateway *g, uint32_t known);
+/* The same while the disk is full. */
+void sim_gateway_quarantine_full(struct sim_gateway *g, uint32_t known);
 uint64_t sim_gateway_due(const struct sim_gateway *g);
 void sim_gateway_tick(struct sim_gateway *g);
 bool sim_gateway_fingerprint(struct sim_gateway *g, const char *entity, struct name *user,

@@ -1358,6 +1358,30 @@ START_TEST(a_rolled_back_vault_issues_nothing)
 }
 END_TEST
 
+/* There is no room for the erasures: until they are durable nothing is issued either. */
+START_TEST(a_rolled_back_vault_on_a_full_disk)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3};
+	struct sim *s = sim_offline(&limits);
+
+	sim_gateway_quarantine_full(s->gateway, 1000);
+	settle(s);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_DISK_FULL);
+	ck_assert_uint_eq(held_index(s), 1);
+	pass(s, 60000);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 2);
+	ck_assert_uint_eq(pool(s).left, 0);
+	wan_up(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 3);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_gt(held_index(s), 3);
+	check_pne_has_key(s, USER);
+	sim_end(s);
+}
+END_TEST
+
 /*
  * That the vault is older than it should be turns out at any moment of a set's or a refill's way,
  * also while what came is not durable yet: nothing of before is spent afterwards, which the ledger
@@ -1514,6 +1538,7 @@ int main(void)
 	tcase_add_test(c, a_key_that_was_passed_by_figure_5_stays_passed);
 	tcase_add_test(c, strangers_are_forgotten);
 	tcase_add_test(c, a_pool_is_filled_up_at_once);
+	tcase_add_test(c, a_rolled_back_vault_on_a_full_disk);
 	tcase_add_loop_test(c, a_rollback_is_found_at_any_message, 0, 2);
 	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
