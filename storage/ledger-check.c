@@ -126,9 +126,10 @@ struct ledger_check {
 	size_t piece_size;
 	uint64_t offset; /* of the piece */
 	bool has_header;
-	bool older;  /* keys from before the ledger may turn up */
-	bool gap;    /* keys issued in a gap may turn up */
-	bool broken; /* a defect was found */
+	bool older;       /* keys from before the ledger may turn up */
+	bool gap;         /* keys issued in a gap may turn up */
+	bool rolled_back; /* what was unspent and unseen may not be spent any more */
+	bool broken;      /* a defect was found */
 	uint32_t entries;
 	uint8_t public_key[KEY_SIZE];
 	struct ledger_state state;
@@ -272,7 +273,7 @@ static int entity_find(struct ledger_check *c, const uint8_t *tag, struct entity
 static bool may_be_unseen(const struct ledger_check *c, enum key_event event)
 {
 	if (event == ON_SPENT)
-		return c->older && !c->gap;
+		return c->older && !c->rolled_back;
 	return c->older || c->gap;
 }
 
@@ -358,6 +359,7 @@ static int on_rolled_back(struct ledger_check *c, const struct ledger_entry *e)
 		if (k->state == KEY_POOL)
 			k->state = KEY_LOST;
 	}
+	c->rolled_back = true;
 	if (e->sequence > first) {
 		c->gap = true;
 		if (c->on_gap)

@@ -173,6 +173,7 @@ static const struct story stories[] = {
 	{"I7a1 B9 Ea1 Ea2 Na3 I7a4 Sa4", 0, NULL},
 	{"O Sa1 Na1 Eb3 I7b4 Sb4", 0, NULL},
 	{"O Sa1 B9 Na2 Ea4", 0, NULL},
+	{"O Sa1 B Na2 Ea4 I7a5 Sa5", 0, NULL},
 	{"B9 Na2 Ea4 I7a5 Sa5", 0, NULL},
 
 	{"I7a1 Ca1", 3, "created once"},
@@ -201,6 +202,7 @@ static const struct story stories[] = {
 	{"I7a1 B9 Sa1", 11, "before a rollback"},
 	{"I7a1 B9 Sa2", 11, "never issued"},
 	{"O B9 Sa2", 11, "never issued"},
+	{"O Sa1 B Sa2", 4, "never issued"},
 	{"B0", 1, "begins with being created, or a gap"},
 	{"B9 Sa2", 11, "never issued"},
 	{"I7a1 B9 I7a1", 11, "issued before"},

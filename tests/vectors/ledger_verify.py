@@ -54,6 +54,7 @@ class Verifier:
         self.revoked = {}
         self.older = False
         self.gap = False
+        self.rolled_back = False
         self.sequence = 0
 
     def key(self, entity, index, event, figure):
@@ -64,7 +65,7 @@ class Verifier:
             return False
         state = self.keys.get((entity, index), "absent")
         following = TABLE[state].get(event)
-        if state == "absent" and event == "spent" and self.older and not self.gap:
+        if state == "absent" and event == "spent" and self.older and not self.rolled_back:
             following = "spent"
         if state == "absent" and event in ("installed", "erased") and (self.older or self.gap):
             following = "installed" if event == "installed" else "gone"
@@ -88,6 +89,7 @@ class Verifier:
             for name, state in self.keys.items():
                 if state == "pool":
                     self.keys[name] = "lost"
+            self.rolled_back = True
             self.gap = self.gap or sequence > self.sequence + 1
             return True
         return event == 8
