@@ -166,6 +166,29 @@ START_TEST(test_anchor_and_short_file)
 }
 END_TEST
 
+/* The program takes the anchor's word for what must be in the file. */
+START_TEST(test_verified_against)
+{
+	const char *build = getenv("PNGW_BUILDDIR") ? getenv("PNGW_BUILDDIR") : ".";
+	struct vault *v;
+
+	use_anchor();
+	v = open_vault();
+	issue(v, 1, 3);
+	vault_close(v);
+	shell("%s/pngw-ledger verify %s --anchor %s | grep -qx 'proven: 4 entries'", build, ledger,
+	      anchor_path);
+	ck_assert_int_eq(truncate(ledger, size_with(3)), 0);
+	shell("%s/pngw-ledger verify %s >/dev/null", build, ledger);
+	shell("%s/pngw-ledger verify %s --anchor %s | grep -qx 'not proven: entry 4, byte 584: the"
+	      " file ends here, the anchor saw 4 entries'",
+	      build, ledger, anchor_path);
+	flip(anchor_path, 60);
+	shell("%s/pngw-ledger verify %s --anchor %s 2>&1 | grep -q 'damaged, forged'", build,
+	      ledger, anchor_path);
+}
+END_TEST
+
 /* A crash between the commit and the anchor is no rollback. */
 START_TEST(test_anchor_behind)
 {
@@ -309,6 +332,7 @@ int main(void)
 	tcase_add_test(t, test_dies_anchored);
 	tcase_add_loop_test(t, test_anchor, 0, 2);
 	tcase_add_loop_test(t, test_anchor_and_short_file, 3, 11);
+	tcase_add_test(t, test_verified_against);
 	tcase_add_test(t, test_anchor_behind);
 	tcase_add_loop_test(t, test_anchor_other_history, 0, 3);
 	tcase_add_test(t, test_anchor_altered);
