@@ -34,6 +34,23 @@ static bool same_file(const char *a, const char *b)
 	       sa.st_ino == sb.st_ino;
 }
 
+/* Whether what is there may be replaced: a vault, or nothing in it. */
+static bool replaceable(const char *path)
+{
+	static const char magic[16] = "SQLite format 3";
+	static const uint8_t id[4] = {'P', 'N', 'G', 'W'};
+	uint8_t header[72];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	n = pread(fd, header, sizeof(header), 0);
+	close(fd);
+	return n == 0 || (n == sizeof(header) && memcmp(header, magic, sizeof(magic)) == 0 &&
+			  memcmp(header + 68, id, sizeof(id)) == 0);
+}
+
 static int check_target(struct vault *v, const char *path, char *why, size_t why_size)
 {
 	const char *own = sqlite3_db_filename(v->db, "main");
@@ -41,12 +58,16 @@ static int check_target(struct vault *v, const char *path, char *why, size_t why
 	struct stat st;
 	int r = 0;
 
-	if (same_file(path, own)) {
+	if (same_file(path, own) || same_file(path, sqlite3_filename_wal(own))) {
 		snprintf(why, why_size, "backup %s: that is the vault itself", path);
 		return -EINVAL;
 	}
 	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
 		snprintf(why, why_size, "backup %s: there is something that is no file", path);
+		return -EEXIST;
+	}
+	if (!replaceable(path)) {
+		snprintf(why, why_size, "backup %s: the file that is there is not a vault's", path);
 		return -EEXIST;
 	}
 	if (asprintf(&log, "%s-wal", path) < 0)

@@ -15,7 +15,8 @@ struct vault_backup;
  * It is built as path`.new` (mode 0600), which an earlier attempt may have left; what is at path is
  * replaced in the end, all at once. It has everything that was durable before its last step.
  * On 0 *out is the caller's to vault_backup_end() before it closes the vault. -EINVAL for a path
- * that is the vault's own, -EEXIST where path is no ordinary file or has a `-wal` beside it.
+ * that is the vault's own, -EEXIST where path is a file with something else in it than a vault, or
+ * has a `-wal` beside it.
  */
 int vault_backup_begin(struct vault *v, const char *path, struct vault_backup **out, char *why,
 		       size_t why_size);

@@ -255,6 +255,9 @@ START_TEST(targets_refused)
 
 	refused(v, path, -EINVAL, "the vault itself");
 	refused(v, directory, -EEXIST, "no file");
+	put(v, 0, 1);
+	refused(v, in_directory("vault-wal"), -EINVAL, "the vault itself");
+	refused(v, key_file, -EEXIST, "not a vault's");
 	refused(v, "/nowhere/backup", -ENOENT, "No such file");
 	f = fopen(in_directory("backup-wal"), "w");
 	ck_assert_ptr_nonnull(f);
