@@ -136,10 +136,10 @@ static int skip_damage(struct vault *v, uint8_t low[VAULT_NAME_SIZE],
 	uint8_t good[VAULT_NAME_SIZE];
 	uint8_t middle[VAULT_NAME_SIZE];
 	uint8_t step[VAULT_NAME_SIZE] = {0};
-	int r = -EBADMSG;
+	int r;
 
 	memcpy(bad, low, sizeof(bad));
-	while (r == -EBADMSG) {
+	do {
 		if (!name_grow(step) || !name_add(low, step, good) ||
 		    memcmp(good, high, sizeof(good)) >= 0) {
 			memcpy(good, high, sizeof(good));
@@ -150,7 +150,7 @@ static int skip_damage(struct vault *v, uint8_t low[VAULT_NAME_SIZE],
 			memcpy(bad, good, sizeof(bad));
 		else if (r < 0)
 			return r;
-	}
+	} while (r == -EBADMSG);
 	for (;;) {
 		name_between(bad, good, middle);
 		if (memcmp(middle, bad, sizeof(middle)) == 0)
