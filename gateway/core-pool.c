@@ -561,6 +561,18 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
 	return 0;
 }
 
+/* Without its record the clock goes on from the newest key, or that one would not expire. */
+static int latest(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	uint64_t *service = arg;
+	struct pool_key key;
+
+	(void)owner;
+	if (records_parse_eukey(item, content, &key) == 0 && key.since > *service)
+		*service = key.since;
+	return 0;
+}
+
 int gateway_core_pool_begin(struct core *c)
 {
 	const struct vault_rollback *rollback = vault_rollback(c->vault);
@@ -569,6 +581,11 @@ int gateway_core_pool_begin(struct core *c)
 
 	if (r < 0)
 		return r;
+	if (r != 0) {
+		r = vault_each(c->vault, VAULT_EUKEY, BYTES_NONE, latest, &mark.service, NULL);
+		if (r != 0)
+			return r;
+	}
 	c->pool.service_base = clock_resume(&mark, c->ports.wall(c->arg));
 	c->pool.elapsed_base = c->ports.elapsed(c->arg);
 	put_mark(c);

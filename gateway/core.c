@@ -681,8 +681,14 @@ int gateway_core_fingerprint(struct core *c, const struct name *entity, struct b
 	return r;
 }
 
+static void told(void *arg, int result)
+{
+	*(int *)arg = result;
+}
+
 int gateway_core_release(struct core *c, const struct name *entity)
 {
+	int result = -ECANCELED;
 	bool self = name_equal(entity, &c->options.self);
 	struct vault_batch *b;
 	int r;
@@ -698,7 +704,11 @@ int gateway_core_release(struct core *c, const struct name *entity)
 		vault_batch_free(b);
 		return r;
 	}
-	r = gateway_core_submit_for(c, b, 0, entity);
+	r = vault_submit(c->vault, b, told, &result);
+	if (r == 0) {
+		(void)vault_flush(c->vault);
+		r = result;
+	}
 	if (r == 0 && self) {
 		secret_clear(&c->own_key.key);
 		c->own_key.index = 0;

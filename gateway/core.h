@@ -158,7 +158,7 @@ int gateway_core_fingerprint(struct core *c, const struct name *entity, struct b
 			     uint8_t out[8], uint32_t *index, struct name *user);
 
 /*
- * Forgets whose entity is, and its keys. The server releases it separately. -EBUSY while a
+ * Forgets whose entity is, and its keys, durably. The server releases it separately. -EBUSY while a
  * procedure runs for it.
  */
 int gateway_core_release(struct core *c, const struct name *entity);

@@ -148,6 +148,10 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 	struct vault_batch *b;
 	int result;
 
+	if (e->s->pool_error != 0) {
+		gateway_error(p, out, e->s->pool_error);
+		return;
+	}
 	defect = r->has_key_set ? gateway_key_set_defect(p, &r->key_set, pool) : "no key set";
 	if (defect) {
 		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, defect);

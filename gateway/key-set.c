@@ -13,6 +13,18 @@ static uint32_t lowest_index(const struct m_key_set *set)
 	return lowest;
 }
 
+/* Each key is in the ledger once. */
+static bool repeats(const struct m_key_set *set)
+{
+	for (size_t i = 1; i < set->keys_count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (set->keys[i].key_index == set->keys[j].key_index)
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool asked_for(const struct procedure *p, const struct m_key_set *set)
 {
 	if (set->kind != p->set_kind || set->count == 0 || set->count > p->set_count ||
@@ -21,7 +33,7 @@ static bool asked_for(const struct procedure *p, const struct m_key_set *set)
 		return false;
 	if (set->kind == KEY_SET_CHAIN)
 		return set->keys_count == 1 && set->keys[0].key_index >= set->count;
-	return set->keys_count == set->count;
+	return set->keys_count == set->count && !repeats(set);
 }
 
 const char *gateway_key_set_defect(const struct procedure *p, const struct m_key_set *set,

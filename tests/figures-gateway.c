@@ -177,6 +177,32 @@ static struct core_options options_of_now(void)
 	return options;
 }
 
+static struct vault *open_vault(const char *directory)
+{
+	char path[512], key[512], why[256] = "";
+	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
+	const struct vault_options options = {
+		.path = path, .openers = &opener, .opener_count = 1, .create = true};
+	struct vault *v;
+
+	(void)snprintf(path, sizeof(path), "%s/gateway.vault", directory);
+	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
+	ck_assert_msg(vault_open(&options, &v, why, sizeof(why)) == 0, "%s", why);
+	return v;
+}
+
+void sim_gateway_lose_clock(const char *directory)
+{
+	struct vault *v = open_vault(directory);
+	struct vault_batch *b = vault_batch_new();
+
+	ck_assert_ptr_nonnull(b);
+	vault_batch_erase_owner(b, VAULT_CLOCK, bytes_text("gateway"));
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+}
+
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 {
 	static const struct core_ports ports = {.post = port_post,
@@ -194,22 +220,14 @@ struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 	struct core_options options = options_of_now();
 	static uint64_t run;
 	struct sim_gateway *g = calloc(1, sizeof(*g));
-	char path[512];
-	char key[512];
-	char why[256] = "";
-	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
-	struct vault_options vault = {
-		.path = path, .openers = &opener, .opener_count = 1, .create = true};
 
 	ck_assert_ptr_nonnull(g);
 	g->sim = s;
 	g->due = SIM_NEVER;
 	run += 100;
 	g->run = run;
-	(void)snprintf(path, sizeof(path), "%s/gateway.vault", directory);
-	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
-	(void)snprintf(g->ledger, sizeof(g->ledger), "%s.ledger", path);
-	ck_assert_msg(vault_open(&vault, &g->vault, why, sizeof(why)) == 0, "%s", why);
+	(void)snprintf(g->ledger, sizeof(g->ledger), "%s/gateway.vault.ledger", directory);
+	g->vault = open_vault(directory);
 	ck_assert_int_eq(gateway_core_new(&options, g->vault, &ports, g, &g->core), 0);
 	return g;
 }
@@ -507,6 +525,22 @@ int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *
 		return gateway_core_reset_again(g->core, &id, g->run);
 	}
 	return -EINVAL;
+}
+
+int sim_gateway_release(struct sim_gateway *g, const char *entity, bool full)
+{
+	struct full_disk disk;
+	struct name id;
+	int r;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
+	if (full)
+		disk_full(&disk);
+	r = gateway_core_release(g->core, &id);
+	(void)vault_flush(g->vault);
+	if (full)
+		disk_free(&disk);
+	return r;
 }
 
 int sim_gateway_forget(struct sim_gateway *g, const char *entity)

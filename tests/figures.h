@@ -86,6 +86,8 @@ bool sim_pne_fingerprint(struct sim_pne *p, struct name *user, uint32_t *index,
 
 struct sim_gateway;
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
+/* The record of the service clock in the vault of directory is lost; no PN GW may have it open. */
+void sim_gateway_lose_clock(const char *directory);
 /* Proves the ledger to its end, or fails. */
 void sim_gateway_free(struct sim_gateway *g);
 /* The same and its account; NULL: not proven. */
@@ -109,6 +111,8 @@ int sim_gateway_start_for(struct sim_gateway *g, enum figure figure, unsigned pn
 /* What the operator may ask; the verdicts come as those of a figure. */
 enum sim_revoke { SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL, SIM_RESET_AGAIN };
 int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name);
+/* full: while the disk is. */
+int sim_gateway_release(struct sim_gateway *g, const char *entity, bool full);
 int sim_gateway_forget(struct sim_gateway *g, const char *entity);
 /* The revocation of entity as the console shows it; false: there is none. */
 struct sim_revocation {

@@ -1151,6 +1151,43 @@ START_TEST(unspent_keys_expire)
 }
 END_TEST
 
+/* A damaged clock neither makes keys young again nor old. */
+START_TEST(keys_expire_without_the_record_of_the_clock)
+{
+	static const struct pool_limits limits = {.lifetime_s = 10 * 86400};
+	struct sim *s = sim_offline(&limits);
+
+	pass(s, 100 * UINT64_C(86400000));
+	wan_up(s);
+	settle(s);
+	ask_and_get(s, &figure7);
+	stay_offline(s);
+	stop_gateway(s);
+	sim_gateway_lose_clock(s->directory);
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 2);
+	pass(s, 9 * 86400000U);
+	ck_assert_uint_eq(pool(s).left, 2);
+	pass(s, 2 * 86400000U);
+	ck_assert_uint_eq(pool(s).left, 0);
+	sim_end(s);
+}
+END_TEST
+
+/* "Released" is said of what is gone for good. */
+START_TEST(a_release_is_durable_when_it_is_told)
+{
+	struct sim *s = sim_offline(NULL);
+
+	ck_assert_int_lt(sim_gateway_release(s->gateway, SIM_PNE, true), 0);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 3);
+	ck_assert_int_eq(sim_gateway_release(s->gateway, SIM_PNE, false), 0);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, SIM_PNE), 0);
+	sim_end(s);
+}
+END_TEST
+
 START_TEST(keys_are_renewed_by_time)
 {
 	static const struct pool_limits limits = {.renew_s = 86400};
@@ -1528,6 +1565,8 @@ int main(void)
 	tcase_add_test(c, a_pool_is_filled_up_at_low_water);
 	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
 	tcase_add_test(c, unspent_keys_expire);
+	tcase_add_test(c, keys_expire_without_the_record_of_the_clock);
+	tcase_add_test(c, a_release_is_durable_when_it_is_told);
 	tcase_add_test(c, keys_are_renewed_by_time);
 	tcase_add_test(c, a_renewal_that_waits_for_keys_is_made_up_for);
 	tcase_add_test(c, new_limits_hold_at_once);
