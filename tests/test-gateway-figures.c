@@ -18,9 +18,10 @@ enum say {
 	END = 0,
 	START,
 	WAN_UP,
-	WAN_GOES, /* from now on the WAN is down */
-	ALONE,    /* from now on the PNE's link is down */
-	COMES,    /* and now it is up */
+	WAN_GOES,        /* from now on the WAN is down */
+	ALONE,           /* from now on the PNE's link is down */
+	COMES,           /* and now it is up */
+	POOL_UNREADABLE, /* from now on */
 	FAIL_DOWN,
 	FAIL_LOST,
 	FAIL_SILENT,
@@ -38,6 +39,7 @@ enum say {
 	SUBSCRIPTION_FAILED,
 	ANSWER_OK,
 	ANSWER_OTHER_KEY, /* right in form, wrapped with another key */
+	ANSWER_TWICE,     /* two of the set's keys have one index */
 	ANSWER_OTHER_ID,
 	ANSWER_OTHER_KIND,
 	ANSWER_EMPTY, /* status OK and nothing else */
@@ -216,6 +218,12 @@ static const struct row rows[] = {
 	{"a key unasked", T7, 0, {START, ANSWER_EMPTY}, VERDICT_SERVER_MALFORMED},
 	{"no set", T7, 0, {TO_HASHED, ANSWER_EMPTY}, VERDICT_SERVER_MALFORMED},
 	{"other key", T7, 0, {TO_HASHED, ANSWER_OTHER_KEY}, VERDICT_GATEWAY_CANNOT_UNWRAP},
+	{"one index twice", T7, 0, {TO_HASHED, ANSWER_TWICE}, VERDICT_SERVER_MALFORMED},
+	{"pool unreadable",
+	 T7,
+	 0,
+	 {TO_HASHED, POOL_UNREADABLE, ANSWER_OK},
+	 VERDICT_GATEWAY_DISK_ERROR},
 	{"other answer", T7, 0, {TO_HASHED, ANSWER_OTHER_ID}, VERDICT_SERVER_MALFORMED},
 	{"vault fails", T7, 0, {TO_HASHED, ANSWER_OK, STORE_FAILED}, VERDICT_GATEWAY_STORAGE},
 	{"disk full", T7, 0, {TO_HASHED, ANSWER_OK, STORE_FULL}, VERDICT_GATEWAY_DISK_FULL},
@@ -361,6 +369,12 @@ static const struct row rows[] = {
 	{"refill, owner", TREFILL, 0, {START, ANSWER_NOT_OWNER}, VERDICT_NOT_OWNER},
 	{"refill, no set", TREFILL, 0, {START, ANSWER_EMPTY}, VERDICT_SERVER_MALFORMED},
 	{"refill, used indexes", TREFILL, REPEAT, {START, ANSWER_OK}, VERDICT_SERVER_MALFORMED},
+	{"refill, one index twice", TREFILL, 0, {START, ANSWER_TWICE}, VERDICT_SERVER_MALFORMED},
+	{"refill, pool unreadable",
+	 TREFILL,
+	 0,
+	 {START, POOL_UNREADABLE, ANSWER_OK},
+	 VERDICT_GATEWAY_DISK_ERROR},
 	{"refill, other key", TREFILL, 0, {START, ANSWER_OTHER_KEY}, VERDICT_GATEWAY_CANNOT_UNWRAP},
 	{"refill, other answer", TREFILL, 0, {START, ANSWER_OTHER_ID}, VERDICT_SERVER_MALFORMED},
 	{"refill, not stored",
@@ -592,7 +606,7 @@ struct answer {
 	uint8_t wrapped[3][P1_WRAPPED_KEY_SIZE], temporary[P1_WRAPPED_TEMPORARY_KEY_MAX];
 };
 
-static void answer_set(struct world *w, struct answer *a, struct secret *with)
+static void answer_set(struct world *w, struct answer *a, struct secret *with, bool twice)
 {
 	struct m_key_set *set = &a->m.eukey_assignment_response.key_set;
 	bool chain = w->p->set_kind == KEY_SET_CHAIN;
@@ -612,7 +626,7 @@ static void answer_set(struct world *w, struct answer *a, struct secret *with)
 	set->wrapped_temporary_key = bytes_of(a->temporary, size);
 	set->keys_count = chain ? 1 : 3;
 	for (size_t i = 0; i < set->keys_count; i++) {
-		uint32_t index = chain ? 6 : (uint32_t)(4 + i);
+		uint32_t index = chain ? 6 : (uint32_t)(4 + (twice && i == 2 ? 0 : i));
 		struct p1_context c;
 
 		p1_key_context(&c, P1_SET, name_bytes(&w->user), name_bytes(&w->entity), index);
@@ -705,8 +719,12 @@ static void answer(struct world *w, enum say say)
 		m->eukey_assignment_response.entity_id = name_bytes(&w->entity);
 		if (say == ANSWER_CHALLENGE || say == ANSWER_STALE || say == ANSWER_WEAK)
 			answer_challenge(a, say == ANSWER_STALE, iterations);
-		else if ((say == ANSWER_OK || say == ANSWER_OTHER_KEY) && figure == FIGURE_7)
-			answer_set(w, a, say == ANSWER_OK ? w->p->gateway_secret : other);
+		else if (say >= ANSWER_OK && say <= ANSWER_TWICE && figure == FIGURE_7)
+			answer_set(w, a,
+				   say != ANSWER_OTHER_KEY && w->p->gateway_secret
+					   ? w->p->gateway_secret
+					   : other,
+				   say == ANSWER_TWICE);
 		else if ((say == ANSWER_OK || say == ANSWER_OTHER_KEY) && figure == FIGURE_8)
 			answer_key(w, a, say == ANSWER_OK ? w->ph : other);
 	}
@@ -798,6 +816,10 @@ static void say_one(struct world *w, enum say say)
 		return;
 	case COMES:
 		w->s.link_up = true;
+		return;
+	case POOL_UNREADABLE:
+		w->s.pool_error = -EIO;
+		pool_clear(&w->pool);
 		return;
 	case FAIL_DOWN:
 	case FAIL_LOST:
