@@ -481,10 +481,12 @@ static void pan_link_down(void *arg, struct bearer_link *l, enum bearer_down why
 	free(s);
 }
 
-static void pan_connect_failed(void *arg, int error)
+static void pan_connect_failed(void *arg, const char *address, int error, const char *why)
 {
 	(void)arg;
+	(void)address;
 	(void)error;
+	(void)why;
 }
 
 static void pan_stopped(void *arg)

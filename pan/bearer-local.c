@@ -52,7 +52,7 @@ struct bearer_link {
 	enum bearer_down why;
 	int error;
 	uv_connect_t connecting;
-	char peer[PEER_TEXT_SIZE];
+	char peer[PEER_TEXT_SIZE]; /* while connecting: the address as given */
 };
 
 struct listener {
@@ -228,7 +228,8 @@ static void on_link_closed(uv_handle_t *handle)
 	b->link_count--;
 	switch (l->phase) {
 	case PHASE_CONNECTING:
-		b->base.callbacks.connect_failed(b->base.arg, l->error);
+		b->base.callbacks.connect_failed(b->base.arg, l->peer, l->error,
+						 strerror(-l->error));
 		break;
 	case PHASE_UP:
 		b->base.callbacks.link_down(b->base.arg, l, l->why, l->error);
@@ -550,6 +551,7 @@ static int local_connect(struct bearer *base, const char *text)
 	rc = link_make(b, a.kind, PHASE_CONNECTING, &l);
 	if (rc < 0)
 		return rc;
+	(void)snprintf(l->peer, sizeof(l->peer), "%s", text);
 	switch (a.kind) {
 	case ADDRESS_UNIX:
 		uv_pipe_connect(&l->connecting, &l->h.pipe, a.socket.un.sun_path, on_connected);

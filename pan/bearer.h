@@ -37,8 +37,11 @@ struct bearer_callbacks {
 	/* Exactly once for every link_up; the link is not to be used afterwards. error: negative
 	 * errno or 0. */
 	void (*link_down)(void *arg, struct bearer_link *l, enum bearer_down why, int error);
-	/* A bearer_connect() came to nothing. error: negative errno. */
-	void (*connect_failed)(void *arg, int error);
+	/*
+	 * A bearer_connect() came to nothing. address: as it was given there; error: negative
+	 * errno; why: the same for a person, without the address. Both texts live during the call.
+	 */
+	void (*connect_failed)(void *arg, const char *address, int error, const char *why);
 	/* Everything is closed: the bearer has been freed. The last callback. */
 	void (*stopped)(void *arg);
 };

@@ -246,12 +246,14 @@ static void stream_down(void *arg, struct bearer_link *l, enum bearer_down why, 
 	connect_later(d);
 }
 
-static void stream_failed(void *arg, int error)
+static void stream_failed(void *arg, const char *address, int error, const char *why)
 {
 	struct pne_device *d = arg;
 
+	(void)address;
+	(void)error;
 	if (!d->told && !d->closing) {
-		say(d, "info", "the PN GW cannot be reached, trying again", strerror(-error));
+		say(d, "info", "the PN GW cannot be reached, trying again", why);
 		d->told = true;
 	}
 	connect_later(d);

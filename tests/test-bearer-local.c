@@ -20,7 +20,7 @@ struct end {
 	enum bearer_down why;
 	int down_error, fail_error;
 	enum pan_security level;
-	char peer[128];
+	char peer[128], fail_address[128];
 	uint8_t input[1 << 20];
 	size_t input_size;
 	bool echo, drop_at_up, stop_at_up, stop_at_bytes, stop_at_down;
@@ -85,10 +85,12 @@ static void link_down(void *arg, struct bearer_link *l, enum bearer_down why, in
 		bearer_stop(e->b);
 }
 
-static void connect_failed(void *arg, int error)
+static void connect_failed(void *arg, const char *address, int error, const char *why)
 {
 	struct end *e = arg;
 
+	(void)snprintf(e->fail_address, sizeof(e->fail_address), "%s", address);
+	ck_assert_str_eq(why, strerror(-error));
 	e->fails++;
 	e->fail_error = error;
 }
@@ -417,10 +419,12 @@ START_TEST(connecting_fails)
 	ck_assert_int_eq(bearer_connect(z.b, in_folder("nobody")), 0);
 	RUN_UNTIL(z.fails == 1);
 	ck_assert_int_eq(z.fail_error, -ENOENT);
+	ck_assert_str_eq(z.fail_address, in_folder("nobody"));
 	snprintf(address, sizeof(address), "tcp:127.0.0.1:%u", free_port(AF_INET));
 	ck_assert_int_eq(bearer_connect(z.b, address), 0);
 	RUN_UNTIL(z.fails == 2);
 	ck_assert_int_eq(z.fail_error, -ECONNREFUSED);
+	ck_assert_str_eq(z.fail_address, address);
 	ck_assert_uint_eq(z.ups, 0);
 }
 END_TEST

@@ -175,10 +175,12 @@ static void gateway_down(void *arg, struct bearer_link *l, enum bearer_down why,
 	s->stream = NULL;
 }
 
-static void gateway_failed(void *arg, int error)
+static void gateway_failed(void *arg, const char *address, int error, const char *why)
 {
 	(void)arg;
+	(void)address;
 	(void)error;
+	(void)why;
 }
 
 static void gateway_stopped(void *arg)
