@@ -18,20 +18,26 @@ static struct procedure *any_procedure(struct core *c, const struct name *entity
 	return p;
 }
 
+static void end_relayed(struct core *c, const struct name *entity, const struct name *user)
+{
+	struct actions a;
+	bool again;
+
+	do {
+		gateway_actions_begin(&a);
+		again = gateway_relay_revoke(c->relay, entity, user, &a);
+		gateway_core_perform(c, NULL, &a);
+	} while (again);
+}
+
 static void end_procedures(struct core *c, const struct name *entity)
 {
 	struct event e = {.kind = EVENT_CANCEL, .revoked = true};
 	struct procedure *p;
-	struct actions a;
-	bool again;
 
 	while ((p = any_procedure(c, entity)))
 		gateway_core_give(c, p, &e);
-	do {
-		gateway_actions_begin(&a);
-		again = gateway_relay_revoke(c->relay, entity, &a);
-		gateway_core_perform(c, NULL, &a);
-	} while (again);
+	end_relayed(c, entity, NULL);
 	/* What they have written is to be erased too, and read before that. */
 	if (gateway_core_writing(c, entity))
 		(void)vault_flush(c->vault);
@@ -216,7 +222,8 @@ int gateway_core_names_add(struct core_names *n, const struct name *entity)
 
 int gateway_core_known_names(struct core *c, struct core_names *out)
 {
-	static const enum vault_kind kinds[] = {VAULT_PNE, VAULT_EUKEY, VAULT_REVOCATION};
+	static const enum vault_kind kinds[] = {VAULT_PNE, VAULT_EUKEY, VAULT_REVOCATION,
+						VAULT_DELIVERY, VAULT_ANSWER};
 	int r = gateway_core_names_add(out, &c->options.self);
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && r == 0; i++)
@@ -233,6 +240,7 @@ static int of_user(void *arg, const struct stored_key *key, enum key_state state
 /* user: NULL for everybody. */
 static bool belongs(struct core *c, const struct name *entity, const struct name *user)
 {
+	struct relayed relayed;
 	struct name owner;
 
 	if (!user)
@@ -240,6 +248,10 @@ static bool belongs(struct core *c, const struct name *entity, const struct name
 	if (name_equal(entity, &c->options.self) && name_equal(user, &c->owner))
 		return true;
 	if (records_get_pne_owner(c->vault, entity, &owner) == 0 && name_equal(&owner, user))
+		return true;
+	if (records_get_relayed(c->vault, entity, &relayed) == 0 &&
+	    relayed.issued > gateway_core_revoked_index(c, entity) &&
+	    name_equal(&relayed.user, user))
 		return true;
 	owner = *user;
 	return records_each_key(c->vault, entity, of_user, &owner) == 1;
@@ -270,12 +282,33 @@ static void erase_verifiers(struct core *c, const struct name *user)
 	gateway_core_say(c, LOG_LEVEL_ERROR, text);
 }
 
+/* What is on its way to a device that nothing is known of would make it one of theirs. */
+static void end_all_procedures(struct core *c, const struct name *user)
+{
+	struct event e = {.kind = EVENT_CANCEL, .revoked = true};
+	struct procedure *p = c->procedures;
+
+	while (p) {
+		if ((p->entity.text[0] || p->silent) && (!user || name_equal(&p->user, user))) {
+			gateway_core_give(c, p, &e);
+			p = c->procedures;
+		} else {
+			p = p->next;
+		}
+	}
+	end_relayed(c, NULL, user);
+	if (vault_pending(c->vault))
+		(void)vault_flush(c->vault);
+}
+
 static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 {
 	struct core_names names = {NULL, 0, 0};
 	int verdicts = 0;
-	int r = gateway_core_known_names(c, &names);
+	int r;
 
+	end_all_procedures(c, user);
+	r = gateway_core_known_names(c, &names);
 	if (r == 0)
 		erase_verifiers(c, user);
 	for (size_t i = 0; i < names.count && r == 0; i++) {

@@ -165,6 +165,8 @@ void records_put_relayed(struct vault_batch *b, const struct name *entity, const
 	record_begin(&w);
 	record_add_u32(&w, TAG_ISSUED, r->issued);
 	record_add_u32(&w, TAG_INSTALLED, r->installed);
+	if (r->user.text[0])
+		record_add(&w, TAG_USER, name_bytes(&r->user));
 	vault_batch_put(b, &id, record_bytes(&w));
 	record_end(&w);
 }
@@ -445,10 +447,14 @@ int records_get_relayed(struct vault *v, const struct name *entity, struct relay
 		return r;
 	view = bytes_of(content.data, content.size);
 	if (record_get_u32(view, TAG_ISSUED, &found.issued) != 0 ||
-	    record_get_u32(view, TAG_INSTALLED, &found.installed) != 0)
+	    record_get_u32(view, TAG_INSTALLED, &found.installed) != 0) {
 		r = VAULT_DAMAGED;
-	else
+	} else {
+		/* One of an older program has none. */
+		if (record_get_name(view, TAG_USER, &found.user) != 0)
+			found.user.text[0] = '\0';
 		*out = found;
+	}
 	vault_content_free(&content);
 	return r;
 }

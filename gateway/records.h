@@ -42,6 +42,7 @@ struct verifier {
 /* The highest indexes of entity that the ledger has as relayed, and as installed. */
 struct relayed {
 	uint32_t issued, installed;
+	struct name user; /* of the issued one; "": not on record */
 };
 
 /* Each adds to b; a failure shows in vault_submit(). since: of the service clock. */

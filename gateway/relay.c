@@ -388,30 +388,12 @@ void gateway_relay_drop_answer(struct relay *r, uint64_t token, struct actions *
 	end(r, e, out, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
 }
 
-/* One that is being stored already ends as what it was: its record is erased by what follows. */
-bool gateway_relay_revoke(struct relay *r, const struct name *entity, struct actions *out)
-{
-	size_t seen = 0;
-
-	for (uint32_t i = 0; i < r->slots && seen < r->used; i++) {
-		struct entry *e = &r->entries[i];
-
-		if (e->state == ENTRY_FREE)
-			continue;
-		seen++;
-		if (e->state == ENTRY_STORING || !name_equal(&e->entity, entity))
-			continue;
-		answer_receipt(out, &e->entity, &e->id, STATUS_NOT_EXPECTED);
-		end(r, e, out, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
-		return true;
-	}
-	return false;
-}
-
 static void learn(struct relayed *known, const struct relayed *more)
 {
-	if (more->issued > known->issued)
+	if (more->issued > known->issued) {
 		known->issued = more->issued;
+		known->user = more->user;
+	}
 	if (more->installed > known->installed)
 		known->installed = more->installed;
 }
@@ -425,6 +407,7 @@ static void put_facts(struct relay *r, struct entry *e, enum delivery_state stat
 {
 	struct relayed known = e->newest, own = {.issued = e->key_index};
 
+	own.user = e->user;
 	/* Those are queued before this one. */
 	for (uint32_t i = 0; i < r->slots; i++) {
 		const struct entry *other = &r->entries[i];
@@ -476,6 +459,38 @@ static void record(struct relay *r, struct entry *e, enum delivery_state state,
 	a->token = token_of(r, e);
 	a->entity = e->entity;
 	a->batch = b;
+}
+
+/*
+ * One that is being stored already ends as what it was: its record is erased by what follows. A key
+ * that was forwarded may be held: without a record of it nothing would be known of its PNE.
+ */
+bool gateway_relay_revoke(struct relay *r, const struct name *entity, const struct name *user,
+			  struct actions *out)
+{
+	size_t seen = 0;
+
+	for (uint32_t i = 0; i < r->slots && seen < r->used; i++) {
+		struct entry *e = &r->entries[i];
+		struct verdict v;
+
+		if (e->state == ENTRY_FREE)
+			continue;
+		seen++;
+		if (e->state == ENTRY_STORING || (entity && !name_equal(&e->entity, entity)) ||
+		    (user && !name_equal(&e->user, user)))
+			continue;
+		answer_receipt(out, &e->entity, &e->id, STATUS_NOT_EXPECTED);
+		v = verdict_for(e, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
+		if (e->state == ENTRY_RECEIPT) {
+			record(r, e, DELIVERY_ISSUED, NULL, &v, out);
+		} else {
+			release(r, e);
+			give_verdict(out, &v);
+		}
+		return true;
+	}
+	return false;
 }
 
 bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,

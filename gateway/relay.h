@@ -49,8 +49,12 @@ void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure 
 
 /* The answer to that token brought an EUKey that is revoked: it is not forwarded. */
 void gateway_relay_drop_answer(struct relay *r, uint64_t token, struct actions *out);
-/* Ends one request of a PNE that is revoked. True when there may be a further one. */
-bool gateway_relay_revoke(struct relay *r, const struct name *entity, struct actions *out);
+/*
+ * Ends one request of a PNE or of a user that is revoked; NULL: of any. True when there may be a
+ * further one.
+ */
+bool gateway_relay_revoke(struct relay *r, const struct name *entity, const struct name *user,
+			  struct actions *out);
 
 /* True when the receipt is for a response that the relay forwarded. */
 bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,

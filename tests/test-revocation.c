@@ -764,6 +764,85 @@ START_TEST(a_relayed_request_under_way)
 }
 END_TEST
 
+/*
+ * A device of which nothing is known yet, and whose first key is on its way: it is one of the
+ * user's, and of all, too. False: the figure was over before so many messages.
+ */
+static bool first_key_revoked_at(enum sim_revoke what, enum figure figure, unsigned at)
+{
+	struct sim *s = many_new(figure == FIGURE_5);
+	bool under_way;
+	uint32_t index;
+
+	registered(s);
+	s->count = 0;
+	s->delivered = 0;
+	if (figure == FIGURE_5)
+		sim_pne_enter(s->pan[1].pne, USER, PASSWORD);
+	else
+		ck_assert_int_eq(sim_gateway_start_for(s->gateway, figure, 1, USER, PASSWORD, 3),
+				 1);
+	while (s->delivered < at && s->count == 0) {
+		if (many_work(s))
+			continue;
+		ck_assert_uint_gt(s->queued, 0);
+		many_deliver(s);
+	}
+	under_way = s->count == 0;
+	while (many_work(s))
+		;
+	/* The challenge is on its way: the request that answers it is one of after. */
+	if (figure == FIGURE_5 && (at == 3 || at == 4)) {
+		many_free(s);
+		return true;
+	}
+	ck_assert_int_ge(revoke(s, what, what == SIM_REVOKE ? sim_pne_name(1) : USER), 1);
+	many_pass(s, 60000);
+	ck_assert_msg(!holds_key(s, 1, &index), "after %u messages it got key %u", at, index);
+	ck_assert_uint_eq(sim_gateway_keys(s->gateway, sim_pne_name(1)), 0);
+	many_free(s);
+	return under_way;
+}
+
+START_TEST(a_first_key_under_way)
+{
+	static const enum figure figures[] = {FIGURE_5, FIGURE_7};
+	static const enum sim_revoke what[] = {SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL};
+	unsigned at = 1;
+
+	while (first_key_revoked_at(what[_i / 2], figures[_i % 2], at))
+		at++;
+	ck_assert_uint_ge(at, 4);
+}
+END_TEST
+
+/* What it was sent by Figure 5 it may hold, though its receipt never came. */
+START_TEST(a_pne_whose_receipt_was_lost)
+{
+	struct sim *s = many_new(true);
+	uint32_t index;
+
+	registered(s);
+	sim_pne_enter(s->pan[1].pne, USER, PASSWORD);
+	while (!holds_key(s, 1, &index)) {
+		if (many_work(s))
+			continue;
+		ck_assert_uint_gt(s->queued, 0);
+		many_deliver(s);
+	}
+	many_away(s, 1, true);
+	many_pass(s, 600000);
+	/* That it was sent is reported, and its delivery no longer in the vault. */
+	ck_assert_int_eq(revoke(s, _i ? SIM_REVOKE_ALL : SIM_REVOKE_USER, USER), 2);
+	many_pass(s, 1000);
+	many_away(s, 1, false);
+	many_pass(s, 60000);
+	check_confirmed(s, 1, 1);
+	check_agreed(s, 1);
+	many_free(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("revocation");
@@ -785,6 +864,8 @@ int main(void)
 	tcase_add_test(server, an_older_vault_is_found_out_by_the_server);
 	tcase_add_test(server, an_older_vault_that_went_on_is_found_out);
 	tcase_add_loop_test(server, a_relayed_request_under_way, 0, 2);
+	tcase_add_loop_test(server, a_first_key_under_way, 0, 6);
+	tcase_add_loop_test(server, a_pne_whose_receipt_was_lost, 0, 2);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);
