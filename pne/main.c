@@ -1,6 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,29 +6,17 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include "pan/bearer-local.h"
 #include "pne/device.h"
+#include "pne/options.h"
+#include "pne/secret-input.h"
 #include "protocol/p1.h"
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_LATER = 2, EXIT_USAGE = 64 };
 
-#define COUNT_MAX     4096U
 #define PATH_SIZE     4096
 #define CHALLENGE_MAX 64
-#define SEPARATOR     ','
-
-struct settings {
-	const char *entity, *connect, *state, *temporary_key_file, *fingerprint;
-	struct name user;
-	unsigned long count;
-	bool ui, once, reset;
-	enum pan_security security, secure_from;
-	uint32_t floor;
-	uint64_t deadline_ms;
-};
 
 struct pne {
 	struct name entity;
@@ -41,7 +27,7 @@ struct pne {
 };
 
 struct app {
-	struct settings settings;
+	struct pne_options settings;
 	uv_loop_t loop;
 	uv_signal_t signals[2];
 	struct pne *pnes;
@@ -49,24 +35,6 @@ struct app {
 	int result;
 	bool stopping;
 };
-
-static const char usage[] =
-	"usage: cpns-pne --entity ID --connect unix:/PATH|tcp:HOST:PORT --state DIR [option...]\n"
-	"       cpns-pne --entity ID --state DIR --fingerprint HEX\n"
-	"       cpns-pne --entity ID --state DIR --reset\n"
-	"\n"
-	"  --count N                     run N PNEs, ID-1 to ID-N\n"
-	"  --security LEVEL              what the PAN gives: none, encrypted or authenticated "
-	"(none)\n"
-	"  --secure-from LEVEL           least level that counts as secure (authenticated)\n"
-	"  --temporary-key-file FILE     lines entity_id,form,temporary_key; burnt in at first "
-	"start\n"
-	"  --ui --user USER              Figure 5; the password is read from standard input\n"
-	"  --once                        end with the first EUKey, or with Figure 5\n"
-	"  --iterations-floor N          refuse fewer PBKDF2 iterations (100000)\n"
-	"  --deadline SECONDS            of a request (30)\n"
-	"  --fingerprint HEX             print ENTITY USER INDEX FINGERPRINT of the held EUKey\n"
-	"  --reset                       forget user and EUKey, keep the Temporary Key\n";
 
 /* One line, one write(2), so that lines of several processes do not mix in a pipe. */
 static void write_line(void *arg, const char *text)
@@ -94,139 +62,7 @@ static void complain(const char *who, const char *what, const char *detail)
 	write_line(NULL, line);
 }
 
-/* Secrets that come in: a line at a time, by read(2), into locked memory. */
-
-/*
- * 0 and *out without its line end; -ENODATA at the end of the input; -EMSGSIZE for a line that is
- * too long; another negative errno.
- */
-static int read_secret_line(int fd, struct secret **out)
-{
-	SCOPED_SECRET *line = secret_new(SECRET_MAX_SIZE);
-	size_t size = 0;
-
-	if (!line)
-		return -ENOMEM;
-	for (;;) {
-		uint8_t *at = secret_buffer(line) + size;
-		ssize_t r = read(fd, at, 1);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		if (r == 0 && size == 0)
-			return -ENODATA;
-		if (r == 0 || *at == '\n')
-			break;
-		if (++size == SECRET_MAX_SIZE)
-			return -EMSGSIZE;
-	}
-	if (size > 0 && secret_buffer(line)[size - 1] == '\r')
-		size--;
-	*out = secret_copy(bytes_of(secret_buffer(line), size ? size : 1));
-	if (!*out)
-		return -ENOMEM;
-	if (size == 0)
-		secret_buffer(*out)[0] = '\0';
-	return 0;
-}
-
-static struct termios before;
-
-static void interrupted(int number)
-{
-	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-	_exit(128 + number);
-}
-
-static int read_password(struct secret **out)
-{
-	struct termios quiet;
-	bool terminal = tcgetattr(STDIN_FILENO, &before) == 0;
-	int r;
-
-	if (terminal) {
-		quiet = before;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		(void)signal(SIGINT, interrupted);
-		(void)signal(SIGTERM, interrupted);
-		if (write(STDERR_FILENO, "Password: ", 10) < 0 ||
-		    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
-			return -errno;
-	}
-	r = read_secret_line(STDIN_FILENO, out);
-	if (terminal) {
-		(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-		(void)signal(SIGINT, SIG_DFL);
-		(void)signal(SIGTERM, SIG_DFL);
-		write_line(NULL, "");
-	}
-	return r;
-}
-
-/* The field up to the next separator, which *rest is moved behind. */
-static struct bytes next_field(struct bytes *rest)
-{
-	const uint8_t *end = memchr(rest->data, SEPARATOR, rest->size);
-	struct bytes field = *rest;
-
-	if (!end) {
-		*rest = BYTES_NONE;
-		return field;
-	}
-	field.size = (size_t)(end - rest->data);
-	*rest = bytes_of(end + 1, rest->size - field.size - 1);
-	return field;
-}
-
-/* A CSV field without its quotes. -EINVAL for a quote that is not closed or not doubled. */
-static int unquote(struct bytes field, struct secret **out)
-{
-	SCOPED_SECRET *value = NULL;
-	size_t size = 0;
-
-	if (field.size == 0)
-		return -EINVAL;
-	value = secret_new(field.size);
-	if (!value)
-		return -ENOMEM;
-	if (field.data[0] != '"') {
-		*out = secret_copy(field);
-		return *out ? 0 : -ENOMEM;
-	}
-	if (field.size < 3 || field.data[field.size - 1] != '"')
-		return -EINVAL;
-	for (size_t i = 1; i < field.size - 1; i++) {
-		if (field.data[i] == '"' && field.data[++i] != '"')
-			return -EINVAL;
-		if (i == field.size - 1)
-			return -EINVAL;
-		secret_buffer(value)[size++] = field.data[i];
-	}
-	*out = secret_copy(bytes_of(secret_bytes(value).data, size));
-	return *out ? 0 : -ENOMEM;
-}
-
-static int temporary_key_of(struct bytes form, const struct secret *text, struct bytes entity,
-			    struct secret **out)
-{
-	SCOPED_SECRET *key = NULL;
-	size_t size;
-
-	if (bytes_equal(form, bytes_text("passphrase")))
-		return p1_stretch_temporary_key(text, entity, out);
-	if (!bytes_equal(form, bytes_text("hex")))
-		return -EINVAL;
-	key = secret_new(P1_TEMPORARY_KEY_MAX);
-	if (!key)
-		return -ENOMEM;
-	if (hex_decode(secret_bytes(text), secret_buffer(key), P1_TEMPORARY_KEY_MAX, &size) < 0 ||
-	    size < P1_TEMPORARY_KEY_MIN)
-		return -EINVAL;
-	*out = secret_copy(bytes_of(secret_bytes(key).data, size));
-	return *out ? 0 : -ENOMEM;
-}
+/* Temporary Keys. */
 
 static struct pne *pne_named(struct app *app, struct bytes entity)
 {
@@ -237,66 +73,30 @@ static struct pne *pne_named(struct app *app, struct bytes entity)
 	return NULL;
 }
 
-static int take_temporary_key(struct app *app, const struct secret *line)
+static bool is_ours(void *arg, struct bytes entity)
 {
-	struct bytes rest = secret_bytes(line);
-	struct bytes entity;
-	struct bytes form;
-	struct pne *pne;
-	SCOPED_SECRET *text = NULL;
-	int r;
+	return pne_named(arg, entity) != NULL;
+}
 
-	if (rest.data[0] == '\0' || rest.data[0] == '#')
-		return 0;
-	entity = next_field(&rest);
-	pne = rest.data ? pne_named(app, entity) : NULL;
-	if (!rest.data)
+static int take_temporary_key(void *arg, struct bytes entity, const struct secret *key)
+{
+	struct pne *p = pne_named(arg, entity);
+
+	if (!p || p->temporary_key)
 		return -EINVAL;
-	if (!pne)
-		return 0;
-	form = next_field(&rest);
-	if (!rest.data || pne->temporary_key)
-		return -EINVAL;
-	r = unquote(rest, &text);
-	return r < 0 ? r : temporary_key_of(form, text, entity, &pne->temporary_key);
+	p->temporary_key = secret_copy(secret_bytes(key));
+	return p->temporary_key ? 0 : -ENOMEM;
 }
 
 static int read_temporary_keys(struct app *app)
 {
-	const char *path = app->settings.temporary_key_file;
-	struct stat st;
-	char where[64];
-	unsigned number = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	int r = 0;
+	char why[256] = "";
+	int r = secret_input_temporary_keys(app->settings.temporary_key_file, is_ours,
+					    take_temporary_key, app, why, sizeof(why));
 
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		complain(app->settings.entity, "the Temporary Key file cannot be read",
-			 strerror(errno));
-		if (fd >= 0)
-			(void)close(fd);
-		return EXIT_USAGE;
-	}
-	if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
-		complain(app->settings.entity,
-			 "the Temporary Key file must be a file that nobody else can read (0600)",
-			 NULL);
-		(void)close(fd);
-		return EXIT_USAGE;
-	}
-	while (r == 0) {
-		SCOPED_SECRET *line = NULL;
-
-		number++;
-		r = read_secret_line(fd, &line);
-		if (r == 0)
-			r = take_temporary_key(app, line);
-	}
-	(void)close(fd);
-	if (r == -ENODATA)
+	if (r == 0)
 		return EXIT_DONE;
-	(void)snprintf(where, sizeof(where), "line %u: %s", number, strerror(-r));
-	complain(app->settings.entity, "the Temporary Key file is not right", where);
+	complain(app->settings.entity, why, NULL);
 	return EXIT_USAGE;
 }
 
@@ -304,7 +104,7 @@ static int read_temporary_keys(struct app *app)
 
 static int make_pnes(struct app *app)
 {
-	const struct settings *s = &app->settings;
+	const struct pne_options *s = &app->settings;
 
 	app->count = s->count ? s->count : 1;
 	app->pnes = calloc(app->count, sizeof(*app->pnes));
@@ -406,7 +206,7 @@ static int reset(const struct pne *p, const struct pne_core *core, struct vault 
 	return EXIT_DONE;
 }
 
-static int offline_one(const struct settings *s, const struct pne *p)
+static int offline_one(const struct pne_options *s, const struct pne *p)
 {
 	static const struct pne_ports ports = {.now = offline_now, .timer = offline_timer};
 	const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = p->key};
@@ -526,7 +326,7 @@ static int open_devices(struct app *app)
 		.settled = on_settled,
 		.stopped = on_stopped,
 	};
-	const struct settings *s = &app->settings;
+	const struct pne_options *s = &app->settings;
 
 	for (size_t i = 0; i < app->count; i++) {
 		struct pne *p = &app->pnes[i];
@@ -576,7 +376,7 @@ static int online(struct app *app)
 	int r;
 
 	if (app->settings.ui) {
-		r = read_password(&password);
+		r = secret_input_password(&password);
 		if (r < 0) {
 			complain(app->settings.entity, "no password", strerror(-r));
 			return EXIT_USAGE;
@@ -609,143 +409,6 @@ static int online(struct app *app)
 	return app->result;
 }
 
-/* The command line. */
-
-static bool level_of(const char *text, enum pan_security *out)
-{
-	static const enum pan_security levels[] = {PAN_SECURITY_NONE, PAN_SECURITY_ENCRYPTED,
-						   PAN_SECURITY_AUTHENTICATED};
-
-	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-		if (strcmp(text, pan_security_name(levels[i])) == 0) {
-			*out = levels[i];
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool number_of(const char *text, unsigned long max, unsigned long *out)
-{
-	char *end;
-
-	errno = 0;
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	*out = strtoul(text, &end, 10);
-	return errno == 0 && *end == '\0' && *out > 0 && *out <= max;
-}
-
-enum option_id {
-	OPTION_ENTITY = 1,
-	OPTION_CONNECT,
-	OPTION_STATE,
-	OPTION_COUNT,
-	OPTION_SECURITY,
-	OPTION_SECURE_FROM,
-	OPTION_TEMPORARY_KEY_FILE,
-	OPTION_UI,
-	OPTION_USER,
-	OPTION_ONCE,
-	OPTION_ITERATIONS_FLOOR,
-	OPTION_DEADLINE,
-	OPTION_FINGERPRINT,
-	OPTION_RESET,
-	OPTION_HELP,
-};
-
-static const struct option options[] = {
-	{"entity", required_argument, NULL, OPTION_ENTITY},
-	{"connect", required_argument, NULL, OPTION_CONNECT},
-	{"state", required_argument, NULL, OPTION_STATE},
-	{"count", required_argument, NULL, OPTION_COUNT},
-	{"security", required_argument, NULL, OPTION_SECURITY},
-	{"secure-from", required_argument, NULL, OPTION_SECURE_FROM},
-	{"temporary-key-file", required_argument, NULL, OPTION_TEMPORARY_KEY_FILE},
-	{"ui", no_argument, NULL, OPTION_UI},
-	{"user", required_argument, NULL, OPTION_USER},
-	{"once", no_argument, NULL, OPTION_ONCE},
-	{"iterations-floor", required_argument, NULL, OPTION_ITERATIONS_FLOOR},
-	{"deadline", required_argument, NULL, OPTION_DEADLINE},
-	{"fingerprint", required_argument, NULL, OPTION_FINGERPRINT},
-	{"reset", no_argument, NULL, OPTION_RESET},
-	{"help", no_argument, NULL, OPTION_HELP},
-	{NULL, 0, NULL, 0},
-};
-
-static bool take_option(struct settings *s, int option)
-{
-	unsigned long number = 0;
-
-	switch (option) {
-	case OPTION_ENTITY:
-		s->entity = optarg;
-		return true;
-	case OPTION_CONNECT:
-		s->connect = optarg;
-		return bearer_local_address_valid(optarg);
-	case OPTION_STATE:
-		s->state = optarg;
-		return true;
-	case OPTION_COUNT:
-		return number_of(optarg, COUNT_MAX, &s->count);
-	case OPTION_SECURITY:
-		return level_of(optarg, &s->security);
-	case OPTION_SECURE_FROM:
-		return level_of(optarg, &s->secure_from);
-	case OPTION_TEMPORARY_KEY_FILE:
-		s->temporary_key_file = optarg;
-		return true;
-	case OPTION_UI:
-		s->ui = true;
-		return true;
-	case OPTION_USER:
-		return user_id_valid(bytes_text(optarg)) &&
-		       name_set(&s->user, bytes_text(optarg)) == 0;
-	case OPTION_ONCE:
-		s->once = true;
-		return true;
-	case OPTION_ITERATIONS_FLOOR:
-		if (!number_of(optarg, UINT32_MAX, &number))
-			return false;
-		s->floor = (uint32_t)number;
-		return true;
-	case OPTION_DEADLINE:
-		if (!number_of(optarg, 86400, &number))
-			return false;
-		s->deadline_ms = number * 1000;
-		return true;
-	case OPTION_FINGERPRINT:
-		s->fingerprint = optarg;
-		return true;
-	case OPTION_RESET:
-		s->reset = true;
-		return true;
-	default: /* OPTION_HELP, and what getopt does not know */
-		return false;
-	}
-}
-
-static bool take_options(struct settings *s, int argc, char **argv)
-{
-	int option;
-	int index = 0;
-
-	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
-		if (!take_option(s, option)) {
-			if (option != '?' && option != OPTION_HELP)
-				(void)fprintf(stderr, "cpns-pne: --%s: not a value it takes\n",
-					      options[index].name);
-			return false;
-		}
-	}
-	if (optind != argc || !s->entity || !s->state)
-		return false;
-	if (s->fingerprint || s->reset)
-		return !(s->fingerprint && s->reset) && !s->connect && !s->ui;
-	return s->connect && s->ui == (s->user.text[0] != '\0');
-}
-
 static void harden(void)
 {
 	struct rlimit none = {0, 0};
@@ -763,15 +426,13 @@ static void harden(void)
 int main(int argc, char **argv)
 {
 	struct app app = {.settings = {.secure_from = PAN_SECURITY_AUTHENTICATED}};
-	struct settings *s = &app.settings;
+	struct pne_options *s = &app.settings;
 	int result;
 	int r;
 
 	harden();
-	if (!take_options(s, argc, argv)) {
-		(void)fputs(usage, stderr);
+	if (!pne_options_take(s, argc, argv))
 		return EXIT_USAGE;
-	}
 	r = secret_setup();
 	if (r < 0)
 		complain(s->entity, "memory for secrets cannot be locked", strerror(-r));

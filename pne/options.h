@@ -1,0 +1,24 @@
+#ifndef PNGW_PNE_OPTIONS_H
+#define PNGW_PNE_OPTIONS_H
+
+/* The command line of cpns-pne. */
+
+#include "pan/bearer.h"
+#include "protocol/bytes.h"
+
+#define PNE_COUNT_MAX 4096U
+
+struct pne_options {
+	const char *entity, *connect, *state, *temporary_key_file, *fingerprint;
+	struct name user;
+	unsigned long count; /* 0: not given */
+	bool ui, once, reset;
+	enum pan_security security, secure_from;
+	uint32_t floor; /* 0: not given */
+	uint64_t deadline_ms;
+};
+
+/* What is not said of it, in so many words on standard error; false: the usage was printed. */
+bool pne_options_take(struct pne_options *o, int argc, char **argv);
+
+#endif
