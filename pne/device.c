@@ -127,7 +127,7 @@ static void connect_later(struct pne_device *d)
 	uint16_t random = 0;
 	uint64_t ms;
 
-	if (d->closing)
+	if (d->closing || !d->address)
 		return;
 	if (p1_random((uint8_t *)&random, sizeof(random)) < 0)
 		random = 0;
@@ -184,6 +184,17 @@ static void link_broken(void *arg, enum link_broken why)
 		bearer_drop(d->bearer, d->stream, BEARER_DOWN_ERROR);
 }
 
+static void end_stream(struct pne_device *d)
+{
+	bool was_up = d->link && link_is_up(d->link);
+
+	d->stream = NULL;
+	link_free(d->link);
+	d->link = NULL;
+	if (was_up && !d->closing)
+		pne_core_link_down(d->core);
+}
+
 static void stream_up(void *arg, struct bearer_link *l, enum pan_security level, const char *peer)
 {
 	static const struct link_callbacks callbacks = {
@@ -199,6 +210,11 @@ static void stream_up(void *arg, struct bearer_link *l, enum pan_security level,
 	int r;
 
 	(void)peer;
+	/* The PN GW knows sooner than this end that a stream is lost. */
+	if (d->stream) {
+		bearer_drop(d->bearer, d->stream, BEARER_DOWN_PEER);
+		end_stream(d);
+	}
 	d->stream = l;
 	d->secure = level >= d->secure_from;
 	r = link_new(&self, &callbacks, d, &d->link);
@@ -214,8 +230,7 @@ static void stream_bytes(void *arg, struct bearer_link *l, struct bytes input)
 {
 	struct pne_device *d = arg;
 
-	(void)l;
-	if (d->link && !d->closing)
+	if (l == d->stream && d->link && !d->closing)
 		(void)link_push(d->link, input);
 }
 
@@ -224,24 +239,20 @@ static void stream_security(void *arg, struct bearer_link *l, enum pan_security 
 {
 	struct pne_device *d = arg;
 
-	if (d->secure != (level >= d->secure_from))
+	if (l == d->stream && d->secure != (level >= d->secure_from))
 		bearer_drop(d->bearer, l, BEARER_DOWN_CLOSED);
 }
 
 static void stream_down(void *arg, struct bearer_link *l, enum bearer_down why, int error)
 {
 	struct pne_device *d = arg;
-	bool was_up = d->link && link_is_up(d->link);
 
-	(void)l;
 	(void)why;
+	if (l != d->stream)
+		return;
 	if (error < 0 && !d->closing)
 		say(d, "warning", "the stream to the PN GW failed", strerror(-error));
-	d->stream = NULL;
-	link_free(d->link);
-	d->link = NULL;
-	if (was_up && !d->closing)
-		pne_core_link_down(d->core);
+	end_stream(d);
 	settled(d);
 	connect_later(d);
 }
@@ -451,6 +462,16 @@ static const char *why_text(int r)
 	return r < 0 ? strerror(-r) : "a record in the vault is damaged";
 }
 
+static int make_bearer(struct pne_device *d, const struct pne_device_options *options,
+		       const struct bearer_callbacks *callbacks)
+{
+	const struct bearer_local_options local = {.security = options->security};
+
+	if (options->bearer)
+		return options->bearer(options->bearer_arg, d->loop, callbacks, d, &d->bearer);
+	return bearer_local_new(d->loop, &local, callbacks, d, &d->bearer);
+}
+
 int pne_device_new(uv_loop_t *loop, const struct pne_device_options *options,
 		   const struct pne_device_callbacks *callbacks, void *arg, struct pne_device **out,
 		   char *why, size_t why_size)
@@ -473,7 +494,6 @@ int pne_device_new(uv_loop_t *loop, const struct pne_device_options *options,
 		.line = port_line,
 		.verdict = port_verdict,
 	};
-	struct bearer_local_options local = {.security = options->security};
 	struct pne_device *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -491,14 +511,15 @@ int pne_device_new(uv_loop_t *loop, const struct pne_device_options *options,
 	r = vault_open(&options->vault, &d->vault, why, why_size);
 	if (r != 0)
 		goto fail;
-	d->address = strdup(options->connect);
-	r = d->address ? burn_in(d->vault, &d->entity, options->temporary_key) : -ENOMEM;
+	d->address = options->connect ? strdup(options->connect) : NULL;
+	r = options->connect && !d->address ? -ENOMEM
+					    : burn_in(d->vault, &d->entity, options->temporary_key);
 	if (r != 0)
 		goto fail_why;
 	init_handles(d);
 	r = pne_core_new(&options->core, d->vault, &ports, d, &d->core);
 	if (r == 0)
-		r = bearer_local_new(loop, &local, &stream, d, &d->bearer);
+		r = make_bearer(d, options, &stream);
 	if (r != 0)
 		goto fail_handles;
 	*out = d;
@@ -522,9 +543,15 @@ fail:
 
 void pne_device_start(struct pne_device *d)
 {
+	int r;
+
 	(void)uv_prepare_start(&d->prepare, on_prepare);
 	(void)uv_check_start(&d->check, on_check);
-	on_reconnect(&d->timers[TIMER_RECONNECT]);
+	r = bearer_start(d->bearer);
+	if (r < 0)
+		say(d, "error", "nothing can come in", strerror(-r));
+	if (d->address)
+		on_reconnect(&d->timers[TIMER_RECONNECT]);
 }
 
 void pne_device_stop(struct pne_device *d)

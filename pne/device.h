@@ -2,8 +2,8 @@
 #define PNGW_PNE_DEVICE_H
 
 /*
- * A PNE on a libuv loop: core, vault, and a link to a PN GW over a local bearer, made again with
- * growing pauses whenever it is lost. Any number of them may share a loop.
+ * A PNE on a libuv loop: core, vault, and a link to a PN GW over a bearer, made again with growing
+ * pauses whenever it is lost. Any number of them may share a loop.
  */
 
 #include <uv.h>
@@ -13,11 +13,19 @@
 
 struct pne_device;
 
+/* Makes the bearer of a device; as bearer_local_new(). */
+typedef int pne_device_bearer_fn(void *arg, uv_loop_t *loop,
+				 const struct bearer_callbacks *callbacks, void *callbacks_arg,
+				 struct bearer **out);
+
 struct pne_device_options {
 	struct pne_core_options core;
-	const char *connect; /* as for bearer_connect() of a local bearer */
+	/* As for bearer_connect(); NULL: the PN GW comes by itself. */
+	const char *connect;
 	struct vault_options vault;
-	enum pan_security security;    /* this PNE's own view of the PAN */
+	pne_device_bearer_fn *bearer; /* NULL: a local one */
+	void *bearer_arg;
+	enum pan_security security;    /* this PNE's own view of the PAN of a local bearer */
 	enum pan_security secure_from; /* the least level that counts as secure */
 	bool ui;
 	/* Burnt in when the vault has none yet; NULL where there is none. Borrowed. */

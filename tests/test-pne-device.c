@@ -32,10 +32,11 @@ struct rig {
 	uv_timer_t guard;
 	char folder[64], address[96];
 	struct bearer *bearer;
-	struct side sides[DEVICES];
+	struct side sides[2 * DEVICES];
 	struct pne_device *devices[DEVICES];
 	size_t open, done, drops, receipts;
 	bool drop_first;
+	bool comes; /* the PN GW comes to the PNEs, and at first twice */
 };
 
 static void send_notification(struct side *s, uint32_t index)
@@ -75,6 +76,16 @@ static void on_send(void *arg, struct bytes frame)
 	ck_assert_int_eq(bearer_send(s->rig->bearer, s->stream, frame), 0);
 }
 
+/* A PNE called headset-1-N listens on N.pan. */
+static void come_to(struct rig *r, const struct name *entity)
+{
+	char address[128];
+
+	snprintf(address, sizeof(address), "unix:%s/%s.pan", r->folder,
+		 entity->text + strlen(ENTITY) + 1);
+	ck_assert_int_eq(bearer_connect(r->bearer, address), 0);
+}
+
 static void on_up(void *arg, const struct hello *peer)
 {
 	struct side *s = arg;
@@ -83,6 +94,11 @@ static void on_up(void *arg, const struct hello *peer)
 	if (s->rig->drop_first && s->rig->drops < DEVICES) {
 		s->rig->drops++;
 		bearer_drop(s->rig->bearer, s->stream, BEARER_DOWN_CLOSED);
+		return;
+	}
+	if (s->rig->comes && s->rig->drops < DEVICES) {
+		s->rig->drops++;
+		come_to(s->rig, &peer->entity);
 		return;
 	}
 	send_notification(s, 3);
@@ -126,7 +142,7 @@ static void gateway_link_up(void *arg, struct bearer_link *l, enum pan_security 
 	(void)peer;
 	ck_assert_int_eq(name_set(&self.entity, bytes_text(GATEWAY)), 0);
 	ck_assert_int_eq(name_set(&self.server, bytes_text(SERVER)), 0);
-	for (size_t i = 0; i < DEVICES; i++) {
+	for (size_t i = 0; i < 2 * DEVICES; i++) {
 		struct side *s = &r->sides[i];
 
 		if (s->stream)
@@ -142,7 +158,7 @@ static void gateway_link_up(void *arg, struct bearer_link *l, enum pan_security 
 
 static struct side *side_of(struct rig *r, const struct bearer_link *l)
 {
-	for (size_t i = 0; i < DEVICES; i++) {
+	for (size_t i = 0; i < 2 * DEVICES; i++) {
 		if (r->sides[i].stream == l)
 			return &r->sides[i];
 	}
@@ -200,7 +216,7 @@ static void gateway_start(struct rig *r)
 		.connect_failed = gateway_failed,
 		.stopped = gateway_stopped,
 	};
-	struct bearer_local_options options = {.listen = r->address};
+	struct bearer_local_options options = {.listen = r->comes ? NULL : r->address};
 
 	ck_assert_int_eq(bearer_local_new(&r->loop, &options, &callbacks, r, &r->bearer), 0);
 	ck_assert_int_eq(bearer_start(r->bearer), 0);
@@ -270,6 +286,14 @@ static void loop_begin(struct rig *r)
 	ck_assert_int_eq(uv_timer_start(&r->guard, too_late, 20000, 0), 0);
 }
 
+static int listening_bearer(void *arg, uv_loop_t *loop, const struct bearer_callbacks *callbacks,
+			    void *callbacks_arg, struct bearer **out)
+{
+	const struct bearer_local_options options = {.listen = arg};
+
+	return bearer_local_new(loop, &options, callbacks, callbacks_arg, out);
+}
+
 static void open_devices(struct rig *r)
 {
 	static const struct pne_device_callbacks callbacks = {
@@ -285,9 +309,12 @@ static void open_devices(struct rig *r)
 		char vault[128];
 		char key[128];
 		char why[256];
+		char listen[128];
 		const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
 		struct pne_device_options options = {
-			.connect = r->address,
+			.connect = r->comes ? NULL : r->address,
+			.bearer = r->comes ? listening_bearer : NULL,
+			.bearer_arg = listen,
 			.vault = {.path = vault,
 				  .openers = &opener,
 				  .opener_count = 1,
@@ -299,14 +326,23 @@ static void open_devices(struct rig *r)
 		snprintf(entity, sizeof(entity), "%s-%zu", ENTITY, i);
 		snprintf(vault, sizeof(vault), "%s/%zu.vault", r->folder, i);
 		snprintf(key, sizeof(key), "%s/%zu.key", r->folder, i);
+		snprintf(listen, sizeof(listen), "unix:%s/%zu.pan", r->folder, i);
 		ck_assert_int_eq(name_set(&options.core.entity, bytes_text(entity)), 0);
 		ck_assert_int_eq(pne_device_new(&r->loop, &options, &callbacks, r, &r->devices[i],
 						why, sizeof(why)),
 				 0);
 		r->open++;
 	}
-	for (size_t i = 0; i < DEVICES; i++)
+	for (size_t i = 0; i < DEVICES; i++) {
+		char text[32];
+		struct name entity;
+
+		snprintf(text, sizeof(text), "%s-%zu", ENTITY, i);
+		ck_assert_int_eq(name_set(&entity, bytes_text(text)), 0);
 		pne_device_start(r->devices[i]);
+		if (r->comes)
+			come_to(r, &entity);
+	}
 }
 
 static void loop_end(struct rig *r)
@@ -350,6 +386,23 @@ START_TEST(test_lost_links_are_made_again)
 
 	rig_begin(&r);
 	r.drop_first = true;
+	loop_begin(&r);
+	gateway_start(&r);
+	open_devices(&r);
+	loop_end(&r);
+	ck_assert_uint_eq(r.drops, DEVICES);
+	ck_assert_uint_eq(r.receipts, DEVICES);
+	rig_end(&r);
+}
+END_TEST
+
+/* The second stream is the one that counts, though the first is not known to be lost. */
+START_TEST(test_a_gateway_that_comes_again_is_heard)
+{
+	struct rig r;
+
+	rig_begin(&r);
+	r.comes = true;
 	loop_begin(&r);
 	gateway_start(&r);
 	open_devices(&r);
@@ -439,6 +492,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_notifications_reach_all);
 	tcase_add_test(tc, test_lost_links_are_made_again);
+	tcase_add_test(tc, test_a_gateway_that_comes_again_is_heard);
 	tcase_add_test(tc, test_a_gateway_that_comes_later_is_found);
 	tcase_add_test(tc, test_stop_at_once);
 	tcase_add_test(tc, test_a_vault_that_does_not_open);
