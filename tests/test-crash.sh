@@ -43,10 +43,15 @@ try() {
 	: >"$run/log"
 	start "figure$figure" "$user" "$entity" &
 	pid=$!
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 2000; i++)); do
 		grep -qF "Fig. $figure step $step:" "$run/log" && break
-		sleep 0.01
+		sleep 0.005
 	done
+	if [ "$i" = 2000 ]; then
+		echo "Figure $figure step $step was not seen, so $victim was not killed there"
+		cat "$run/start.out"
+		bad=1
+	fi
 	if [ "$victim" = pne ]; then
 		victim=$entity
 	fi
@@ -70,6 +75,7 @@ try() {
 		return
 	fi
 	stop "$entity"
+	: >"$run/log"
 	line=$(pne_fingerprint "$entity")
 	if ! same_key "$entity" "$line"; then
 		echo "Figure $figure step $step, $4 killed: different keys after the second try"
