@@ -72,8 +72,9 @@ static int on_record(void *arg, struct bytes owner, struct bytes item, struct by
 /* A device is known by any of its records that is not damaged. */
 static int find_names(struct examination *x, const struct name *self)
 {
-	static const enum vault_kind kinds[] = {VAULT_PNE, VAULT_TEMPORARY_KEY, VAULT_EUKEY,
-						VAULT_DELIVERY, VAULT_REVOCATION};
+	static const enum vault_kind kinds[] = {VAULT_PNE,        VAULT_TEMPORARY_KEY,
+						VAULT_EUKEY,      VAULT_DELIVERY,
+						VAULT_REVOCATION, VAULT_BLUETOOTH};
 	int r = 0;
 
 	try_name(x, name_bytes(self));
@@ -115,6 +116,10 @@ static void describe(enum vault_kind kind, const char **what, const char **remed
 	case VAULT_VERIFIER:
 		*what = "what checks a password without the server";
 		*remedy = "it is made anew the next time the server confirms the password";
+		return;
+	case VAULT_BLUETOOTH:
+		*what = "the Bluetooth address";
+		*remedy = "let the PNE connect by itself, or pair it again";
 		return;
 	case VAULT_USER:
 	case VAULT_ANSWER:

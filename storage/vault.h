@@ -39,6 +39,7 @@ enum vault_kind {
 	VAULT_REVOCATION = 9,    /* owner: entity; what is revoked, and its reset */
 	VAULT_CLOCK = 10,        /* the service clock */
 	VAULT_VERIFIER = 11,     /* owner: user; what checks a password without the server */
+	VAULT_BLUETOOTH = 12,    /* owner: PNE; where it is found */
 };
 
 /* Largest content, owner and item in bytes. */
