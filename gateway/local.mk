@@ -8,7 +8,8 @@ libpngw_la_SOURCES += \
 	gateway/core-start.c gateway/core-state.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
-	gateway/daemon.c gateway/daemon.h \
+	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h \
+	gateway/daemon-pan.c gateway/daemon-wan.c \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/health.c gateway/health.h \
 	gateway/hosted-pne.c gateway/hosted-pne.h \

@@ -1,0 +1,181 @@
+/* The daemon's connection to the server. */
+
+#include "gateway/daemon-internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct post {
+	struct gateway_daemon *daemon;
+	struct wan_request *request;
+	uint64_t token;
+};
+
+static void post_answered(void *arg, const struct wan_answer *answer)
+{
+	struct post *post = arg;
+	struct core *core = post->daemon->core;
+	uint64_t token = post->token;
+
+	free(post);
+	if (!core)
+		return;
+	switch (answer->result) {
+	case WAN_ANSWERED:
+		gateway_core_answered(core, token, answer->body);
+		return;
+	case WAN_DOWN:
+		gateway_core_wan_failed(core, token, WAN_FAILURE_DOWN);
+		return;
+	case WAN_LOST:
+	case WAN_CANCELLED:
+		gateway_core_wan_failed(core, token, WAN_FAILURE_LOST);
+		return;
+	case WAN_DEADLINE:
+		gateway_core_wan_failed(core, token, WAN_FAILURE_SILENT);
+		return;
+	case WAN_BAD_ANSWER:
+		gateway_core_wan_failed(core, token, WAN_FAILURE_ANSWER);
+		return;
+	}
+}
+
+int gateway_daemon_post(void *arg, struct bytes xml, unsigned deadline_ms, uint64_t pin,
+			uint64_t token, void **request)
+{
+	struct gateway_daemon *d = arg;
+	struct post *post;
+	int r;
+
+	if (!d->wan)
+		return -ENOTCONN;
+	post = malloc(sizeof(*post));
+	if (!post)
+		return -ENOMEM;
+	post->daemon = d;
+	post->token = token;
+	r = wan_post(d->wan, xml, deadline_ms, pin, post_answered, post, &post->request);
+	if (r != 0) {
+		free(post);
+		return r;
+	}
+	*request = post;
+	return 0;
+}
+
+void gateway_daemon_post_cancel(void *arg, void *request)
+{
+	struct post *post = request;
+
+	(void)arg;
+	wan_cancel(post->request);
+	free(post);
+}
+
+static void wan_changed(void *arg, const struct wan_state *state)
+{
+	struct gateway_daemon *d = arg;
+	struct core_wan wan = {.up = state->up,
+			       .mutual = state->mutual,
+			       .tls_refused = state->tls_refused,
+			       .why = state->why};
+	char text[256];
+
+	if (!d->core || !d->wan)
+		return;
+	if (state->up) {
+		wan.exporter = wan_exporter(d->wan);
+		wan.generation = wan_generation(d->wan);
+		(void)snprintf(text, sizeof(text), "WAN is up: %s, %s%s",
+			       state->http2 ? "HTTP/2" : "HTTP/1.1",
+			       state->mutual ? "mutually authenticated"
+					     : "only the server is authenticated",
+			       state->resumed ? ", session resumed" : "");
+	} else {
+		(void)snprintf(text, sizeof(text), "WAN is down: %s", state->why);
+	}
+	if (strcmp(text, d->last_wan) != 0) {
+		(void)snprintf(d->last_wan, sizeof(d->last_wan), "%s", text);
+		gateway_daemon_log(d, state->up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, text);
+	}
+	gateway_core_wan_state(d->core, &wan);
+}
+
+static const char *or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
+int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,
+		       size_t why_size)
+{
+	static const char *const alpn[] = {"h2", "http/1.1", NULL};
+	struct tls_options options = {
+		.side = TLS_CLIENT,
+		.allow_tls12 = config->tls_allow_tls12,
+		.ca_file = or_null(config->tls_ca),
+		.certificate_file = or_null(config->tls_certificate),
+		.key_file = or_null(config->tls_key),
+		.psk_file = or_null(config->tls_psk_file),
+		.alpn = alpn,
+	};
+
+	return tls_context_new(&options, out, why, why_size);
+}
+
+static void wan_stopped(void *arg);
+
+int gateway_daemon_start_wan(struct gateway_daemon *d)
+{
+	struct wan_options options = {
+		.host = d->config.host,
+		.verify_name = or_null(d->config.verify_name),
+		.port = (uint16_t)d->config.port,
+		.path = d->config.path,
+		.tls = d->tls,
+		.max_in_flight = 100,
+		.max_waiting = d->config.max_requests + d->config.max_procedures,
+		.connect_timeout_ms = d->config.connect_timeout,
+		.backoff_min_ms = d->config.backoff_min,
+		.backoff_max_ms = d->config.backoff_max,
+		.keepalive_ms = d->config.keepalive,
+	};
+	static const struct wan_callbacks callbacks = {.state = wan_changed,
+						       .stopped = wan_stopped};
+	int r = wan_new(d->loop, &options, &callbacks, d, &d->wan);
+
+	if (r == 0)
+		wan_start(d->wan);
+	return r;
+}
+
+/* After a reload the next connection has the new credentials. */
+static void wan_stopped(void *arg)
+{
+	struct gateway_daemon *d = arg;
+	int r;
+
+	if (d->stopping)
+		return;
+	r = gateway_daemon_start_wan(d);
+	if (r != 0) {
+		gateway_daemon_log(d, LOG_LEVEL_ERROR,
+				   "the WAN connection cannot be made: stopping");
+		gateway_daemon_stop(d);
+	}
+}
+
+void gateway_daemon_renew_wan(struct gateway_daemon *d)
+{
+	struct core_wan down = {.why = "new credentials"};
+	struct wan *old = d->wan;
+
+	if (!old)
+		return;
+	d->wan = NULL;
+	d->last_wan[0] = '\0';
+	gateway_core_wan_state(d->core, &down);
+	wan_stop(old);
+}
