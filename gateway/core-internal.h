@@ -94,6 +94,8 @@ struct state_report {
 	uint64_t ledger_due;  /* the server has heard of EUKeys, and is to hear of the ledger */
 	bool bare;            /* told even where there is no device to tell of */
 	uint32_t quarantined; /* because of that sequence of the ledger */
+	bool compared;        /* the ledger goes on from what the server knows */
+	uint32_t known;       /* sequence that the server knows */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */
 	struct core_names names;    /* who is told of, from at on */
@@ -265,6 +267,8 @@ void gateway_core_state_answered(struct core *c, const struct message *m);
 void gateway_core_state_failed(struct core *c, enum wan_failure failure);
 /* What the ledger has of late is told soon, several changes together. */
 void gateway_core_state_ledger(struct core *c);
+/* What was unspent is erased: the server may know how far the ledger is. */
+void gateway_core_state_quarantined(struct core *c);
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now);
 void gateway_core_end_state(struct core *c);
 

@@ -157,6 +157,7 @@ void gateway_core_quarantined(struct core *c, int result)
 		       (unsigned long)rollback->known);
 	gateway_core_verdict(c, 0, &v);
 	gateway_core_pool_limits(c);
+	gateway_core_state_quarantined(c);
 }
 
 static void begin(struct core *c)

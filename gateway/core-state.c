@@ -50,6 +50,15 @@ static int collect(struct core *c)
 	return vault_each(c->vault, VAULT_REVOCATION, BYTES_NONE, collect_untold, &s->names, NULL);
 }
 
+/*
+ * The server keeps the newest state it is told. So it is told none, only asked, until the one it
+ * has was compared: should its answer be lost, it has it still. One that is no newer is not kept.
+ */
+static uint32_t sequence_to_tell(const struct state_report *s)
+{
+	return s->compared || s->ledger.sequence <= s->known ? s->ledger.sequence : 0;
+}
+
 static int send_page(struct core *c)
 {
 	struct state_report *s = &c->state;
@@ -69,7 +78,7 @@ static int send_page(struct core *c)
 		s->page = STATE_PAGE;
 	message_envelope(&m, &s->id, NULL, &c->options.self, &c->options.server);
 	q->vault.vault_id = bytes_of(s->ledger.vault_id, sizeof(s->ledger.vault_id));
-	q->vault.sequence = s->ledger.sequence;
+	q->vault.sequence = sequence_to_tell(s);
 	q->vault.head = bytes_of(s->ledger.head, sizeof(s->ledger.head));
 	q->elements_count = s->page;
 	for (size_t i = 0; i < s->page; i++) {
@@ -141,6 +150,16 @@ void gateway_core_state_failed(struct core *c, enum wan_failure failure)
 		again_later(c, "no answer");
 }
 
+/* The ledger may be told from now on, and is where the server does not know it. */
+static void compared(struct core *c)
+{
+	struct state_report *s = &c->state;
+
+	s->compared = true;
+	if (s->ledger.sequence > s->known)
+		s->wanted = s->bare = true;
+}
+
 /*
  * The server was told something of this very vault that its ledger does not have: somebody put an
  * older copy back, which may have gone on by itself while the WAN was down.
@@ -156,19 +175,28 @@ static void compare(struct core *c, const struct m_vault_state *known)
 	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))) ||
 	    known->head.size != sizeof(seen.head))
 		return;
+	c->state.known = known->sequence;
 	memcpy(seen.head, known->head.data, sizeof(seen.head));
 	r = vault_ledger_other(c->vault, &seen, &other);
 	if (r != 0) {
 		(void)snprintf(text, sizeof(text), "comparing with the server's ledger entry: %s",
 			       strerror(-r));
 		gateway_core_say(c, LOG_LEVEL_ERROR, text);
-	}
-	if (!other)
 		return;
+	}
+	if (!other) {
+		if (!c->state.compared)
+			compared(c);
+		return;
+	}
 	/* The server is told of that as soon as it is durable; until then it is known here. */
 	if (known->sequence <= c->state.quarantined)
 		return;
 	c->state.quarantined = known->sequence;
+	c->state.compared = false;
+	/* Its journal is to have it too. */
+	if (own->sequence <= known->sequence)
+		c->state.wanted = c->state.bare = true;
 	gateway_core_quarantine(c, known->sequence, "the CPNS Server");
 }
 
@@ -204,6 +232,8 @@ static void take(struct core *c, const struct m_gateway_state_response *a)
 
 	if (a->has_known)
 		compare(c, &a->known);
+	else if (!s->compared)
+		compared(c);
 	for (size_t i = 0; i < s->page; i++) {
 		if (refused(a, &s->told[i]))
 			say_refused(c, &s->names.list[s->at + i]);
@@ -269,6 +299,17 @@ void gateway_core_state_ledger(struct core *c)
 		return;
 	s->ledger_due = c->ports.now(c->arg) + LEDGER_SOON_MS;
 	gateway_core_wake_by(c, s->ledger_due);
+}
+
+void gateway_core_state_quarantined(struct core *c)
+{
+	struct state_report *s = &c->state;
+
+	if (s->quarantined == 0)
+		return;
+	vault_ledger_state(c->vault, &s->ledger);
+	compared(c);
+	next_page(c);
 }
 
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now)

@@ -35,7 +35,7 @@ static void take_vault(struct server_procedure *p, int64_t now)
 	       memcmp(state.head, known->head, sizeof(state.head)) == 0;
 	if (state.sequence > known->sequence)
 		store_batch_vault_state(&p->batch, name_bytes(&p->source), &state, known, now);
-	else if (!same)
+	else if (!same && state.sequence > 0)
 		p->verdict.id = VERDICT_GATEWAY_ROLLED_BACK;
 }
 

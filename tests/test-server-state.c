@@ -102,6 +102,9 @@ START_TEST(test_state_rollback)
 	a = post_bytes(&gw, bytes_of(last_request, last_request_size), NULL);
 	ck_assert_str_eq(a->body, before);
 	ck_assert_int_eq(known(&gw, 1, 11, 2), 10);
+	/* one that only asks */
+	ck_assert_int_eq(known(&gw, 1, 0, 3), 11);
+	ck_assert_int_eq(known(&gw, 1, 11, 2), 11);
 	ck_assert(!rolled_back());
 	/* another vault, and another PN GW */
 	ck_assert_int_eq(known(&gw, 2, 1, 1), -1);
