@@ -12,3 +12,8 @@ check_PROGRAMS += tests/test-link
 tests_test_link_SOURCES = tests/test-link.c
 tests_test_link_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_link_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bridge
+tests_test_bridge_SOURCES = tests/test-bridge.c
+tests_test_bridge_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bridge_LDADD = $(TEST_LIBS)
