@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "pan/bearer-local.h"
+#include "pan/bluetooth.h"
+#include "pan/bridge.h"
 
 enum kind { KIND_TEXT, KIND_ENTITY_ID, KIND_NUMBER, KIND_FLAG, KIND_CHOICE };
 
@@ -253,7 +255,7 @@ static int take_leaf(struct reader *r, const config_setting_t *at, const char *p
 	return wrong(r, at, "%s: no such setting; doc/pngw.conf.md lists them", path);
 }
 
-/* Groups are three deep at most: server.tls.ca. */
+/* Groups are four deep at most: pan.bluetooth.nap.port. */
 static int walk(struct reader *r, const config_setting_t *group, const char *prefix, unsigned depth)
 {
 	int result = 0;
@@ -268,7 +270,7 @@ static int walk(struct reader *r, const config_setting_t *group, const char *pre
 			result = wrong(r, at, "no such setting; doc/pngw.conf.md lists them");
 		else if (strcmp(path, LISTEN) == 0)
 			result = take_listeners(r, at);
-		else if (depth < 3 && is_group(path) &&
+		else if (depth < 4 && is_group(path) &&
 			 config_setting_type(at) == CONFIG_TYPE_GROUP)
 			result = walk(r, at, path, depth + 1);
 		else if (is_group(path))
@@ -292,6 +294,38 @@ static void set_fallbacks(struct reader *r)
 	}
 }
 
+static bool is_adapter(const char *text)
+{
+	size_t digits = strncmp(text, "hci", 3) == 0 ? strspn(text + 3, "0123456789") : 0;
+
+	return !text[0] || (digits > 0 && digits < 5 && !text[3 + digits]) ||
+	       bluetooth_address_valid(text);
+}
+
+static int check_bluetooth(struct reader *r, const config_setting_t *root)
+{
+	const struct config *c = &r->config;
+
+	if (!is_adapter(c->bluetooth_adapter))
+		return wrong(r, root,
+			     "pan.bluetooth.adapter: expected \"hci0\" or \"AA:BB:CC:DD:EE:FF\"");
+	if (strlen(c->bluetooth_name) > 248)
+		return wrong(r, root, "pan.bluetooth.name: expected at most 248 bytes");
+	if (c->bluetooth_bonds[0] != '/')
+		return wrong(r, root, "pan.bluetooth.bonds: expected a path that begins with /");
+	if (!bridge_name_valid(c->nap_bridge))
+		return wrong(r, root,
+			     "pan.bluetooth.nap.bridge: expected 1 to 15 of A-Z a-z 0-9 . _ -");
+	if (!bridge_address_valid(c->nap_address))
+		return wrong(r, root,
+			     "pan.bluetooth.nap.address: expected an IPv4 address and the size of "
+			     "its prefix, 8 to 30: \"192.168.44.1/24\"");
+	if (c->nap && !c->bluetooth)
+		return wrong(r, root,
+			     "pan.bluetooth.nap.enable: expected only with pan.bluetooth.enable");
+	return 0;
+}
+
 /* What cannot be said of one setting alone. */
 static int check(struct reader *r, const config_setting_t *root)
 {
@@ -304,8 +338,12 @@ static int check(struct reader *r, const config_setting_t *root)
 		    (s->kind == KIND_ENTITY_ID || (s->kind == KIND_TEXT && !s->fallback_text)))
 			return wrong(r, root, "%s: must be given: %s", s->path, s->meaning);
 	}
-	if (!r->listen_given)
-		return wrong(r, root, "pan.listen: must be given: where PNEs connect to");
+	if (!r->listen_given && !c->bluetooth)
+		return wrong(r, root,
+			     "pan.listen: must be given unless pan.bluetooth.enable is: where PNEs "
+			     "connect to");
+	if (check_bluetooth(r, root) != 0)
+		return -EINVAL;
 	if (!c->tls_ca[0] && !c->tls_psk_file[0])
 		return wrong(r, root, "server.tls.ca: must be given unless server.tls.psk_file is");
 	if (!c->tls_certificate[0] != !c->tls_key[0])
@@ -328,6 +366,8 @@ static int check(struct reader *r, const config_setting_t *root)
 		return wrong(r, root,
 			     "pne.vault_path and pne.vault_key_file: must be given with "
 			     "pne.entity_id");
+	if (c->pne_entity_id[0] && !r->listen_given)
+		return wrong(r, root, "pan.listen: must be given with pne.entity_id");
 	if (strcmp(c->pne_entity_id, c->entity_id.text) == 0)
 		return wrong(r, root, "pne.entity_id: expected another one than entity_id");
 	if (name_equal(&c->entity_id, &c->server_entity_id))
@@ -458,8 +498,8 @@ void gateway_config_write_markdown(FILE *out)
 		(void)fprintf(out, " | %s |\n", settings[i].meaning);
 	}
 	(void)fputs(
-		"| `pan.listen` | list of { address, security } | must be given | where PNEs "
-		"connect "
+		"| `pan.listen` | list of { address, security } | must be given unless "
+		"pan.bluetooth.enable is | where PNEs connect "
 		"to: `\"unix:/PATH\"` or `\"tcp:ADDRESS:PORT\"`, and how far that stream can be "
 		"trusted: none, encrypted or authenticated |\n",
 		out);

@@ -14,6 +14,9 @@
 	"vault = { path = \"v\"; key_file = \"k\"; };\n"
 #define LISTEN "pan = { listen = ( { address = \"unix:/p\"; security = \"none\"; } ); };\n"
 
+#define LISTEN_AND(more) \
+	"pan = { listen = ( { address = \"unix:/p\"; security = \"none\"; } ); " more " };\n"
+
 static char file[] = "/tmp/pngw-config-XXXXXX";
 
 static void setup(void)
@@ -71,6 +74,20 @@ static const struct wrong {
 	{HEAD "pan = { listen = (\n{ address = \"unix:/p\"; } ); };\n", 5, "pan.listen.security"},
 	{HEAD "pan = { listen = ( { address = \"unix:/p\"; security = \"none\";\n x = 1; } ); };\n",
 	 5, "pan.listen.x: no such setting"},
+	{HEAD LISTEN_AND("bluetooth = { adapter = \"hci\"; };"), 0,
+	 "pan.bluetooth.adapter: expected"},
+	{HEAD LISTEN_AND("bluetooth = { bonds = \"b\"; };"), 0, "pan.bluetooth.bonds: expected"},
+	{HEAD LISTEN_AND("bluetooth = { nap = { bridge = \"a/b\"; }; };"), 0,
+	 "pan.bluetooth.nap.bridge: expected"},
+	{HEAD LISTEN_AND("bluetooth = { nap = { address = \"10.0.0.1\"; }; };"), 0,
+	 "pan.bluetooth.nap.address: expected"},
+	{HEAD LISTEN_AND("bluetooth = { nap = { enable = true; }; };"), 0,
+	 "expected only with pan.bluetooth.enable"},
+	{HEAD LISTEN_AND("bluetooth = { nap = {\n prt = 1; }; };"), 5,
+	 "pan.bluetooth.nap.prt: no such setting"},
+	{HEAD "pan = { bluetooth = { enable = true; }; };\n"
+	      "pne = { entity_id = \"p\"; vault_path = \"v\"; vault_key_file = \"k\"; };\n",
+	 0, "pan.listen: must be given with pne.entity_id"},
 	{HEAD LISTEN "pan2 = \n", 6, "syntax error"},
 	{"entity_id = \"a b\";\n", 1, "entity_id: expected an Entity ID"},
 	{"entity_id = \"gw-1\";\n" LISTEN, 0, "server.host: must be given"},
@@ -133,6 +150,32 @@ START_TEST(test_defaults)
 }
 END_TEST
 
+START_TEST(test_bluetooth)
+{
+	static const char *const adapters[] = {"", "hci0", "hci12", "00:aa:01:00:00:00"};
+	char text[1024], why[512] = "";
+	struct config config;
+
+	ck_assert_int_eq(load(HEAD LISTEN, &config, why, sizeof(why)), 0);
+	ck_assert(!config.bluetooth);
+	ck_assert(!config.nap);
+	ck_assert(config.bluetooth_power);
+	ck_assert(!config.bluetooth_strangers);
+	ck_assert_str_eq(config.nap_address, "192.168.44.1/24");
+	ck_assert_int_eq(config.nap_security, PAN_SECURITY_NONE);
+	for (size_t i = 0; i < sizeof(adapters) / sizeof(adapters[0]); i++) {
+		(void)snprintf(text, sizeof(text),
+			       HEAD "pan = { bluetooth = { enable = true; adapter = \"%s\"; "
+				    "nap = { enable = true; port = 99; }; }; };\n",
+			       adapters[i]);
+		ck_assert_msg(load(text, &config, why, sizeof(why)) == 0, "%s", why);
+		ck_assert_uint_eq(config.listen_count, 0);
+		ck_assert_uint_eq(config.nap_port, 99);
+		ck_assert_str_eq(config.bluetooth_adapter, adapters[i]);
+	}
+}
+END_TEST
+
 START_TEST(test_missing_file)
 {
 	struct config config;
@@ -187,6 +230,7 @@ int main(void)
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_loop_test(tests, test_wrong, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tests, test_defaults);
+	tcase_add_test(tests, test_bluetooth);
 	tcase_add_test(tests, test_missing_file);
 	tcase_add_test(tests, test_example);
 	tcase_add_test(tests, test_manual);
