@@ -94,12 +94,13 @@ static void stored(void *arg, int result)
 		gateway_core_quarantined(c, result);
 		return;
 	}
+	/* Of a Figure 8 that was cancelled meanwhile too. */
+	if (result == 0 && name_equal(&pending.entity, &c->options.self))
+		(void)gateway_core_load_identity(c);
 	p = gateway_core_procedure_of(c, pending.token);
 	if (p) {
 		struct event e = {.kind = EVENT_STORED, .result = result};
 
-		if (p->type->figure == FIGURE_8 && result == 0)
-			(void)gateway_core_load_identity(c);
 		gateway_core_give(c, p, &e);
 	}
 }
@@ -621,6 +622,20 @@ void gateway_core_set_options(struct core *c, const struct core_options *options
 	gateway_core_pool_limits(c);
 }
 
+/* What was forwarded may be held, though its receipt comes too late: that goes on record. */
+static void end_relayed(struct core *c)
+{
+	struct actions a;
+	uint64_t next;
+	bool again = c->relay != NULL;
+
+	while (again) {
+		gateway_actions_begin(&a);
+		again = gateway_relay_tick(c->relay, UINT64_MAX, &next, &a);
+		gateway_core_perform(c, NULL, &a);
+	}
+}
+
 void gateway_core_free(struct core *c)
 {
 	if (!c)
@@ -630,6 +645,7 @@ void gateway_core_free(struct core *c)
 
 		gateway_core_give(c, c->procedures, &e);
 	}
+	end_relayed(c);
 	gateway_core_end_resets(c);
 	gateway_core_pool_end(c);
 	c->ending = true;

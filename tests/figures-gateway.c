@@ -395,6 +395,11 @@ void sim_gateway_pools(const struct pool_limits *limits)
 	pools = limits ? *limits : none;
 }
 
+void sim_gateway_cancel(struct sim_gateway *g)
+{
+	gateway_core_cancel(g->core, g->run);
+}
+
 void sim_gateway_reload(struct sim_gateway *g)
 {
 	struct core_options options = options_of_now();

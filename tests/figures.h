@@ -108,6 +108,8 @@ int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *use
 		      const char *password, unsigned set_count);
 int sim_gateway_start_for(struct sim_gateway *g, enum figure figure, unsigned pne, const char *user,
 			  const char *password, unsigned set_count);
+/* Whoever started the last one has gone. */
+void sim_gateway_cancel(struct sim_gateway *g);
 /* What the operator may ask; the verdicts come as those of a figure. */
 enum sim_revoke { SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL, SIM_RESET_AGAIN };
 int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name);

@@ -851,15 +851,45 @@ START_TEST(a_pne_whose_receipt_was_lost)
 		many_deliver(s);
 	}
 	many_away(s, 1, true);
+	if (_i & 2)
+		many_restart_gateway(s);
 	many_pass(s, 600000);
 	/* That it was sent is reported, and its delivery no longer in the vault. */
-	ck_assert_int_eq(revoke(s, _i ? SIM_REVOKE_ALL : SIM_REVOKE_USER, USER), 2);
+	ck_assert_int_eq(revoke(s, _i & 1 ? SIM_REVOKE_ALL : SIM_REVOKE_USER, USER), 2);
 	many_pass(s, 1000);
 	many_away(s, 1, false);
 	many_pass(s, 60000);
 	check_confirmed(s, 1, 1);
 	check_agreed(s, 1);
 	many_free(s);
+}
+END_TEST
+
+/* What is being stored when Figure 8 is cancelled becomes the PN GW's own key all the same. */
+START_TEST(a_cancelled_figure_8)
+{
+	bool under_way = true;
+
+	for (unsigned at = 1; under_way; at++) {
+		struct sim *s = many_new(false);
+
+		registered(s);
+		s->count = 0;
+		s->delivered = 0;
+		ck_assert_int_eq(sim_gateway_start(s->gateway, FIGURE_8, USER, PASSWORD, 0), 1);
+		while (s->delivered < at && s->count == 0) {
+			if (many_work(s))
+				continue;
+			ck_assert_uint_gt(s->queued, 0);
+			many_deliver(s);
+		}
+		under_way = s->count == 0;
+		sim_gateway_cancel(s->gateway);
+		many_pass(s, 60000);
+		new_session(s);
+		assign(s, FIGURE_7, 0);
+		many_free(s);
+	}
 }
 END_TEST
 
@@ -884,8 +914,9 @@ int main(void)
 	tcase_add_test(server, an_older_vault_is_found_out_by_the_server);
 	tcase_add_loop_test(server, an_older_vault_that_went_on_is_found_out, 0, 2);
 	tcase_add_loop_test(server, a_relayed_request_under_way, 0, 2);
+	tcase_add_test(server, a_cancelled_figure_8);
 	tcase_add_loop_test(server, a_first_key_under_way, 0, 6);
-	tcase_add_loop_test(server, a_pne_whose_receipt_was_lost, 0, 2);
+	tcase_add_loop_test(server, a_pne_whose_receipt_was_lost, 0, 4);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);
