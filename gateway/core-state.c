@@ -15,6 +15,9 @@ static void again_later(struct core *c, const char *why)
 	char text[160];
 
 	c->state.under_way = false;
+	/* One without devices is made anew too. */
+	if (c->state.at == c->state.names.count)
+		c->state.wanted = c->state.bare = true;
 	c->state.due = c->ports.now(c->arg) + REPORT_RETRY_MS;
 	gateway_core_wake_by(c, c->state.due);
 	(void)snprintf(text, sizeof(text), "the server has not taken the state report: %s", why);

@@ -593,6 +593,44 @@ START_TEST(an_older_vault_that_went_on_is_found_out)
 }
 END_TEST
 
+/* Whatever message of a session is lost, 40 seconds later the server knows how far the ledger is.
+ */
+START_TEST(the_server_knows_the_newest_state)
+{
+	bool there = true;
+
+	for (unsigned at = 1; there; at++) {
+		struct sim *s = many_new(false);
+
+		registered(s);
+		s->count = 0;
+		ck_assert_int_eq(sim_gateway_start_for(s->gateway, FIGURE_7, 0, USER, PASSWORD, 8),
+				 1);
+		expect_one(s, VERDICT_DONE);
+		new_session(s);
+		many_stop_gateway(s);
+		copy_vault(s, "gateway", "older");
+		many_offline(s, true);
+		s->gateway = sim_gateway_new(s, s->directory);
+		many_pass(s, 5000);
+		renew(s);
+		s->delivered = 0;
+		s->lose_at = at;
+		many_offline(s, false);
+		many_pass(s, 40000);
+		there = s->delivered >= at;
+		s->lose_at = 0;
+		many_stop_gateway(s);
+		copy_vault(s, "older", "gateway");
+		s->gateway = sim_gateway_new(s, s->directory);
+		many_pass(s, 5000);
+		ck_assert_msg(sim_gateway_pool(s->gateway, SIM_PNE).left == 0,
+			      "it does not after message %u was lost", at);
+		many_free(s);
+	}
+}
+END_TEST
+
 /* Its EUKey never was in the PN GW: the server gives the right to reset. */
 START_TEST(a_pne_keyed_by_figure_5)
 {
@@ -915,6 +953,7 @@ int main(void)
 	tcase_add_loop_test(server, an_older_vault_that_went_on_is_found_out, 0, 2);
 	tcase_add_loop_test(server, a_relayed_request_under_way, 0, 2);
 	tcase_add_test(server, a_cancelled_figure_8);
+	tcase_add_test(server, the_server_knows_the_newest_state);
 	tcase_add_loop_test(server, a_first_key_under_way, 0, 6);
 	tcase_add_loop_test(server, a_pne_whose_receipt_was_lost, 0, 4);
 	suite_add_tcase(suite, server);
