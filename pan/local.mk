@@ -3,6 +3,9 @@ libpngw_la_SOURCES += \
 	pan/bearer.c pan/bearer.h \
 	pan/bridge.c pan/bridge.h \
 	pan/bluetooth.c pan/bluetooth.h pan/bluez.h \
+	pan/bluetooth-hci.c pan/bluetooth-hci.h \
+	pan/bluetooth-level.c pan/bluetooth-level.h \
+	pan/bluetooth-stream.c pan/bluetooth-stream.h \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
 	pan/link.c pan/link.h

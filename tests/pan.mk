@@ -17,3 +17,13 @@ check_PROGRAMS += tests/test-bridge
 tests_test_bridge_SOURCES = tests/test-bridge.c
 tests_test_bridge_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bridge_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bluetooth-level
+tests_test_bluetooth_level_SOURCES = tests/test-bluetooth-level.c
+tests_test_bluetooth_level_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluetooth_level_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bluetooth-stream
+tests_test_bluetooth_stream_SOURCES = tests/test-bluetooth-stream.c
+tests_test_bluetooth_stream_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluetooth_stream_LDADD = $(TEST_LIBS)
