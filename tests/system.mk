@@ -1,6 +1,7 @@
 # Tests of the whole system: real processes, real TLS, kill -9.
-SYSTEM_TESTS = tests/test-daemon.sh tests/test-faults.sh tests/test-crash.sh tests/test-revoke.sh tests/test-revoke-crash.sh tests/test-renew-crash.sh \
-	tests/test-offline.sh tests/test-vault-keys.sh tests/test-vault-open.sh tests/test-vault-restore.sh tests/test-read-vault.sh
+SYSTEM_TESTS = tests/test-crash.sh tests/test-daemon.sh tests/test-faults.sh tests/test-revoke.sh \
+	tests/test-revoke-crash.sh tests/test-renew-crash.sh tests/test-offline.sh \
+	tests/test-vault-keys.sh tests/test-vault-open.sh tests/test-vault-restore.sh tests/test-read-vault.sh
 # A sanitizer's build keeps secrets in ordinary memory: there is nothing to look for in its core images.
 if !SANITIZERS
 SYSTEM_TESTS += tests/test-canary.sh

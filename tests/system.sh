@@ -18,6 +18,7 @@ gateway=gw-livingroom
 : "${top:?}" "${build:?}"
 challenge=
 run=
+address=
 port=
 declare -A pid_of=()
 
@@ -30,14 +31,16 @@ system_make() {
 	touch "$run/log"
 	chmod 700 "$run"
 	"$top/tests/make-certs" "$run/certs" localhost "$gateway" >"$run/make-certs.out" 2>&1
+	# Every running test has a loopback address of its own: none takes the port of a killed server.
+	address=127.$((1 + ($$ >> 16))).$((($$ >> 8) & 255)).$(($$ & 255))
 	port=$((20000 + RANDOM % 12000))
-	while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+	while (exec 3<>"/dev/tcp/$address/$port") 2>/dev/null; do
 		port=$((20000 + RANDOM % 12000))
 	done
 
 	cat >"$run/server.conf" <<-CONF
 		entity_id = "$server";
-		listen = { address = "127.0.0.1"; port = $port; path = "/cpns"; };
+		listen = { address = "$address"; port = $port; path = "/cpns"; };
 		tls = {
 			certificate = "$run/certs/server.pem";
 			key = "$run/certs/server.key";
@@ -52,7 +55,7 @@ system_make() {
 		entity_id = "$gateway";
 		server = {
 			entity_id = "$server";
-			host = "127.0.0.1";
+			host = "$address";
 			verify_name = "localhost";
 			port = $port;
 			path = "/cpns";

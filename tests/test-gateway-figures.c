@@ -934,9 +934,11 @@ END_TEST
 START_TEST(test_anything_anytime)
 {
 	const struct row *row = &rows[_i];
+	/* Under valgrind a sample has to do. */
+	const int step = getenv("PNGW_VALGRIND") ? 5 : 1;
 
 	for (size_t n = 0; n == 0 || row->says[n - 1] != END; n++) {
-		for (int say = START; say <= CANCEL; say++) {
+		for (int say = START + ((int)n + _i) % step; say <= CANCEL; say += step) {
 			struct world w;
 
 			world_make(&w, row);

@@ -287,6 +287,12 @@ static uint64_t offset_of(uint32_t place)
 	return place ? LEDGER_HEADER_SIZE + (uint64_t)(place - 1) * LEDGER_ENTRY_SIZE : 0;
 }
 
+/* Under valgrind every seventh place has to do. */
+static size_t stride(void)
+{
+	return getenv("PNGW_VALGRIND") ? 7 : 1;
+}
+
 /* The sample's gap is behind its fifth entry: what comes at its sixth place is numbered 6 still. */
 START_TEST(test_flipped)
 {
@@ -296,7 +302,7 @@ START_TEST(test_flipped)
 
 	keys_make(&k, 3);
 	make(&l, &k, sample);
-	for (size_t at = 0; at < l.size; at++) {
+	for (size_t at = 0; at < l.size; at += stride()) {
 		const uint32_t place = place_of(at);
 
 		l.bytes[at] ^= (uint8_t)(1 << at % 8);
@@ -324,7 +330,7 @@ START_TEST(test_cut)
 	head = newest(&l);
 	whole = l.size;
 	ck_assert_int_eq(verify(&l, &head, &d), 0);
-	for (l.size = 0; l.size < whole; l.size++) {
+	for (l.size = 0; l.size < whole; l.size += stride()) {
 		const uint32_t place = place_of(l.size);
 		const bool torn = l.size != offset_of(place);
 
