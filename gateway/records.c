@@ -22,6 +22,8 @@ enum {
 	TAG_WALL = 13,
 	TAG_ISSUED = 14,
 	TAG_INSTALLED = 15,
+	TAG_ADDRESS = 16,
+	TAG_ADDRESS_KIND = 17,
 };
 
 #define IDENTITY_OWNER "gateway"
@@ -304,6 +306,53 @@ void records_release(struct vault_batch *b, const struct name *entity, bool self
 	vault_batch_erase_owner(b, VAULT_PNE, name_bytes(entity));
 	if (self)
 		vault_batch_erase(b, &identity);
+}
+
+void records_put_bluetooth(struct vault_batch *b, const struct name *entity,
+			   const struct bluetooth_place *place)
+{
+	struct vault_id id = {VAULT_BLUETOOTH, name_bytes(entity), BYTES_NONE};
+	struct record_writer w;
+
+	record_begin(&w);
+	record_add(&w, TAG_ADDRESS, bytes_of(place->address, sizeof(place->address)));
+	record_add_u32(&w, TAG_ADDRESS_KIND, place->random ? 1 : 0);
+	vault_batch_put(b, &id, record_bytes(&w));
+	record_end(&w);
+}
+
+void records_erase_bluetooth(struct vault_batch *b, const struct name *entity)
+{
+	vault_batch_erase_owner(b, VAULT_BLUETOOTH, name_bytes(entity));
+}
+
+int records_parse_bluetooth(struct bytes owner, struct bytes content, struct name *entity,
+			    struct bluetooth_place *out)
+{
+	struct bluetooth_place found;
+	uint32_t kind;
+
+	if (get_bytes(content, TAG_ADDRESS, found.address, sizeof(found.address)) != 0 ||
+	    record_get_u32(content, TAG_ADDRESS_KIND, &kind) != 0 || kind > 1 ||
+	    name_set(entity, owner) != 0)
+		return -EBADMSG;
+	found.random = kind == 1;
+	*out = found;
+	return 0;
+}
+
+int records_get_bluetooth(struct vault *v, const struct name *entity, struct bluetooth_place *out)
+{
+	struct vault_id id = {VAULT_BLUETOOTH, name_bytes(entity), BYTES_NONE};
+	struct vault_content content;
+	struct name same;
+	int r = vault_get(v, &id, &content);
+
+	if (r != 0)
+		return r;
+	r = records_parse_bluetooth(id.owner, bytes_of(content.data, content.size), &same, out);
+	vault_content_free(&content);
+	return r == 0 ? 0 : VAULT_DAMAGED;
 }
 
 static int get_user(struct vault *v, const struct vault_id *id, struct name *user)

@@ -45,6 +45,12 @@ struct relayed {
 	struct name user; /* of the issued one; "": not on record */
 };
 
+/* Where a PNE is found over Bluetooth: its identity address. */
+struct bluetooth_place {
+	uint8_t address[6]; /* in the order in which it is written */
+	bool random;        /* of LE: a static random one, not a public one */
+};
+
 /* Each adds to b; a failure shows in vault_submit(). since: of the service clock. */
 /* With a delivered one go those of entity that are damaged: it makes them worthless. */
 void records_put_eukey(struct vault_batch *b, const struct name *entity, const struct name *user,
@@ -75,6 +81,9 @@ void records_erase_delivery(struct vault_batch *b, const struct name *entity, ui
 void records_put_procedure(struct vault_batch *b, uint64_t id, enum figure figure,
 			   const struct name *user, const struct name *entity);
 void records_erase_procedure(struct vault_batch *b, uint64_t id);
+void records_put_bluetooth(struct vault_batch *b, const struct name *entity,
+			   const struct bluetooth_place *place);
+void records_erase_bluetooth(struct vault_batch *b, const struct name *entity);
 /* Forgets all that is known of an entity but its undelivered reports. */
 void records_release(struct vault_batch *b, const struct name *entity, bool self);
 
@@ -86,6 +95,10 @@ int records_get_delivery(struct vault *v, const struct name *entity, uint32_t in
 int records_get_temporary_key(struct vault *v, const struct name *entity, struct name *user,
 			      struct secret **key);
 
+int records_get_bluetooth(struct vault *v, const struct name *entity, struct bluetooth_place *out);
+/* Parses a VAULT_BLUETOOTH record. 0 or -EBADMSG. */
+int records_parse_bluetooth(struct bytes owner, struct bytes content, struct name *entity,
+			    struct bluetooth_place *out);
 int records_get_verifier(struct vault *v, const struct name *user, struct verifier *out);
 int records_get_clock(struct vault *v, struct clock_mark *out);
 /* Zeros where there is none. */

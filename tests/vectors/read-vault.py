@@ -196,6 +196,7 @@ GATEWAY = {
     10: ("clock", b"gateway", b"", {8: ("!service", *ANY64), 13: ("!wall", *ANY64)}),
     11: ("verifier", "user", b"", {10: ("!salt", (16,), HEX, None), 11: ("!iterations", *u32_of()),
                                    12: ("!mac", *KEY)}),
+    12: ("bluetooth", "entity", b"", {16: ("!address", (6,), HEX, None), 17: ("!kind", *u32_of(0, 1))}),
 }
 PNE = {
     2: ("temporary-key", "entity", b"", {1: ("!key", range(16, 65), SECRET, None)}),
