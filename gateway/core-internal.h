@@ -104,6 +104,7 @@ struct state_report {
 };
 
 struct reset;
+struct waiting;
 
 struct core {
 	struct core_options options;
@@ -128,6 +129,7 @@ struct core {
 	char wan_why[160];
 	uint64_t wake_at;
 	struct pending *pending;
+	struct waiting *waiting; /* commands, for PNEs that are being connected to */
 	struct core_pool pool;
 	bool ending;
 	struct core_counters counters;
@@ -271,6 +273,23 @@ void gateway_core_state_ledger(struct core *c);
 void gateway_core_state_quarantined(struct core *c);
 uint64_t gateway_core_tick_state(struct core *c, uint64_t now);
 void gateway_core_end_state(struct core *c);
+
+/*
+ * Commands for PNEs that are not connected. True when at least one of them is being connected to:
+ * the command was copied and goes on by itself, with the same number of verdicts. Memory that is
+ * out is told by the command as well as here: false.
+ */
+enum reach_for { REACH_FOR_START, REACH_FOR_RENEWAL, REACH_FOR_RESET };
+bool gateway_core_reach_first(struct core *c, enum reach_for what, const struct core_start *s);
+void gateway_core_reach_link_up(struct core *c, const struct name *entity);
+void gateway_core_tick_reach(struct core *c);
+/* The verdicts of those that wait: of one run, of all. */
+void gateway_core_cancel_reach(struct core *c, uint64_t run);
+void gateway_core_end_reach(struct core *c);
+/* gateway_core_start(), renew() and reset_again() with what is connected now. */
+int gateway_core_start_now(struct core *c, const struct core_start *s);
+int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t run);
+int gateway_core_reset_now(struct core *c, const struct name *entity, uint64_t run);
 
 /* The link of entity that is up, or NULL. */
 struct core_link *gateway_core_link_of(struct core *c, const struct name *entity);

@@ -84,8 +84,11 @@ static void link_up(void *arg, const struct hello *peer)
 		       peer->entity.text, l->peer, pan_security_name(l->level),
 		       older ? "; its older link is closed" : "");
 	gateway_core_say(c, LOG_LEVEL_INFO, text);
+	if (c->ports.arrived)
+		c->ports.arrived(c->arg, l->stream, &peer->entity);
 	gateway_core_reset_link_up(c, &peer->entity);
 	gateway_core_pool_link_up(c, l);
+	gateway_core_reach_link_up(c, &peer->entity);
 }
 
 static void link_malformed(struct core_link *l, const struct malformation *why)

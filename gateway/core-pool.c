@@ -322,6 +322,16 @@ bool gateway_core_busy_with(struct core *c, const struct name *entity)
 
 int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 {
+	struct core_start s = {.figure = FIGURE_7, .entities = entity, .count = 1, .run = run};
+
+	if (records_get_pne_owner(c->vault, entity, &s.user) == 0 &&
+	    gateway_core_reach_first(c, REACH_FOR_RENEWAL, &s))
+		return 1;
+	return gateway_core_renew_now(c, entity, run);
+}
+
+int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t run)
+{
 	struct verdict v = {.figure = FIGURE_7};
 
 	v.entity = *entity;

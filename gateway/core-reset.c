@@ -266,6 +266,17 @@ void gateway_reset_owe(struct core *c, struct reset *x, uint64_t run)
 
 int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t run)
 {
+	struct core_start s = {.entities = entity, .count = 1, .run = run};
+	struct revocation r;
+
+	if (revocation_get(c->vault, entity, &r) == 0 && r.epoch > 0 &&
+	    gateway_core_reach_first(c, REACH_FOR_RESET, &s))
+		return 1;
+	return gateway_core_reset_now(c, entity, run);
+}
+
+int gateway_core_reset_now(struct core *c, const struct name *entity, uint64_t run)
+{
 	struct reset *x;
 	int error;
 

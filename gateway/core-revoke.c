@@ -181,6 +181,9 @@ static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 	x->r.since = c->ports.wall(c->arg);
 	revoke(c, x, UINT32_MAX);
 	gateway_reset_settle(c, x);
+	/* Its reset is sent when it comes; the verdict does not wait for that. */
+	if (c->ports.reach && !gateway_core_link_of(c, entity))
+		(void)c->ports.reach(c->arg, entity);
 }
 
 int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run)
@@ -334,6 +337,7 @@ int gateway_core_revoke_all(struct core *c, uint64_t run)
 
 int gateway_core_forget_revocation(struct core *c, const struct name *entity)
 {
+	struct vault_batch *b;
 	struct reset *x;
 	int error;
 
@@ -344,7 +348,10 @@ int gateway_core_forget_revocation(struct core *c, const struct name *entity)
 		error = -ENOENT;
 	else if (!x->r.forgotten) {
 		x->r.forgotten = true;
-		gateway_reset_store(c, x, vault_batch_new());
+		b = vault_batch_new();
+		if (b)
+			records_erase_bluetooth(b, entity);
+		gateway_reset_store(c, x, b);
 		error = x->failed;
 		gateway_reset_unconfirmed(c, x, "the device was declared lost");
 	}

@@ -131,7 +131,7 @@ static void start_figure6(struct core *c, const struct core_start *s, struct sec
 		gateway_core_give(c, leader, &e);
 }
 
-int gateway_core_start(struct core *c, const struct core_start *s)
+int gateway_core_start_now(struct core *c, const struct core_start *s)
 {
 	struct secret *password = NULL;
 	static const struct name none;
@@ -164,8 +164,22 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 	return verdicts;
 }
 
+int gateway_core_start(struct core *c, const struct core_start *s)
+{
+	struct secret *password = NULL;
+	int r = s->typed ? p1_password(secret_bytes(s->typed), &password) : -EINVAL;
+
+	secret_unref(password);
+	/* With a password that is none nothing is connected to. */
+	if (r == 0 && (s->figure == FIGURE_6 || s->figure == FIGURE_7) &&
+	    gateway_core_reach_first(c, REACH_FOR_START, s))
+		return (int)s->count;
+	return gateway_core_start_now(c, s);
+}
+
 void gateway_core_cancel(struct core *c, uint64_t run)
 {
+	gateway_core_cancel_reach(c, run);
 	for (;;) {
 		struct event e = {.kind = EVENT_CANCEL};
 		struct procedure *p = c->procedures;

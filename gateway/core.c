@@ -575,6 +575,7 @@ void gateway_core_tick(struct core *c)
 	next = earlier(next, gateway_core_tick_state(c, now));
 	next = earlier(next, gateway_core_tick_rollback(c, now));
 	next = earlier(next, gateway_core_tick_pool(c, now));
+	gateway_core_tick_reach(c);
 	gateway_core_wake_by(c, next);
 }
 
@@ -646,6 +647,7 @@ void gateway_core_free(struct core *c)
 		gateway_core_give(c, c->procedures, &e);
 	}
 	end_relayed(c);
+	gateway_core_end_reach(c);
 	gateway_core_end_resets(c);
 	gateway_core_pool_end(c);
 	c->ending = true;
@@ -720,6 +722,7 @@ int gateway_core_release(struct core *c, const struct name *entity)
 		vault_batch_free(b);
 		return r;
 	}
+	records_erase_bluetooth(b, entity);
 	r = vault_submit(c->vault, b, told, &result);
 	if (r == 0) {
 		(void)vault_flush(c->vault);

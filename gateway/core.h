@@ -67,6 +67,14 @@ struct core_ports {
 	void (*step)(void *arg, uint64_t run, enum figure figure, unsigned step,
 		     const struct name *user, const struct name *entity);
 	void (*verdict)(void *arg, uint64_t run, const struct verdict *v);
+	/*
+	 * Connects to a PNE that is not connected. 0: its hello on a new stream follows, or
+	 * gateway_core_unreachable(), once for all that asked meanwhile. A negative errno: no way
+	 * to it is known, or none is to be taken. NULL: there never is one.
+	 */
+	int (*reach)(void *arg, const struct name *entity);
+	/* A PNE has said on stream who it is. May be NULL. */
+	void (*arrived)(void *arg, void *stream, const struct name *entity);
 };
 
 /* Everything is copied but the vault. Gives the verdicts of what a restart interrupted. */
@@ -86,6 +94,10 @@ void gateway_core_stream_security(struct core *c, struct core_link *l, enum pan_
 /* The stream has gone; not called after ports.close(). */
 void gateway_core_stream_down(struct core *c, struct core_link *l, enum bearer_down why, int error);
 
+/* What reach() began has failed: commands that wait for entity get that verdict. */
+void gateway_core_unreachable(struct core *c, const struct name *entity, enum verdict_id id,
+			      const char *detail);
+
 /* What the WAN is. exporter is borrowed until the next call. */
 struct core_wan {
 	bool up, mutual, tls_refused;
@@ -101,7 +113,8 @@ void gateway_core_tick(struct core *c);
 
 /*
  * Starts what a user asked for: figure 5 is the registration. typed is the password as typed.
- * Figure 6 takes any number of entities, Figure 7 one or more, the others none. Each entity (or the
+ * Figure 6 takes any number of entities, Figure 7 one or more, the others none. PNEs that are not
+ * connected are connected to first, where ports.reach() can. Each entity (or the
  * figure itself) gets exactly one verdict by the port, during the call when it is refused at once.
  * Returns how many verdicts there are in all, or -ENOMEM and none.
  */

@@ -4,7 +4,7 @@ libpngw_la_SOURCES += \
 	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
 	gateway/control-devices.c gateway/control-vault.c \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
-	gateway/core-pool.c gateway/core-report.c gateway/core-rollback.c \
+	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \
 	gateway/core-start.c gateway/core-state.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \

@@ -20,3 +20,7 @@ check_PROGRAMS += tests/test-gateway-revoke
 tests_test_gateway_revoke_SOURCES = tests/test-gateway-revoke.c
 tests_test_gateway_revoke_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_gateway_revoke_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-gateway-reach
+tests_test_gateway_reach_SOURCES = tests/test-gateway-reach.c
+tests_test_gateway_reach_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_gateway_reach_LDADD = $(TEST_LIBS)
