@@ -36,6 +36,7 @@ struct bus {
 
 	sd_bus *connection;
 	bool up;
+	bool again;
 	uint64_t since; /* uv_now() of up */
 	struct watch *watch;
 	uv_prepare_t before;
@@ -82,6 +83,7 @@ static void disconnect(struct bus *b)
 
 	watch_close(b);
 	b->up = false;
+	b->again = false;
 	if (was_up && uv_now(b->loop) - b->since >= STEADY)
 		b->pause = PAUSE_FIRST;
 	if (was_up)
@@ -213,7 +215,7 @@ static void on_before(uv_prepare_t *before)
 {
 	struct bus *b = before->data;
 	uint64_t timeout = UINT64_MAX;
-	int rc = watch_update(b);
+	int rc = b->again ? -ECONNABORTED : watch_update(b);
 
 	if (rc >= 0)
 		rc = sd_bus_get_timeout(b->connection, &timeout);
@@ -291,6 +293,11 @@ void bus_start(struct bus *b)
 {
 	if (!b->stopping)
 		(void)uv_timer_start(&b->timer, on_pause, 0, 0);
+}
+
+void bus_again(struct bus *b)
+{
+	b->again = b->up;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -40,6 +40,12 @@ int bus_new(uv_loop_t *loop, const char *address, const struct bus_callbacks *ca
 void bus_start(struct bus *b);
 
 /*
+ * For an owner that cannot use the connection (out of memory in up()): it is given up and made
+ * again after a pause. down() and up() follow from the loop.
+ */
+void bus_again(struct bus *b);
+
+/*
  * Closes the connection: down(), if it was up, and stopped() follow from the loop. What was sent
  * before is on its way unless the bus did not take it. May be called from any callback, and again.
  */

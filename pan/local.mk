@@ -2,10 +2,11 @@ libpngw_la_SOURCES += \
 	pan/bearer-local.c pan/bearer-local.h \
 	pan/bearer.c pan/bearer.h \
 	pan/bridge.c pan/bridge.h \
-	pan/bluetooth.c pan/bluetooth.h pan/bluez.h \
+	pan/bluetooth.c pan/bluetooth.h \
 	pan/bluetooth-hci.c pan/bluetooth-hci.h \
 	pan/bluetooth-level.c pan/bluetooth-level.h \
 	pan/bluetooth-stream.c pan/bluetooth-stream.h \
+	pan/bluez.c pan/bluez.h pan/bluez-call.c pan/bluez-device.c pan/bluez-internal.h \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
 	pan/link.c pan/link.h

@@ -27,3 +27,12 @@ check_PROGRAMS += tests/test-bluetooth-stream
 tests_test_bluetooth_stream_SOURCES = tests/test-bluetooth-stream.c
 tests_test_bluetooth_stream_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bluetooth_stream_LDADD = $(TEST_LIBS)
+
+# A private D-Bus with a bluetoothd of strings on it.
+BLUEZ_FAKE = tests/bluez-fake.c tests/bluez-fake.h
+EXTRA_DIST += tests/fake-bluez.py
+
+check_PROGRAMS += tests/test-bluez
+tests_test_bluez_SOURCES = tests/test-bluez.c $(BLUEZ_FAKE)
+tests_test_bluez_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluez_LDADD = $(TEST_LIBS)

@@ -1,0 +1,287 @@
+#include "pan/bluez-internal.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a property's value is put into. NULL value: the property is no longer there. */
+static int read_flag(sd_bus_message *m, bool *out)
+{
+	int value = 0;
+	int rc = m ? sd_bus_message_read(m, "v", "b", &value) : 0;
+
+	if (rc >= 0)
+		*out = value != 0;
+	return rc;
+}
+
+static int read_text(sd_bus_message *m, char *out, size_t size)
+{
+	const char *value = "";
+	int rc = m ? sd_bus_message_read(m, "v", "s", &value) : 0;
+	size_t length;
+
+	if (rc < 0)
+		return rc;
+	length = strlen(value);
+	if (length >= size) {
+		/* Not within a character of UTF-8. */
+		length = size - 1;
+		while (length > 0 && ((unsigned char)value[length] & 0xc0) == 0x80)
+			length--;
+	}
+	memcpy(out, value, length);
+	out[length] = '\0';
+	return 0;
+}
+
+static int read_address(sd_bus_message *m, struct bluez_device *d)
+{
+	const char *value = "";
+	int rc = m ? sd_bus_message_read(m, "v", "s", &value) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (!bluetooth_address_valid(value))
+		return 0;
+	for (size_t i = 0; i < sizeof(d->address); i++)
+		d->address[i] = (char)toupper((unsigned char)value[i]);
+	return 0;
+}
+
+static int read_uuids(sd_bus_message *m, struct bluez_device *d)
+{
+	const char *uuid;
+	int rc;
+
+	d->offers_pne = false;
+	d->offers_gateway = false;
+	if (!m)
+		return 0;
+	rc = sd_bus_message_enter_container(m, 'v', "as");
+	if (rc >= 0)
+		rc = sd_bus_message_enter_container(m, 'a', "s");
+	while (rc >= 0 && (rc = sd_bus_message_read(m, "s", &uuid)) > 0) {
+		if (strcasecmp(uuid, BLUETOOTH_UUID_PNE) == 0)
+			d->offers_pne = true;
+		else if (strcasecmp(uuid, BLUETOOTH_UUID_GATEWAY) == 0)
+			d->offers_gateway = true;
+	}
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	return rc;
+}
+
+static int read_service(sd_bus_message *m, struct bluez_device *d)
+{
+	const uint8_t *data;
+	const char *uuid;
+	size_t size;
+	int rc = sd_bus_message_read(m, "s", &uuid);
+
+	if (rc < 0)
+		return rc;
+	if (strcasecmp(uuid, BLUETOOTH_UUID_PNE) != 0)
+		return sd_bus_message_skip(m, "v");
+	rc = sd_bus_message_enter_container(m, 'v', "ay");
+	if (rc < 0)
+		return rc;
+	rc = sd_bus_message_read_array(m, 'y', (const void **)&data, &size);
+	if (rc < 0)
+		return rc;
+	if (size == 2)
+		d->psm = (uint16_t)(data[0] | data[1] << 8);
+	return sd_bus_message_exit_container(m);
+}
+
+static int read_services(sd_bus_message *m, struct bluez_device *d)
+{
+	int rc;
+
+	d->psm = 0;
+	if (!m)
+		return 0;
+	rc = sd_bus_message_enter_container(m, 'v', "a{sv}");
+	if (rc >= 0)
+		rc = sd_bus_message_enter_container(m, 'a', "{sv}");
+	while (rc >= 0 && (rc = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		rc = read_service(m, d);
+		if (rc >= 0)
+			rc = sd_bus_message_exit_container(m);
+	}
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	return rc;
+}
+
+static int read_flags(sd_bus_message *m, bool *out)
+{
+	const uint8_t *data;
+	size_t size;
+	int rc;
+
+	*out = false;
+	if (!m)
+		return 0;
+	rc = sd_bus_message_enter_container(m, 'v', "ay");
+	if (rc < 0)
+		return rc;
+	rc = sd_bus_message_read_array(m, 'y', (const void **)&data, &size);
+	if (rc < 0)
+		return rc;
+	*out = size > 0 && (data[0] & 0x04) != 0; /* BR/EDR not supported */
+	return sd_bus_message_exit_container(m);
+}
+
+static int read_property(struct bluez_known_device *k, const char *name, sd_bus_message *m)
+{
+	struct bluez_device *d = &k->d;
+	const struct {
+		const char *name;
+		bool *to;
+	} flags[] = {
+		{"Paired", &d->paired},   {"Bonded", &d->bonded},
+		{"Trusted", &d->trusted}, {"Connected", &d->connected},
+		{"Blocked", &d->blocked}, {"LegacyPairing", &d->legacy_pairing},
+	};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (strcmp(name, flags[i].name) == 0)
+			return read_flag(m, flags[i].to);
+	}
+	if (strcmp(name, "Address") == 0)
+		return read_address(m, d);
+	if (strcmp(name, "Name") == 0)
+		return read_text(m, d->name, sizeof(d->name));
+	if (strcmp(name, "UUIDs") == 0)
+		return read_uuids(m, d);
+	if (strcmp(name, "ServiceData") == 0)
+		return read_services(m, d);
+	if (strcmp(name, "AdvertisingFlags") == 0)
+		return read_flags(m, &k->le_flags);
+	if (strcmp(name, "AddressType") == 0) {
+		char type[8];
+		int rc = read_text(m, type, sizeof(type));
+
+		d->random_address = rc >= 0 && strcmp(type, "random") == 0;
+		return rc;
+	}
+	if (strcmp(name, "RSSI") == 0) {
+		d->has_rssi = m != NULL;
+		d->rssi = 0;
+		return m ? sd_bus_message_read(m, "v", "n", &d->rssi) : 0;
+	}
+	if (strcmp(name, "Class") == 0)
+		k->has_class = m != NULL;
+	return m ? sd_bus_message_skip(m, "v") : 0;
+}
+
+static bool same(const struct bluez_device *a, const struct bluez_device *b)
+{
+	return strcmp(a->address, b->address) == 0 && a->random_address == b->random_address &&
+	       strcmp(a->name, b->name) == 0 && a->has_rssi == b->has_rssi && a->rssi == b->rssi &&
+	       a->paired == b->paired && a->bonded == b->bonded && a->trusted == b->trusted &&
+	       a->connected == b->connected && a->blocked == b->blocked &&
+	       a->legacy_pairing == b->legacy_pairing && a->offers_pne == b->offers_pne &&
+	       a->offers_gateway == b->offers_gateway && a->le_only == b->le_only &&
+	       a->psm == b->psm;
+}
+
+/*
+ * A class of device is only told over BR/EDR. Without one, what is heard of the device is its
+ * advertising; a bond of BR/EDR keeps the class.
+ */
+static int settle(struct bluez_known_device *k, const struct bluez_device *before)
+{
+	struct bluez_device *d = &k->d;
+
+	d->le_only = !k->has_class && (d->random_address || d->psm != 0 || k->le_flags);
+	return !same(d, before);
+}
+
+int bluez_device_read(struct bluez_known_device *k, sd_bus_message *m)
+{
+	struct bluez_device before = k->d;
+	const char *name;
+	int rc = sd_bus_message_enter_container(m, 'a', "{sv}");
+
+	while (rc >= 0 && (rc = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		rc = sd_bus_message_read(m, "s", &name);
+		if (rc >= 0)
+			rc = read_property(k, name, m);
+		if (rc >= 0)
+			rc = sd_bus_message_exit_container(m);
+	}
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	return rc < 0 ? rc : settle(k, &before);
+}
+
+int bluez_device_forget(struct bluez_known_device *k, sd_bus_message *m)
+{
+	struct bluez_device before = k->d;
+	const char *name;
+	int rc = sd_bus_message_enter_container(m, 'a', "s");
+
+	while (rc >= 0 && (rc = sd_bus_message_read(m, "s", &name)) > 0) {
+		if (strcmp(name, "Address") != 0)
+			rc = read_property(k, name, NULL);
+	}
+	if (rc >= 0)
+		rc = sd_bus_message_exit_container(m);
+	return rc < 0 ? rc : settle(k, &before);
+}
+
+/* The first line of a small file of sysfs; "" when it cannot be read. */
+static void read_line(const char *folder, const char *entry, const char *file, char *out,
+		      size_t size)
+{
+	char path[512];
+	ssize_t got = 0;
+	int fd;
+
+	out[0] = '\0';
+	if (snprintf(path, sizeof(path), "%s/%s/%s", folder, entry, file) >= (int)sizeof(path))
+		return;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return;
+	got = read(fd, out, size - 1);
+	close(fd);
+	out[got > 0 ? got : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+int bluez_rfkill(const char *folder, const char *adapter)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir(folder);
+	int found = -ENOENT;
+
+	if (!dir)
+		return -ENOENT;
+	while (found < 0 && (entry = readdir(dir))) {
+		char text[32];
+
+		if (entry->d_name[0] == '.')
+			continue;
+		read_line(folder, entry->d_name, "name", text, sizeof(text));
+		if (strcmp(text, adapter) != 0)
+			continue;
+		read_line(folder, entry->d_name, "soft", text, sizeof(text));
+		found = strcmp(text, "1") == 0;
+		read_line(folder, entry->d_name, "hard", text, sizeof(text));
+		if (strcmp(text, "1") == 0)
+			found = 1;
+	}
+	closedir(dir);
+	return found;
+}
