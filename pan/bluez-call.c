@@ -9,7 +9,7 @@
 
 struct bluez_call {
 	struct bluez_calls *owner;
-	struct bluez_call *next, **previous;
+	struct bluez_call *next;
 	sd_bus_slot *slot;
 	bluez_done done;
 	void *arg;
@@ -145,9 +145,11 @@ int bluez_error(const char *name, const char *text)
 
 static void call_free(struct bluez_call *c)
 {
-	*c->previous = c->next;
-	if (c->next)
-		c->next->previous = c->previous;
+	struct bluez_call **at = &c->owner->first;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
 	sd_bus_slot_unref(c->slot);
 	free(c);
 }
@@ -202,9 +204,6 @@ int bluez_calls_send(struct bluez_calls *s, sd_bus_message *m, unsigned seconds,
 		return rc;
 	}
 	c->next = s->first;
-	c->previous = &s->first;
-	if (c->next)
-		c->next->previous = &c->next;
 	s->first = c;
 	return 0;
 }
@@ -224,7 +223,9 @@ void bluez_calls_end(struct bluez_calls *s, int error)
 		bluez_done done = c->done;
 		void *arg = c->arg;
 
-		call_free(c);
+		s->first = c->next;
+		sd_bus_slot_unref(c->slot);
+		free(c);
 		if (done)
 			done(arg, error, "org.freedesktop.DBus.Error.Disconnected", "", NULL);
 	}

@@ -21,10 +21,14 @@ static int read_flag(sd_bus_message *m, bool *out)
 
 static int read_text(sd_bus_message *m, char *out, size_t size)
 {
-	const char *value = "";
-	int rc = m ? sd_bus_message_read(m, "v", "s", &value) : 0;
+	const char *value;
 	size_t length;
+	int rc;
 
+	out[0] = '\0';
+	if (!m)
+		return 0;
+	rc = sd_bus_message_read(m, "v", "s", &value);
 	if (rc < 0)
 		return rc;
 	length = strlen(value);

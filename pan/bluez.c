@@ -156,7 +156,7 @@ static int device_read(struct bluez *b, const char *path, sd_bus_message *m)
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	strcpy(k->d.path, path);
+	memcpy(k->d.path, path, strlen(path) + 1);
 	rc = bluez_device_read(k, m);
 	if (rc < 0 || k->d.address[0] == '\0') {
 		free(k);
@@ -381,7 +381,7 @@ static int adapter_read(struct bluez *b, const char *path, sd_bus_message *m)
 		a = calloc(1, sizeof(*a));
 		if (!a)
 			return -ENOMEM;
-		strcpy(a->path, path);
+		memcpy(a->path, path, strlen(path) + 1);
 		*at = a;
 	}
 	a->seen = true;
@@ -608,7 +608,7 @@ static void owner_is(struct bluez *b, const char *owner)
 	daemon_gone(b);
 	if (owner[0] == '\0')
 		return;
-	strcpy(b->calls.owner, owner);
+	memcpy(b->calls.owner, owner, strlen(owner) + 1);
 	load(b);
 	settle(b);
 }
@@ -741,7 +741,7 @@ int bluez_new(uv_loop_t *loop, const struct bluez_options *options, struct bluez
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
-	strcpy(b->wanted, options->adapter);
+	memcpy(b->wanted, options->adapter, strlen(options->adapter) + 1);
 	b->loop = loop;
 	b->power_on = options->power_on;
 	b->pairable = options->pairable;
