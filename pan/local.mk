@@ -9,4 +9,5 @@ libpngw_la_SOURCES += \
 	pan/bluez.c pan/bluez.h pan/bluez-call.c pan/bluez-device.c pan/bluez-internal.h \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
-	pan/link.c pan/link.h
+	pan/link.c pan/link.h \
+	pan/pairing.c pan/pairing.h pan/pairing-agent.c pan/pairing-internal.h pan/pairing-scan.c
