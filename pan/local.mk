@@ -1,4 +1,6 @@
 libpngw_la_SOURCES += \
+	pan/bearer-bluez.c pan/bearer-bluez.h pan/bearer-bluez-internal.h \
+	pan/bearer-bluez-le.c pan/bearer-bluez-profile.c \
 	pan/bearer-local.c pan/bearer-local.h \
 	pan/bearer.c pan/bearer.h \
 	pan/bridge.c pan/bridge.h \
