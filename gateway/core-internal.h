@@ -203,6 +203,8 @@ int gateway_core_submit(struct core *c, struct vault_batch *b, uint64_t token);
 /* The same for one that is about entity; NULL: about every one. */
 int gateway_core_submit_for(struct core *c, struct vault_batch *b, uint64_t token,
 			    const struct name *entity);
+/* Takes b over; 0: it is durable. Not from within a vault's callback. */
+int gateway_core_write(struct core *c, struct vault_batch *b);
 /*
  * Whether nothing new can be started for entity. A renewal that nobody asked for is ended: a key
  * that it has sent stays sent, and is sent again before another.

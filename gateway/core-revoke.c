@@ -261,7 +261,7 @@ static bool belongs(struct core *c, const struct name *entity, const struct name
 }
 
 /* What would check a revoked user's password without the server. */
-static void erase_verifiers(struct core *c, const struct name *user)
+static int erase_verifiers(struct core *c, const struct name *user)
 {
 	struct core_names users = {NULL, 0, 0};
 	struct vault_batch *b = vault_batch_new();
@@ -276,13 +276,15 @@ static void erase_verifiers(struct core *c, const struct name *user)
 		vault_batch_erase_owner(b, VAULT_VERIFIER, name_bytes(&users.list[i]));
 	free(users.list);
 	if (r == 0)
-		r = gateway_core_submit(c, b, 0);
+		r = gateway_core_write(c, b);
 	else
 		vault_batch_free(b);
-	if (r == 0)
-		return;
-	(void)snprintf(text, sizeof(text), "what checks passwords offline stays: %s", strerror(-r));
-	gateway_core_say(c, LOG_LEVEL_ERROR, text);
+	if (r != 0) {
+		(void)snprintf(text, sizeof(text), "what checks passwords offline stays: %s",
+			       strerror(-r));
+		gateway_core_say(c, LOG_LEVEL_ERROR, text);
+	}
+	return r;
 }
 
 /* What is on its way to a device that nothing is known of would make it one of theirs. */
@@ -307,13 +309,13 @@ static void end_all_procedures(struct core *c, const struct name *user)
 static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 {
 	struct core_names names = {NULL, 0, 0};
-	int verdicts = 0;
+	int verdicts = 0, erased = 0;
 	int r;
 
 	end_all_procedures(c, user);
 	r = gateway_core_known_names(c, &names);
 	if (r == 0)
-		erase_verifiers(c, user);
+		erased = erase_verifiers(c, user);
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		if (!belongs(c, &names.list[i], user))
 			continue;
@@ -322,6 +324,9 @@ static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 	}
 	free(names.list);
 	gateway_core_sweep_links(c);
+	/* Where there are devices, their verdicts are told all the same. */
+	if (r == 0 && verdicts == 0)
+		r = erased;
 	return r == 0 ? verdicts : r;
 }
 
@@ -337,6 +342,7 @@ int gateway_core_revoke_all(struct core *c, uint64_t run)
 
 int gateway_core_forget_revocation(struct core *c, const struct name *entity)
 {
+	struct revocation stored;
 	struct vault_batch *b;
 	struct reset *x;
 	int error;
@@ -344,19 +350,26 @@ int gateway_core_forget_revocation(struct core *c, const struct name *entity)
 	x = gateway_reset_take(c, entity, &error);
 	if (!x)
 		return error;
-	if (x->r.epoch == 0)
-		error = -ENOENT;
-	else if (!x->r.forgotten) {
-		x->r.forgotten = true;
-		b = vault_batch_new();
-		if (b)
-			records_erase_bluetooth(b, entity);
-		gateway_reset_store(c, x, b);
-		error = x->failed;
-		gateway_reset_unconfirmed(c, x, "the device was declared lost");
+	if (x->r.epoch == 0 || x->r.forgotten) {
+		error = x->r.epoch == 0 ? -ENOENT : 0;
+		gateway_reset_settle(c, x);
+		return error;
 	}
+	x->r.forgotten = true;
+	b = vault_batch_new();
+	if (b)
+		records_erase_bluetooth(b, entity);
+	gateway_reset_store(c, x, b);
+	error = x->failed;
+	gateway_reset_unconfirmed(c, x, "the device was declared lost");
 	gateway_reset_settle(c, x);
-	return error;
+	if (error != 0)
+		return error;
+	(void)vault_flush(c->vault);
+	error = revocation_get(c->vault, entity, &stored);
+	if (error < 0)
+		return error;
+	return error == 0 && stored.forgotten ? 0 : -EIO;
 }
 
 struct revocation_walk {

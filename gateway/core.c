@@ -145,6 +145,22 @@ int gateway_core_submit_for(struct core *c, struct vault_batch *b, uint64_t toke
 	return submit(c, b, token, entity, !entity);
 }
 
+static void told(void *arg, int result)
+{
+	*(int *)arg = result;
+}
+
+int gateway_core_write(struct core *c, struct vault_batch *b)
+{
+	int result = -ECANCELED;
+	int r = vault_submit(c->vault, b, told, &result);
+
+	if (r != 0)
+		return r;
+	(void)vault_flush(c->vault);
+	return result;
+}
+
 bool gateway_core_writing(const struct core *c, const struct name *entity)
 {
 	for (const struct pending *p = c->pending; p; p = p->next) {
@@ -699,14 +715,8 @@ int gateway_core_fingerprint(struct core *c, const struct name *entity, struct b
 	return r;
 }
 
-static void told(void *arg, int result)
-{
-	*(int *)arg = result;
-}
-
 int gateway_core_release(struct core *c, const struct name *entity)
 {
-	int result = -ECANCELED;
 	bool self = name_equal(entity, &c->options.self);
 	struct vault_batch *b;
 	int r;
@@ -723,11 +733,7 @@ int gateway_core_release(struct core *c, const struct name *entity)
 		return r;
 	}
 	records_erase_bluetooth(b, entity);
-	r = vault_submit(c->vault, b, told, &result);
-	if (r == 0) {
-		(void)vault_flush(c->vault);
-		r = result;
-	}
+	r = gateway_core_write(c, b);
 	if (r == 0 && self) {
 		secret_clear(&c->own_key.key);
 		c->own_key.index = 0;

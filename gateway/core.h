@@ -196,7 +196,7 @@ int gateway_core_revoke_all(struct core *c, uint64_t run);
 int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t run);
 /*
  * The operator declares the device lost: its reset is no longer sent. The revocation stays on
- * record. 0, -ENOENT when it was never revoked, or another negative errno.
+ * record. 0: that is durable; -ENOENT when it was never revoked, or another negative errno.
  */
 int gateway_core_forget_revocation(struct core *c, const struct name *entity);
 

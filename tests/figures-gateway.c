@@ -532,6 +532,18 @@ int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *
 	return -EINVAL;
 }
 
+int sim_gateway_revoke_full(struct sim_gateway *g, enum sim_revoke what, const char *name)
+{
+	struct full_disk disk;
+	int r;
+
+	disk_full(&disk);
+	r = sim_gateway_revoke(g, what, name);
+	(void)vault_flush(g->vault);
+	disk_free(&disk);
+	return r;
+}
+
 int sim_gateway_release(struct sim_gateway *g, const char *entity, bool full)
 {
 	struct full_disk disk;
@@ -548,12 +560,20 @@ int sim_gateway_release(struct sim_gateway *g, const char *entity, bool full)
 	return r;
 }
 
-int sim_gateway_forget(struct sim_gateway *g, const char *entity)
+int sim_gateway_forget(struct sim_gateway *g, const char *entity, bool full)
 {
+	struct full_disk disk;
 	struct name id;
+	int r;
 
 	ck_assert_int_eq(name_set(&id, bytes_text(entity)), 0);
-	return gateway_core_forget_revocation(g->core, &id);
+	if (full)
+		disk_full(&disk);
+	r = gateway_core_forget_revocation(g->core, &id);
+	(void)vault_flush(g->vault);
+	if (full)
+		disk_free(&disk);
+	return r;
 }
 
 struct look {

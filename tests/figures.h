@@ -113,9 +113,11 @@ void sim_gateway_cancel(struct sim_gateway *g);
 /* What the operator may ask; the verdicts come as those of a figure. */
 enum sim_revoke { SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL, SIM_RESET_AGAIN };
 int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name);
+/* While the disk is full. */
+int sim_gateway_revoke_full(struct sim_gateway *g, enum sim_revoke what, const char *name);
 /* full: while the disk is. */
 int sim_gateway_release(struct sim_gateway *g, const char *entity, bool full);
-int sim_gateway_forget(struct sim_gateway *g, const char *entity);
+int sim_gateway_forget(struct sim_gateway *g, const char *entity, bool full);
 /* The revocation of entity as the console shows it; false: there is none. */
 struct sim_revocation {
 	uint32_t epoch, key_index;

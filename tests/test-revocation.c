@@ -189,7 +189,7 @@ START_TEST(unknown_and_repeated)
 	expect_one(s, VERDICT_PNE_UNKNOWN);
 	ck_assert_int_eq(revoke(s, SIM_RESET_AGAIN, SIM_PNE), 1);
 	expect_one(s, VERDICT_PNE_UNKNOWN);
-	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE), -ENOENT);
+	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE, false), -ENOENT);
 	assign(s, FIGURE_7, 0);
 	for (unsigned i = 0; i < 2; i++) {
 		ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
@@ -221,7 +221,7 @@ START_TEST(a_pne_that_has_no_key_stays_unconfirmed)
 	ck_assert_int_eq(r.reset, RESET_UNCONFIRMED);
 	ck_assert_ptr_nonnull(strstr(r.seen, "holds no EUKey"));
 	/* The operator knows better. */
-	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE), 0);
+	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE, false), 0);
 	many_settle(s);
 	ck_assert(state_of(s, SIM_PNE).forgotten);
 	many_restart_gateway(s);
@@ -938,6 +938,29 @@ START_TEST(a_cancelled_figure_8)
 }
 END_TEST
 
+/* What is told to be done is durable, or it is told that it is not. */
+START_TEST(a_full_disk_is_told)
+{
+	struct sim *s = many_new(false);
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	many_away(s, 0, true);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+	expect_one(s, VERDICT_PNE_RESET_UNCONFIRMED);
+	ck_assert_int_lt(sim_gateway_forget(s->gateway, SIM_PNE, true), 0);
+	ck_assert(!state_of(s, SIM_PNE).forgotten);
+	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE, false), 0);
+	ck_assert(state_of(s, SIM_PNE).forgotten);
+	/* No device of that user, but what checks the password. */
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_GATEWAY), 1);
+	many_await(s, 1);
+	ck_assert_int_lt(sim_gateway_revoke_full(s->gateway, SIM_REVOKE_USER, USER), 0);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE_USER, USER), 0);
+	many_free(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("revocation");
@@ -975,6 +998,7 @@ int main(void)
 	tcase_add_test(tc, a_figure_under_way_ends_with_revoked);
 	tcase_add_test(tc, a_user_with_three_pnes);
 	tcase_add_test(tc, everything);
+	tcase_add_test(tc, a_full_disk_is_told);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
