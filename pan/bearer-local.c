@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,7 @@ struct local {
 	uv_loop_t *loop;
 	bool has_listen;
 	struct address listen;
+	char device[IF_NAMESIZE]; /* "": any */
 	enum pan_security security;
 	size_t quota;
 	unsigned max_links;
@@ -476,6 +478,18 @@ static int bind_unix(struct listener *s, const struct sockaddr_un *address)
 	return 0;
 }
 
+/* An address alone is reached from every interface of the device. */
+static int bind_to_device(const uv_tcp_t *tcp, const char *device)
+{
+	uv_os_fd_t fd;
+	int rc = uv_fileno((const uv_handle_t *)tcp, &fd);
+
+	if (rc == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+		rc = -errno;
+	return rc;
+}
+
 static int local_start(struct bearer *base)
 {
 	struct local *b = local_of(base);
@@ -513,6 +527,8 @@ static int local_start(struct bearer *base)
 		break;
 	case ADDRESS_TCP:
 		rc = uv_tcp_bind(&s->h.tcp, &b->listen.socket.any, 0);
+		if (rc == 0 && b->device[0])
+			rc = bind_to_device(&s->h.tcp, b->device);
 		break;
 	}
 	if (rc == 0)
@@ -653,6 +669,9 @@ int bearer_local_new(uv_loop_t *loop, const struct bearer_local_options *options
 
 	if (options->listen && !parse_address(options->listen, &listen))
 		return -EINVAL;
+	if (options->device && (!options->listen || listen.kind != ADDRESS_TCP ||
+				strlen(options->device) >= sizeof(b->device)))
+		return -EINVAL;
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
@@ -660,6 +679,8 @@ int bearer_local_new(uv_loop_t *loop, const struct bearer_local_options *options
 	b->loop = loop;
 	b->has_listen = options->listen != NULL;
 	b->listen = listen;
+	if (options->device)
+		memcpy(b->device, options->device, strlen(options->device) + 1);
 	b->security = options->security;
 	b->quota = options->quota > 0 ? options->quota : QUOTA_DEFAULT;
 	b->max_links = options->max_links > 0 ? options->max_links : MAX_LINKS_DEFAULT;

@@ -17,14 +17,17 @@ struct bearer_local_options {
 	 * -EADDRINUSE; the socket file is mode 0660 and removed on stop.
 	 */
 	const char *listen;
+	/* With TCP: only what comes in by this network interface is listened to; NULL: any. */
+	const char *device;
 	enum pan_security security;
 	size_t quota;       /* bytes waiting to be sent on one link; 0 means 256 KiB */
 	unsigned max_links; /* further peers are closed at once; 0 means 512 */
 };
 
 /*
- * Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form,
- * -ENOMEM. SIGPIPE is ignored from here on unless the process has a handler for it.
+ * Everything in options is copied. 0 and *out, -EINVAL for a listen address of another form or a
+ * device without TCP, -ENOMEM. SIGPIPE is ignored from here on unless the process has a handler for
+ * it.
  */
 int bearer_local_new(uv_loop_t *loop, const struct bearer_local_options *options,
 		     const struct bearer_callbacks *callbacks, void *arg, struct bearer **out);

@@ -12,4 +12,5 @@ libpngw_la_SOURCES += \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
 	pan/link.c pan/link.h \
+	pan/nap.c pan/nap.h \
 	pan/pairing.c pan/pairing.h pan/pairing-agent.c pan/pairing-internal.h pan/pairing-scan.c
