@@ -130,6 +130,8 @@ static void set_number(struct reader *r, const struct setting *s, unsigned value
 }
 
 _Static_assert(sizeof(enum pan_security) == sizeof(unsigned), "set_number() writes it");
+_Static_assert(sizeof(enum pairing_capability) == sizeof(unsigned), "set_number() writes it");
+_Static_assert(sizeof(enum pairing_policy) == sizeof(unsigned), "set_number() writes it");
 _Static_assert(sizeof(enum key_set_kind) == sizeof(unsigned), "set_number() writes it");
 
 static int take(struct reader *r, const struct setting *s, const config_setting_t *at)

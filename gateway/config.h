@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "gateway/core.h"
+#include "pan/pairing.h"
 
 #define CONFIG_TEXT_MAX   256
 #define CONFIG_LISTEN_MAX 8

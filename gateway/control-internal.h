@@ -30,6 +30,8 @@ typedef void control_command_fn(struct control_client *client, const struct cont
 
 struct core *gateway_control_core(const struct control_client *client);
 struct vault *gateway_control_vault(const struct control_client *client);
+/* NULL without Bluetooth. */
+struct gateway_bluetooth *gateway_control_bluetooth(const struct control_client *client);
 const struct gateway_control_options *
 gateway_control_options_of(const struct control_client *client);
 uv_loop_t *gateway_control_loop(const struct control_client *client);

@@ -54,6 +54,7 @@ struct gateway_control {
 	struct gateway_control_options options;
 	struct core *core; /* NULL while the vault is being opened */
 	struct vault *vault;
+	struct gateway_bluetooth *bluetooth;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct control_client *clients;
 	unsigned handles;
@@ -243,6 +244,11 @@ struct core *gateway_control_core(const struct control_client *client)
 struct vault *gateway_control_vault(const struct control_client *client)
 {
 	return client->control->vault;
+}
+
+struct gateway_bluetooth *gateway_control_bluetooth(const struct control_client *client)
+{
+	return client->control->bluetooth;
 }
 
 const struct gateway_control_options *
@@ -527,8 +533,10 @@ int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *o
 	return 0;
 }
 
-void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault)
+void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault,
+			   struct gateway_bluetooth *bluetooth)
 {
+	c->bluetooth = bluetooth;
 	c->core = core;
 	c->vault = vault;
 }

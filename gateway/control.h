@@ -15,6 +15,7 @@
 
 #include "gateway/config.h"
 
+struct gateway_bluetooth;
 struct gateway_control;
 
 #define CONTROL_LINE_MAX 16384
@@ -35,9 +36,11 @@ struct gateway_control_options {
 /* Listens. 0 or a negative errno; path is copied. */
 int gateway_control_new(uv_loop_t *loop, const struct gateway_control_options *options,
 			struct gateway_control **out);
-/* From now on commands are carried out; core and vault are borrowed until it is stopped. */
-void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault);
-/* Clients are closed within the call: core and vault are not used after it. */
+/* From now on commands are carried out; what is given is borrowed until it is stopped. bluetooth:
+ * NULL without. */
+void gateway_control_ready(struct gateway_control *c, struct core *core, struct vault *vault,
+			   struct gateway_bluetooth *bluetooth);
+/* Clients are closed within the call: nothing that was borrowed is used after it. */
 void gateway_control_stop(struct gateway_control *c);
 
 /* A line of progress, and a verdict, for whoever started run; nobody may be there any more. */

@@ -3,6 +3,7 @@
 
 /* What the files of the daemon share. */
 
+#include "gateway/bluetooth.h"
 #include "gateway/control.h"
 #include "gateway/daemon.h"
 #include "gateway/opening.h"
@@ -35,6 +36,8 @@ struct gateway_daemon {
 	struct wan *wan;
 	struct tls_context *tls;
 	struct pan pans[CONFIG_LISTEN_MAX];
+	struct pan bluetooth_pan, nap_pan;
+	struct gateway_bluetooth *bluetooth; /* NULL without Bluetooth */
 	struct stream *streams[STREAM_BUCKETS];
 	struct gateway_control *control;
 	uv_prepare_t prepare;
@@ -54,10 +57,14 @@ void gateway_daemon_log(struct gateway_daemon *d, enum log_level level, const ch
 
 /* daemon-pan.c. Listens as pan.listen i says: 0, or a negative errno and why. */
 int gateway_daemon_start_pan(struct gateway_daemon *d, size_t i, char *why, size_t why_size);
+/* The same for pan.bluetooth.*. */
+int gateway_daemon_start_bluetooth(struct gateway_daemon *d, char *why, size_t why_size);
 void gateway_daemon_stop_pans(struct gateway_daemon *d);
 /* Ports of the core. */
 int gateway_daemon_stream_write(void *arg, void *stream, struct bytes frame);
 void gateway_daemon_stream_close(void *arg, void *stream);
+int gateway_daemon_reach(void *arg, const struct name *entity);
+void gateway_daemon_arrived(void *arg, void *stream, const struct name *entity);
 
 /* daemon-wan.c. What the credentials of config make: 0, or a negative errno and why. */
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,

@@ -2,6 +2,7 @@
 
 #include "gateway/daemon-internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,16 +98,17 @@ void gateway_daemon_stream_close(void *arg, void *stream)
 	bearer_drop(s->bearer, s->link, BEARER_DOWN_CLOSED);
 }
 
+static const struct bearer_callbacks callbacks = {
+	.link_up = pan_link_up,
+	.link_bytes = pan_link_bytes,
+	.security = pan_security,
+	.link_down = pan_link_down,
+	.connect_failed = pan_connect_failed,
+	.stopped = pan_stopped,
+};
+
 int gateway_daemon_start_pan(struct gateway_daemon *d, size_t i, char *why, size_t why_size)
 {
-	static const struct bearer_callbacks callbacks = {
-		.link_up = pan_link_up,
-		.link_bytes = pan_link_bytes,
-		.security = pan_security,
-		.link_down = pan_link_down,
-		.connect_failed = pan_connect_failed,
-		.stopped = pan_stopped,
-	};
 	const struct config_listen *l = &d->config.listen[i];
 	struct bearer_local_options options = {.listen = l->address,
 					       .security = l->security,
@@ -125,8 +127,64 @@ int gateway_daemon_start_pan(struct gateway_daemon *d, size_t i, char *why, size
 	return r;
 }
 
+int gateway_daemon_reach(void *arg, const struct name *entity)
+{
+	struct gateway_daemon *d = arg;
+
+	return d->bluetooth ? gateway_bluetooth_reach(d->bluetooth, entity) : -ENOENT;
+}
+
+void gateway_daemon_arrived(void *arg, void *stream, const struct name *entity)
+{
+	struct gateway_daemon *d = arg;
+	struct stream *s = stream;
+
+	if (d->bluetooth && s->bearer == d->bluetooth_pan.bearer)
+		gateway_bluetooth_arrived(d->bluetooth, s->link, entity);
+}
+
+static void bluetooth_log(void *arg, enum log_level level, const char *text)
+{
+	gateway_daemon_log(arg, level, text);
+}
+
+static void bluetooth_unreachable(void *arg, const struct name *entity, enum verdict_id id,
+				  const char *detail)
+{
+	struct gateway_daemon *d = arg;
+
+	if (d->core)
+		gateway_core_unreachable(d->core, entity, id, detail);
+}
+
+int gateway_daemon_start_bluetooth(struct gateway_daemon *d, char *why, size_t why_size)
+{
+	struct gateway_bluetooth_options options = {.config = &d->config,
+						    .vault = d->vault,
+						    .streams = callbacks,
+						    .streams_arg = &d->bluetooth_pan,
+						    .nap_arg = &d->nap_pan,
+						    .log = bluetooth_log,
+						    .unreachable = bluetooth_unreachable,
+						    .arg = d};
+	int r;
+
+	d->bluetooth_pan.daemon = d;
+	d->nap_pan.daemon = d;
+	r = gateway_bluetooth_new(d->loop, &options, &d->bluetooth, why, why_size);
+	if (r != 0)
+		return r;
+	d->bluetooth_pan.bearer = gateway_bluetooth_bearer(d->bluetooth);
+	r = gateway_bluetooth_start(d->bluetooth, why, why_size);
+	d->nap_pan.bearer = gateway_bluetooth_nap_bearer(d->bluetooth);
+	return r;
+}
+
 void gateway_daemon_stop_pans(struct gateway_daemon *d)
 {
+	if (d->bluetooth)
+		gateway_bluetooth_stop(d->bluetooth);
+	d->bluetooth = NULL;
 	for (size_t i = 0; i < d->config.listen_count; i++) {
 		if (d->pans[i].bearer)
 			bearer_stop(d->pans[i].bearer);

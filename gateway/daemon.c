@@ -235,6 +235,8 @@ static const struct core_ports ports = {
 	.log = log_line,
 	.step = step_line,
 	.verdict = verdict_line,
+	.reach = gateway_daemon_reach,
+	.arrived = gateway_daemon_arrived,
 };
 
 /* Control. */
@@ -253,6 +255,8 @@ static void status_lines(void *arg, void (*line)(void *line_arg, const char *tex
 		(void)snprintf(text, sizeof(text), "WAN: down, %s",
 			       state ? state->why : "restarting");
 	line(line_arg, text);
+	if (d->bluetooth)
+		gateway_bluetooth_status(d->bluetooth, line, line_arg);
 	if (d->health.count > 0)
 		line(line_arg, "vault: DAMAGED when it was opened, see vault status");
 	if (d->vault && vault_rollback(d->vault))
@@ -339,7 +343,12 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 		if (r != 0)
 			return r;
 	}
-	gateway_control_ready(d->control, d->core, d->vault);
+	if (d->config.bluetooth) {
+		r = gateway_daemon_start_bluetooth(d, why, why_size);
+		if (r != 0)
+			return r;
+	}
+	gateway_control_ready(d->control, d->core, d->vault, d->bluetooth);
 	r = gateway_daemon_start_wan(d);
 	if (r != 0)
 		(void)snprintf(why, why_size, "WAN: %s", strerror(-r));

@@ -1,4 +1,6 @@
 libpngw_la_SOURCES += \
+	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
+	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
 	gateway/config.c gateway/config.h gateway/settings.def \
 	gateway/commands.def \
 	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \

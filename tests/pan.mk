@@ -41,8 +41,3 @@ check_PROGRAMS += tests/test-pairing
 tests_test_pairing_SOURCES = tests/test-pairing.c $(BLUEZ_FAKE)
 tests_test_pairing_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_pairing_LDADD = $(TEST_LIBS)
-
-check_PROGRAMS += tests/test-bearer-bluez
-tests_test_bearer_bluez_SOURCES = tests/test-bearer-bluez.c $(BLUEZ_FAKE)
-tests_test_bearer_bluez_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_test_bearer_bluez_LDADD = $(TEST_LIBS)
