@@ -1,0 +1,299 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # what is set here is read by those who source it
+# Two virtual machines, "gateway" and "pnes", that see each other over Bluetooth: sourced by the
+# scenarios and by up, down, shell and run. README.md says how to use it and what the radios can do.
+#
+#   vm_up, vm_down                    vm_up does nothing when the machines run
+#   on MACHINE COMMAND...             runs it there as root, with its exit code, output and input
+#   on MACHINE - <<<'script'          a bash script from standard input
+#   put MACHINE FOLDER FILE...        copies files there; get MACHINE FILE FOLDER copies one back
+#   vm_install BUILD                  puts our programs there, into /usr/local/bin (on PATH)
+#   daemon MACHINE NAME COMMAND...    runs it as the unit NAME; stops, kills: unit_stop, unit_kill
+#   await MACHINE NAME TEXT [SECONDS] until the journal of the unit NAME has a line with TEXT (30 s)
+#   await_that SECONDS COMMAND...     until COMMAND succeeds
+#   vm_journal MACHINE [ARGUMENT...]  journalctl there
+#   radio_plug, radio_unplug MACHINE N   a controller; 0 is plugged already. radio_address MACHINE N
+#   radio_hci MACHINE N               its name there, like hci0
+#   adapter MACHINE N BTMGMT-COMMAND...
+#   pairable MACHINE N                powered, connectable, discoverable and pairable
+#   agent MACHINE CAPABILITY          an agent that says yes; agent_stop MACHINE
+#   vm_reset                          both as after the boot: no bonds, no daemons, radio 0 only
+#   scenario TEXT, say TEXT, ok TEXT, failed TEXT, skip TEXT      words for the person who reads
+
+vm_top=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+vm_cache=${PNGW_VM_CACHE:-$vm_top/../../build-vm}
+vm_dir=${PNGW_VM_DIR:-$vm_cache/machines}
+vm_machines=(gateway pnes)
+
+_vm_running() {
+	local pid
+	pid=$(cat "$vm_dir/$1/pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null &&
+		grep -qa "$2" "/proc/$pid/cmdline" 2>/dev/null
+}
+
+_vm_ether() {
+	local dir=$vm_dir/ether
+	_vm_running ether gateway && return 0
+	mkdir -p "$dir"
+	gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -o "$dir/ether" "$vm_top"/ether*.c || return 1
+	(cd "$dir" && rm -f control && exec setsid ./ether . gateway 4 pnes 26) \
+		>"$dir/log" 2>&1 </dev/null 8>&- 9>&- &
+	echo $! >"$dir/pid"
+	await_that 5 test -S "$dir/control"
+}
+
+# A word to the ether: README.md has them all.
+ether() {
+	(cd "$vm_dir/ether" && ./ether -c . "$@")
+}
+
+# A relative path of the socket: absolute ones may be longer than an address can be.
+_vm_boot() {
+	local machine=$1 image=$2 radios=$3 dir=$vm_dir/$1 port radio try arguments
+	_vm_running "$machine" qemu && return 0
+	mkdir -p "$dir"
+	rm -f "$dir/console" "$dir/ssh"
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		port=$((20000 + (RANDOM + try) % 12000))
+		arguments=()
+		for ((radio = 0; radio < radios; radio++)); do
+			arguments+=(-chardev "socket,id=radio$radio,path=../ether/$machine-$radio"
+				-device "virtserialport,chardev=radio$radio,name=radio$radio")
+		done
+		if (cd "$dir" && qemu-system-x86_64 -name "pngw-$machine" -daemonize -pidfile pid \
+			-accel tcg,thread=multi -cpu max -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
+			-kernel "$image/vmlinuz" -initrd "$image/root.cpio" \
+			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable panic=-1" \
+			-serial file:console -object rng-random,id=rng,filename=/dev/urandom \
+			-device virtio-rng-pci,rng=rng \
+			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" \
+			-device virtio-net-pci,netdev=net,romfile= \
+			-device virtio-serial-pci,max_ports=31 "${arguments[@]}" 8>&- 9>&-) >"$dir/qemu" 2>&1; then
+			break
+		fi
+		port=
+		grep -q 'host forwarding' "$dir/qemu" || break
+	done
+	if [ -z "$port" ] || ! _vm_running "$machine" qemu; then
+		echo "vm: $machine does not start:" >&2
+		cat "$dir/qemu" >&2
+		return 1
+	fi
+	cat >"$dir/config" <<-CONF
+		Host $machine
+			HostName 127.0.0.1
+			Port $port
+			User root
+			IdentityFile $image/key
+			IdentitiesOnly yes
+			StrictHostKeyChecking no
+			UserKnownHostsFile /dev/null
+			LogLevel ERROR
+			ConnectTimeout 20
+			ControlMaster auto
+			ControlPath $dir/ssh
+			ControlPersist yes
+	CONF
+}
+
+_vm_ready() {
+	grep -q 'machine is ready' "$vm_dir/$1/console" 2>/dev/null ||
+		! _vm_running "$1" qemu || grep -q 'Kernel panic' "$vm_dir/$1/console"
+}
+
+vm_up() {
+	local image machine
+	image=$("$vm_top/image") || return 1
+	mkdir -p "$vm_dir"
+	vm_dir=$(cd "$vm_dir" && pwd)
+	_vm_ether || { echo "vm: no ether" >&2; return 1; }
+	_vm_boot gateway "$image" 4 || return 1
+	_vm_boot pnes "$image" 26 || return 1
+	for machine in "${vm_machines[@]}"; do
+		if ! await_that 240 _vm_ready "$machine" ||
+			! grep -q 'machine is ready' "$vm_dir/$machine/console" ||
+			! await_that 30 on "$machine" true; then
+			echo "vm: $machine did not come up; $vm_dir/$machine/console says:" >&2
+			tail -n 30 "$vm_dir/$machine/console" >&2
+			return 1
+		fi
+	done
+}
+
+vm_down() {
+	local machine
+	for machine in "${vm_machines[@]}" ether; do
+		if [ "$machine" != ether ] && [ -S "$vm_dir/$machine/ssh" ]; then
+			ssh -F "$vm_dir/$machine/config" -O exit "$machine" 2>/dev/null
+		fi
+		if _vm_running "$machine" "$([ "$machine" = ether ] && echo gateway || echo qemu)"; then
+			kill "$(cat "$vm_dir/$machine/pid")"
+		fi
+		rm -f "$vm_dir/$machine/pid"
+	done
+}
+
+on() {
+	local machine=$1 command
+	shift
+	if [ "$*" = - ]; then
+		ssh -F "$vm_dir/$machine/config" -T "$machine" "bash -s"
+		return
+	fi
+	command=$(printf '%q ' "$@")
+	ssh -F "$vm_dir/$machine/config" -T "$machine" "$command" </dev/null
+}
+
+put() {
+	local machine=$1 folder=$2 file
+	shift 2
+	local arguments=()
+	for file in "$@"; do
+		arguments+=(-C "$(cd "$(dirname "$file")" && pwd)" "$(basename "$file")")
+	done
+	tar -cf - "${arguments[@]}" | ssh -F "$vm_dir/$machine/config" -T "$machine" \
+		"mkdir -p $(printf %q "$folder") && tar -xf - --no-same-owner -C $(printf %q "$folder")"
+}
+
+get() {
+	local machine=$1 file=$2 folder=$3
+	on "$machine" tar -cf - -C "$(dirname "$file")" "$(basename "$file")" | tar -xf - -C "$folder"
+}
+
+vm_install() {
+	local build=$1 programs=() program stage
+	for program in pngwd pngw-start pngw-ledger pngw-vault pngw cpns-pne cpns-serverd cpns-server-admin \
+		"${@:2}"; do
+		if [ -x "$build/.libs/$program" ]; then
+			programs+=("$build/.libs/$program")
+		elif [ -x "$build/$program" ]; then
+			programs+=("$build/$program")
+		fi
+	done
+	stage=$(mktemp -d "$vm_dir/programs.XXXXXX")
+	cp "${programs[@]}" "$stage/"
+	strip --strip-debug "$stage"/* 2>/dev/null
+	put gateway /usr/local/bin "$stage"/* && put pnes /usr/local/bin "$stage"/*
+	local result=$?
+	rm -rf "$stage"
+	return $result
+}
+
+daemon() {
+	local machine=$1 name=$2
+	shift 2
+	on "$machine" systemctl reset-failed "$name" 2>/dev/null
+	on "$machine" systemd-run -q --unit="$name" --collect -p KillMode=mixed -p TimeoutStopSec=10 "$@"
+}
+
+unit_stop() {
+	on "$1" systemctl stop "$2"
+}
+
+unit_kill() {
+	on "$1" systemctl kill -s KILL "$2"
+}
+
+await() {
+	local machine=$1 name=$2 text=$3 seconds=${4:-30}
+	on "$machine" vm-await "$name" "$text" "$seconds"
+}
+
+await_that() {
+	local seconds=$1 until
+	shift
+	until=$((SECONDS + seconds))
+	while ! "$@"; do
+		[ $SECONDS -lt $until ] || return 1
+		sleep 0.2
+	done
+}
+
+vm_journal() {
+	local machine=$1
+	shift
+	on "$machine" journalctl --no-pager -o short-precise "$@"
+}
+
+radio_plug() {
+	on "$1" vm-radio plug "$2"
+}
+
+radio_unplug() {
+	on "$1" vm-radio unplug "$2"
+}
+
+radio_hci() {
+	on "$1" vm-radio hci "$2"
+}
+
+radio_address() {
+	on "$1" vm-radio address "$2"
+}
+
+adapter() {
+	local machine=$1 radio=$2
+	shift 2
+	on "$machine" vm-radio manage "$radio" "$@"
+}
+
+pairable() {
+	on "$1" vm-radio pairable "$2"
+}
+
+agent() {
+	on "$1" systemctl stop agent 2>/dev/null
+	daemon "$1" agent bt-agent --capability="$2"
+}
+
+agent_stop() {
+	on "$1" systemctl stop agent
+}
+
+vm_reset() {
+	local machine results=0 pids=() pid
+	ether reset
+	for machine in "${vm_machines[@]}"; do
+		on "$machine" vm-reset &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || results=1
+	done
+	return $results
+}
+
+# What a failure needs: the journals (kernel, bluetoothd, our daemons) and the consoles, in FOLDER.
+vm_keep() {
+	local folder=$1 machine
+	mkdir -p "$folder"
+	for machine in "${vm_machines[@]}"; do
+		vm_journal "$machine" --since "@${vm_since:-0}" >"$folder/$machine.journal" 2>&1
+		on "$machine" dmesg >"$folder/$machine.kernel" 2>&1
+		cp "$vm_dir/$machine/console" "$folder/$machine.console" 2>/dev/null
+	done
+	cp "$vm_dir/ether/log" "$folder/ether.log" 2>/dev/null
+}
+
+scenario() {
+	echo "$*"
+}
+
+say() {
+	echo "    $*"
+}
+
+ok() {
+	echo "    ok: $*"
+}
+
+# A scenario that cannot show what it should ends here; run sees the exit code, 77 for skip.
+failed() {
+	echo "    FAILED: $*"
+	exit 1
+}
+
+skip() {
+	echo "    skipped: $*"
+	exit 77
+}
