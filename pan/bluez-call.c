@@ -230,3 +230,44 @@ void bluez_calls_end(struct bluez_calls *s, int error)
 			done(arg, error, "org.freedesktop.DBus.Error.Disconnected", "", NULL);
 	}
 }
+
+int bluez_message(struct bluez *b, const char *path, const char *interface, const char *member,
+		  sd_bus_message **out)
+{
+	int rc;
+
+	if (!b->calls.connection || b->calls.owner[0] == '\0')
+		return -ENOTCONN;
+	rc = sd_bus_message_new_method_call(b->calls.connection, out, BLUEZ_NAME, path, interface,
+					    member);
+	return rc < 0 ? rc : 0;
+}
+
+int bluez_send(struct bluez *b, sd_bus_message *m, unsigned seconds, bluez_done done, void *arg)
+{
+	return bluez_calls_send(&b->calls, m, seconds, done, arg);
+}
+
+int bluez_call(struct bluez *b, unsigned seconds, bluez_done done, void *arg, const char *path,
+	       const char *interface, const char *member, const char *types, ...)
+{
+	sd_bus_message *m;
+	va_list list;
+	int rc = bluez_message(b, path, interface, member, &m);
+
+	if (rc < 0)
+		return rc;
+	va_start(list, types);
+	rc = sd_bus_message_appendv(m, types, list);
+	va_end(list);
+	if (rc < 0) {
+		sd_bus_message_unref(m);
+		return rc;
+	}
+	return bluez_send(b, m, seconds, done, arg);
+}
+
+void bluez_forget(struct bluez *b, const void *arg)
+{
+	bluez_calls_forget(&b->calls, arg);
+}

@@ -1,12 +1,7 @@
 #include "pan/bluez-internal.h"
 
 #include <ctype.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What a property's value is put into. NULL value: the property is no longer there. */
 static int read_flag(sd_bus_message *m, bool *out)
@@ -242,50 +237,4 @@ int bluez_device_forget(struct bluez_known_device *k, sd_bus_message *m)
 	if (rc >= 0)
 		rc = sd_bus_message_exit_container(m);
 	return rc < 0 ? rc : settle(k, &before);
-}
-
-/* The first line of a small file of sysfs; "" when it cannot be read. */
-static void read_line(const char *folder, const char *entry, const char *file, char *out,
-		      size_t size)
-{
-	char path[512];
-	ssize_t got = 0;
-	int fd;
-
-	out[0] = '\0';
-	if (snprintf(path, sizeof(path), "%s/%s/%s", folder, entry, file) >= (int)sizeof(path))
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return;
-	got = read(fd, out, size - 1);
-	close(fd);
-	out[got > 0 ? got : 0] = '\0';
-	out[strcspn(out, "\n")] = '\0';
-}
-
-int bluez_rfkill(const char *folder, const char *adapter)
-{
-	const struct dirent *entry;
-	DIR *dir = opendir(folder);
-	int found = -ENOENT;
-
-	if (!dir)
-		return -ENOENT;
-	while (found < 0 && (entry = readdir(dir))) {
-		char text[32];
-
-		if (entry->d_name[0] == '.')
-			continue;
-		read_line(folder, entry->d_name, "name", text, sizeof(text));
-		if (strcmp(text, adapter) != 0)
-			continue;
-		read_line(folder, entry->d_name, "soft", text, sizeof(text));
-		found = strcmp(text, "1") == 0;
-		read_line(folder, entry->d_name, "hard", text, sizeof(text));
-		if (strcmp(text, "1") == 0)
-			found = 1;
-	}
-	closedir(dir);
-	return found;
 }

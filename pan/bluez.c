@@ -1,65 +1,12 @@
 #include "pan/bluez-internal.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pan/bus.h"
-
-#define RFKILL       "/sys/class/rfkill"
-#define TICK         1000u  /* ms, while something is to be tried again */
-#define PAUSE_LONG   16000u /* ms, between attempts to switch on */
-#define ADAPTER_SIZE 32
-#define DBUS         "org.freedesktop.DBus"
-#define DBUS_PATH    "/org/freedesktop/DBus"
-
-struct adapter {
-	char path[BLUEZ_PATH_SIZE];
-	char address[BLUETOOTH_ADDRESS_SIZE];
-	bool powered;
-	bool tells_blocked; /* newer versions of BlueZ say themselves whether it is blocked */
-	bool blocked;
-	bool seen;
-	struct adapter *next;
-};
-
-/* What a reply of BlueZ is for: an argument of its own, so that it can be forgotten alone. */
-struct errand {
-	struct bluez *b;
-};
-
-struct bluez {
-	uv_loop_t *loop;
-	char *bus_address;
-	char *alias;
-	char *rfkill;
-	char wanted[ADAPTER_SIZE]; /* "", "hciN" or an address */
-	bool power_on, pairable;
-
-	struct bus *bus;
-	struct bluez_calls calls;
-	struct errand load, power;
-	bool loading, loaded;
-	struct adapter *adapters;
-	struct adapter *chosen;
-	struct bluez_known_device *devices;
-	enum bluez_state state;
-	struct bluez_watcher *watchers;
-	struct bluez_watcher *next_watcher; /* of the round under way */
-
-	uv_timer_t tick;
-	bool want_power;
-	bool powering; /* an answer to Powered = true is outstanding */
-	bool refused;  /* the last answer was that rfkill does not allow it */
-	uint64_t try_at;
-	unsigned pause;
-
-	bool stopping;
-	void (*stopped)(void *arg);
-	void *stopped_arg;
-};
+#define RFKILL    "/sys/class/rfkill"
+#define DBUS      "org.freedesktop.DBus"
+#define DBUS_PATH "/org/freedesktop/DBus"
 
 const char *bluez_state_text(enum bluez_state state)
 {
@@ -123,7 +70,7 @@ static void device_remove(struct bluez *b, struct bluez_known_device **at)
 	free(k);
 }
 
-static void devices_drop(struct bluez *b)
+void bluez_devices_drop(struct bluez *b)
 {
 	while (b->devices)
 		device_remove(b, &b->devices);
@@ -168,34 +115,6 @@ static int device_read(struct bluez *b, const char *path, sd_bus_message *m)
 	return 1;
 }
 
-/* Adapters. */
-
-static struct adapter **adapter_at(struct bluez *b, const char *path)
-{
-	struct adapter **at = &b->adapters;
-
-	while (*at && strcmp((*at)->path, path) != 0)
-		at = &(*at)->next;
-	return at;
-}
-
-static const char *adapter_name(const struct adapter *a)
-{
-	const char *slash = strrchr(a->path, '/');
-
-	return slash ? slash + 1 : a->path;
-}
-
-static bool is_blocked(const struct bluez *b, const struct adapter *a)
-{
-	int rc;
-
-	if (a->tells_blocked)
-		return a->blocked;
-	rc = bluez_rfkill(b->rfkill, adapter_name(a));
-	return rc < 0 ? b->refused : rc > 0;
-}
-
 static enum bluez_state state_now(const struct bluez *b)
 {
 	if (!b->calls.connection)
@@ -206,190 +125,34 @@ static enum bluez_state state_now(const struct bluez *b)
 		return BLUEZ_NO_ADAPTER;
 	if (b->chosen->powered)
 		return BLUEZ_READY;
-	return is_blocked(b, b->chosen) ? BLUEZ_BLOCKED : BLUEZ_OFF;
-}
-
-static int set_property(struct bluez *b, const char *name, const char *type, uint32_t value,
-			bluez_done done, void *arg)
-{
-	return bluez_call(b, 0, done, arg, b->chosen->path, DBUS_PROPERTIES, "Set", "ssv",
-			  BLUEZ_ADAPTER, name, type, value);
+	return bluez_adapter_blocked(b, b->chosen) ? BLUEZ_BLOCKED : BLUEZ_OFF;
 }
 
 static void on_tick(uv_timer_t *tick);
-static void settle(struct bluez *b);
-
-static void on_powered(void *arg, int error, const char *name, const char *text,
-		       sd_bus_message *reply)
-{
-	struct bluez *b = ((struct errand *)arg)->b;
-
-	(void)name;
-	(void)text;
-	(void)reply;
-	b->powering = false;
-	b->refused = error == -ERFKILL;
-	b->try_at = uv_now(b->loop) + b->pause;
-	b->pause = b->pause > PAUSE_LONG / 2 ? PAUSE_LONG : b->pause * 2;
-	settle(b);
-}
-
-static void power_try(struct bluez *b)
-{
-	if (!b->want_power || b->powering || uv_now(b->loop) < b->try_at)
-		return;
-	/* Blocked for sure: nothing to try until it is not. */
-	if (is_blocked(b, b->chosen) && !b->refused)
-		return;
-	if (set_property(b, "Powered", "b", 1, on_powered, &b->power) == 0)
-		b->powering = true;
-}
-
 /* After every change: what is to be done next, and what is to be told. */
-static void settle(struct bluez *b)
+void bluez_settle(struct bluez *b)
 {
 	enum bluez_state state;
 	bool waits = b->calls.owner[0] != '\0' && !b->loaded;
 
 	if (b->chosen && !b->chosen->powered) {
-		power_try(b);
+		bluez_power_try(b);
 		waits = true;
 	}
 	if (b->stopping || !waits)
 		(void)uv_timer_stop(&b->tick);
 	else if (!uv_is_active((uv_handle_t *)&b->tick))
-		(void)uv_timer_start(&b->tick, on_tick, TICK, TICK);
+		(void)uv_timer_start(&b->tick, on_tick, BLUEZ_TICK, BLUEZ_TICK);
 	state = state_now(b);
 	if (state == b->state)
 		return;
 	if (state < BLUEZ_BLOCKED)
-		devices_drop(b);
+		bluez_devices_drop(b);
 	b->state = state;
 	tell_state(b);
 }
 
-static void power_anew(struct bluez *b, bool on)
-{
-	b->want_power = on;
-	b->refused = false;
-	b->try_at = 0;
-	b->pause = TICK;
-}
-
 static void load(struct bluez *b);
-
-static bool is_wanted(const struct bluez *b, const struct adapter *a)
-{
-	return b->wanted[0] == '\0' || strcmp(b->wanted, adapter_name(a)) == 0 ||
-	       strcasecmp(b->wanted, a->address) == 0;
-}
-
-/* Looks for the adapter unless there is one. true when one was found. */
-static bool choose(struct bluez *b)
-{
-	if (b->chosen)
-		return false;
-	for (struct adapter *a = b->adapters; a; a = a->next) {
-		if (is_wanted(b, a) && (!b->chosen || strverscmp(a->path, b->chosen->path) < 0))
-			b->chosen = a;
-	}
-	if (!b->chosen)
-		return false;
-	power_anew(b, b->power_on);
-	if (b->alias[0] != '\0')
-		(void)bluez_call(b, 0, NULL, NULL, b->chosen->path, DBUS_PROPERTIES, "Set", "ssv",
-				 BLUEZ_ADAPTER, "Alias", "s", b->alias);
-	if (b->pairable)
-		(void)set_property(b, "Pairable", "b", 1, NULL, NULL);
-	return true;
-}
-
-static void adapter_remove(struct bluez *b, struct adapter **at)
-{
-	struct adapter *a = *at;
-
-	*at = a->next;
-	if (b->chosen == a) {
-		devices_drop(b);
-		b->chosen = NULL;
-		bluez_calls_forget(&b->calls, &b->power);
-		b->powering = false;
-	}
-	free(a);
-}
-
-static int adapter_property(struct adapter *a, const char *name, sd_bus_message *m)
-{
-	const char *text;
-	int flag, rc;
-
-	if (strcmp(name, "Powered") == 0) {
-		rc = sd_bus_message_read(m, "v", "b", &flag);
-		if (rc >= 0)
-			a->powered = flag != 0;
-	} else if (strcmp(name, "PowerState") == 0) {
-		rc = sd_bus_message_read(m, "v", "s", &text);
-		if (rc >= 0) {
-			a->tells_blocked = true;
-			a->blocked = strcmp(text, "off-blocked") == 0;
-		}
-	} else if (strcmp(name, "Address") == 0) {
-		rc = sd_bus_message_read(m, "v", "s", &text);
-		for (size_t i = 0;
-		     rc >= 0 && bluetooth_address_valid(text) && i < sizeof(a->address); i++)
-			a->address[i] = (char)toupper((unsigned char)text[i]);
-	} else {
-		rc = sd_bus_message_skip(m, "v");
-	}
-	return rc;
-}
-
-/* m stands at the properties of a. */
-static int adapter_properties(struct bluez *b, struct adapter *a, sd_bus_message *m)
-{
-	bool was_on = a->powered;
-	const char *name;
-	int rc = sd_bus_message_enter_container(m, 'a', "{sv}");
-
-	while (rc >= 0 && (rc = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		rc = sd_bus_message_read(m, "s", &name);
-		if (rc >= 0)
-			rc = adapter_property(a, name, m);
-		if (rc >= 0)
-			rc = sd_bus_message_exit_container(m);
-	}
-	if (rc >= 0)
-		rc = sd_bus_message_exit_container(m);
-	if (a != b->chosen || a->powered == was_on)
-		return rc;
-	if (a->powered)
-		power_anew(b, b->want_power);
-	else if (!is_blocked(b, a))
-		b->want_power = false; /* somebody switched it off */
-	return rc;
-}
-
-static int adapter_read(struct bluez *b, const char *path, sd_bus_message *m)
-{
-	struct adapter **at = adapter_at(b, path);
-	struct adapter *a = *at;
-	int rc;
-
-	if (strlen(path) >= BLUEZ_PATH_SIZE)
-		return sd_bus_message_skip(m, "a{sv}");
-	if (!a) {
-		a = calloc(1, sizeof(*a));
-		if (!a)
-			return -ENOMEM;
-		memcpy(a->path, path, strlen(path) + 1);
-		*at = a;
-	}
-	a->seen = true;
-	rc = adapter_properties(b, a, m);
-	if (rc < 0)
-		adapter_remove(b, at);
-	return rc;
-}
 
 /* Objects, as GetManagedObjects and InterfacesAdded tell them. */
 
@@ -407,7 +170,7 @@ static int read_object(struct bluez *b, enum pass pass, sd_bus_message *m)
 		if (rc < 0)
 			break;
 		if (pass == PASS_ADAPTERS && strcmp(interface, BLUEZ_ADAPTER) == 0)
-			rc = adapter_read(b, path, m);
+			rc = bluez_adapter_read(b, path, m);
 		else if (pass == PASS_DEVICES && strcmp(interface, BLUEZ_DEVICE) == 0)
 			rc = device_read(b, path, m);
 		else
@@ -439,33 +202,33 @@ static int read_objects(struct bluez *b, enum pass pass, sd_bus_message *m)
 static void on_objects(void *arg, int error, const char *name, const char *text,
 		       sd_bus_message *reply)
 {
-	struct bluez *b = ((struct errand *)arg)->b;
+	struct bluez *b = ((struct bluez_errand *)arg)->b;
 	int rc = error;
 
 	(void)name;
 	(void)text;
 	b->loading = false;
 	if (rc == 0) {
-		for (struct adapter *a = b->adapters; a; a = a->next)
+		for (struct bluez_adapter *a = b->adapters; a; a = a->next)
 			a->seen = false;
 		rc = read_objects(b, PASS_ADAPTERS, reply);
 	}
 	if (rc >= 0) {
-		struct adapter **a = &b->adapters;
+		struct bluez_adapter **a = &b->adapters;
 		struct bluez_known_device **k = &b->devices;
 
 		while (*a) {
 			if ((*a)->seen)
 				a = &(*a)->next;
 			else
-				adapter_remove(b, a);
+				bluez_adapter_remove(b, a);
 		}
 		/* In this order: the adapter that was, the one that is, its devices. */
 		if (b->loaded)
-			settle(b);
+			bluez_settle(b);
 		b->loaded = true;
-		(void)choose(b);
-		settle(b);
+		(void)bluez_choose(b);
+		bluez_settle(b);
 		for (struct bluez_known_device *d = b->devices; d; d = d->next)
 			d->seen = false;
 		rc = read_objects(b, PASS_DEVICES, reply);
@@ -478,7 +241,7 @@ static void on_objects(void *arg, int error, const char *name, const char *text,
 	}
 	if (rc < 0)
 		b->loaded = false;
-	settle(b);
+	bluez_settle(b);
 }
 
 /* Asks for all objects; when that fails, the tick asks again. */
@@ -499,7 +262,7 @@ static void on_tick(uv_timer_t *tick)
 
 	if (!b->loaded && !b->loading)
 		load(b);
-	settle(b);
+	bluez_settle(b);
 }
 
 /* Signals. Those of BlueZ are ignored until the objects are asked for: the answer comes later. */
@@ -518,7 +281,7 @@ static int on_interfaces_added(sd_bus_message *m, void *arg, sd_bus_error *unuse
 	if (!is_heard(b, m))
 		return 0;
 	rc = read_object(b, PASS_ADAPTERS, m);
-	if (rc >= 0 && b->loaded && choose(b))
+	if (rc >= 0 && b->loaded && bluez_choose(b))
 		load(b);
 	if (rc >= 0)
 		rc = sd_bus_message_rewind(m, 1);
@@ -526,7 +289,7 @@ static int on_interfaces_added(sd_bus_message *m, void *arg, sd_bus_error *unuse
 		rc = read_object(b, PASS_DEVICES, m);
 	if (rc < 0)
 		load(b);
-	settle(b);
+	bluez_settle(b);
 	return 0;
 }
 
@@ -544,18 +307,18 @@ static int on_interfaces_removed(sd_bus_message *m, void *arg, sd_bus_error *unu
 		rc = sd_bus_message_enter_container(m, 'a', "s");
 	while (rc >= 0 && (rc = sd_bus_message_read(m, "s", &interface)) > 0) {
 		struct bluez_known_device **k = device_at(b, path);
-		struct adapter **a = adapter_at(b, path);
+		struct bluez_adapter **a = bluez_adapter_at(b, path);
 
 		if (*k && strcmp(interface, BLUEZ_DEVICE) == 0)
 			device_remove(b, k);
 		else if (*a && strcmp(interface, BLUEZ_ADAPTER) == 0)
-			adapter_remove(b, a);
+			bluez_adapter_remove(b, a);
 	}
 	/* Told before another one may take its place. */
-	settle(b);
-	if (b->loaded && choose(b))
+	bluez_settle(b);
+	if (b->loaded && bluez_choose(b))
 		load(b);
-	settle(b);
+	bluez_settle(b);
 	return 0;
 }
 
@@ -564,14 +327,14 @@ static int on_properties(sd_bus_message *m, void *arg, sd_bus_error *unused)
 	struct bluez *b = arg;
 	const char *path = sd_bus_message_get_path(m);
 	struct bluez_known_device *k;
-	struct adapter *a;
+	struct bluez_adapter *a;
 	const char *interface;
 
 	(void)unused;
 	if (!is_heard(b, m) || sd_bus_message_read(m, "s", &interface) < 0)
 		return 0;
 	k = *device_at(b, path);
-	a = *adapter_at(b, path);
+	a = *bluez_adapter_at(b, path);
 	if (k && strcmp(interface, BLUEZ_DEVICE) == 0) {
 		int changed = bluez_device_read(k, m);
 		int forgot = changed < 0 ? changed : bluez_device_forget(k, m);
@@ -579,10 +342,10 @@ static int on_properties(sd_bus_message *m, void *arg, sd_bus_error *unused)
 		if (changed > 0 || forgot > 0)
 			tell_device(b, k, BLUEZ_DEVICE_CHANGED);
 	} else if (a && strcmp(interface, BLUEZ_ADAPTER) == 0) {
-		(void)adapter_properties(b, a, m);
-		if (b->loaded && choose(b))
+		(void)bluez_adapter_properties(b, a, m);
+		if (b->loaded && bluez_choose(b))
 			load(b);
-		settle(b);
+		bluez_settle(b);
 	}
 	return 0;
 }
@@ -595,10 +358,10 @@ static void daemon_gone(struct bluez *b)
 	b->loaded = false;
 	b->loading = false;
 	bluez_calls_forget(&b->calls, &b->load);
-	devices_drop(b);
+	bluez_devices_drop(b);
 	while (b->adapters)
-		adapter_remove(b, &b->adapters);
-	settle(b);
+		bluez_adapter_remove(b, &b->adapters);
+	bluez_settle(b);
 }
 
 static void owner_is(struct bluez *b, const char *owner)
@@ -610,7 +373,7 @@ static void owner_is(struct bluez *b, const char *owner)
 		return;
 	memcpy(b->calls.owner, owner, strlen(owner) + 1);
 	load(b);
-	settle(b);
+	bluez_settle(b);
 }
 
 static int on_owner_changed(sd_bus_message *m, void *arg, sd_bus_error *unused)
@@ -679,7 +442,7 @@ static void on_bus_up(void *arg, sd_bus *connection)
 	b->calls.connection = connection;
 	if (listen_to_bluez(b) < 0)
 		bus_again(b->bus);
-	settle(b);
+	bluez_settle(b);
 }
 
 static void on_bus_down(void *arg)
@@ -697,14 +460,13 @@ static bool adapter_valid(const char *text)
 {
 	if (text[0] == '\0' || bluetooth_address_valid(text))
 		return true;
-	if (strncmp(text, "hci", 3) != 0 || strlen(text) >= ADAPTER_SIZE || text[3] == '\0')
+	if (strncmp(text, "hci", 3) != 0 || strlen(text) >= BLUEZ_CHOICE_SIZE || text[3] == '\0')
 		return false;
 	return strspn(text + 3, "0123456789") == strlen(text + 3);
 }
 
 static void bluez_free(struct bluez *b)
 {
-	free(b->bus_address);
 	free(b->alias);
 	free(b->rfkill);
 	free(b);
@@ -747,7 +509,7 @@ int bluez_new(uv_loop_t *loop, const struct bluez_options *options, struct bluez
 	b->pairable = options->pairable;
 	b->load.b = b;
 	b->power.b = b;
-	b->pause = TICK;
+	b->pause = BLUEZ_TICK;
 	b->alias = strdup(options->alias);
 	b->rfkill = strdup(options->rfkill ? options->rfkill : RFKILL);
 	if (b->alias && b->rfkill)
@@ -842,77 +604,4 @@ void bluez_each(const struct bluez *b, void (*each)(void *arg, const struct blue
 {
 	for (const struct bluez_known_device *k = b->devices; k; k = k->next)
 		each(arg, &k->d);
-}
-
-int bluez_power(struct bluez *b, bool on)
-{
-	int rc;
-
-	if (!b->chosen)
-		return -ENODEV;
-	power_anew(b, on);
-	if (!on)
-		return set_property(b, "Powered", "b", 0, NULL, NULL);
-	if (b->powering)
-		return 0;
-	rc = set_property(b, "Powered", "b", 1, on_powered, &b->power);
-	b->powering = rc == 0;
-	return rc;
-}
-
-int bluez_discoverable(struct bluez *b, uint32_t seconds)
-{
-	int rc = 0;
-
-	if (!b->chosen)
-		return -ENODEV;
-	if (!b->chosen->powered)
-		return -ENETDOWN;
-	if (seconds > 0)
-		rc = set_property(b, "DiscoverableTimeout", "u",
-				  seconds == BLUEZ_ALWAYS ? 0 : seconds, NULL, NULL);
-	if (rc == 0)
-		rc = set_property(b, "Discoverable", "b", seconds > 0, NULL, NULL);
-	return rc;
-}
-
-int bluez_message(struct bluez *b, const char *path, const char *interface, const char *member,
-		  sd_bus_message **out)
-{
-	int rc;
-
-	if (!b->calls.connection || b->calls.owner[0] == '\0')
-		return -ENOTCONN;
-	rc = sd_bus_message_new_method_call(b->calls.connection, out, BLUEZ_NAME, path, interface,
-					    member);
-	return rc < 0 ? rc : 0;
-}
-
-int bluez_send(struct bluez *b, sd_bus_message *m, unsigned seconds, bluez_done done, void *arg)
-{
-	return bluez_calls_send(&b->calls, m, seconds, done, arg);
-}
-
-int bluez_call(struct bluez *b, unsigned seconds, bluez_done done, void *arg, const char *path,
-	       const char *interface, const char *member, const char *types, ...)
-{
-	sd_bus_message *m;
-	va_list list;
-	int rc = bluez_message(b, path, interface, member, &m);
-
-	if (rc < 0)
-		return rc;
-	va_start(list, types);
-	rc = sd_bus_message_appendv(m, types, list);
-	va_end(list);
-	if (rc < 0) {
-		sd_bus_message_unref(m);
-		return rc;
-	}
-	return bluez_send(b, m, seconds, done, arg);
-}
-
-void bluez_forget(struct bluez *b, const void *arg)
-{
-	bluez_calls_forget(&b->calls, arg);
 }

@@ -8,7 +8,8 @@ libpngw_la_SOURCES += \
 	pan/bluetooth-hci.c pan/bluetooth-hci.h \
 	pan/bluetooth-level.c pan/bluetooth-level.h \
 	pan/bluetooth-stream.c pan/bluetooth-stream.h \
-	pan/bluez.c pan/bluez.h pan/bluez-call.c pan/bluez-device.c pan/bluez-internal.h \
+	pan/bluez.c pan/bluez.h pan/bluez-internal.h \
+	pan/bluez-adapter.c pan/bluez-call.c pan/bluez-device.c \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
 	pan/link.c pan/link.h \

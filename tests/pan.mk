@@ -30,10 +30,16 @@ tests_test_bluetooth_stream_LDADD = $(TEST_LIBS)
 
 # A private D-Bus with a bluetoothd of strings on it.
 BLUEZ_FAKE = tests/bluez-fake.c tests/bluez-fake.h
+BLUEZ_SEEN = tests/bluez-seen.c tests/bluez-seen.h $(BLUEZ_FAKE)
 EXTRA_DIST += tests/fake-bluez.py
 
+check_PROGRAMS += tests/test-bus
+tests_test_bus_SOURCES = tests/test-bus.c $(BLUEZ_SEEN)
+tests_test_bus_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bus_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/test-bluez
-tests_test_bluez_SOURCES = tests/test-bluez.c $(BLUEZ_FAKE)
+tests_test_bluez_SOURCES = tests/test-bluez.c $(BLUEZ_SEEN)
 tests_test_bluez_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bluez_LDADD = $(TEST_LIBS)
 
@@ -41,3 +47,13 @@ check_PROGRAMS += tests/test-pairing
 tests_test_pairing_SOURCES = tests/test-pairing.c $(BLUEZ_FAKE)
 tests_test_pairing_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_pairing_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bluez-devices
+tests_test_bluez_devices_SOURCES = tests/test-bluez-devices.c $(BLUEZ_SEEN)
+tests_test_bluez_devices_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluez_devices_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bluez-fake
+tests_test_bluez_fake_SOURCES = tests/test-bluez-fake.c $(BLUEZ_SEEN)
+tests_test_bluez_fake_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluez_fake_LDADD = $(TEST_LIBS)
