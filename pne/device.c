@@ -115,10 +115,12 @@ static void on_reconnect(uv_timer_t *timer)
 	struct pne_device *d = timer->data;
 	int r = bearer_connect(d->bearer, d->address);
 
-	if (r < 0) {
-		say(d, "warning", "cannot connect", strerror(-r));
-		connect_later(d);
-	}
+	if (r == 0)
+		return;
+	if (!d->told)
+		say(d, "warning", "cannot connect, trying again", strerror(-r));
+	d->told = true;
+	connect_later(d);
 }
 
 /* Half of the pause is random, so that a thousand PNEs do not knock at once. */
@@ -216,6 +218,7 @@ static void stream_up(void *arg, struct bearer_link *l, enum pan_security level,
 		end_stream(d);
 	}
 	d->stream = l;
+	(void)uv_timer_stop(&d->timers[TIMER_RECONNECT]);
 	d->secure = level >= d->secure_from;
 	r = link_new(&self, &callbacks, d, &d->link);
 	if (r < 0) {
@@ -582,6 +585,11 @@ void pne_device_settle(struct pne_device *d)
 	d->settling = true;
 	if (!d->link || link_send_ping(d->link, SETTLE_TOKEN) < 0)
 		settled(d);
+}
+
+void pne_device_note(void *d, const char *text)
+{
+	say(d, "info", text, NULL);
 }
 
 const struct pne_core *pne_device_core(const struct pne_device *d)

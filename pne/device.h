@@ -61,6 +61,9 @@ void pne_device_enter(struct pne_device *d, const struct name *user, struct secr
 /* Asks for settled(), which may come from within this call. */
 void pne_device_settle(struct pne_device *d);
 
+/* What a bearer has to tell, d being the arg of its callbacks. */
+void pne_device_note(void *d, const char *text);
+
 const struct pne_core *pne_device_core(const struct pne_device *d);
 
 #endif

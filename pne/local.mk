@@ -6,4 +6,4 @@ libpngw_la_SOURCES += \
 	pne/reset.c
 
 bin_PROGRAMS += cpns-pne
-cpns_pne_SOURCES = pne/main.c pne/options.c pne/options.h pne/secret-input.c pne/secret-input.h
+cpns_pne_SOURCES = pne/bluetooth.c pne/bluetooth.h pne/main.c pne/options.c pne/options.h pne/secret-input.c pne/secret-input.h

@@ -30,6 +30,7 @@ struct app {
 	struct pne_options settings;
 	uv_loop_t loop;
 	uv_signal_t signals[2];
+	struct pne_bluetooth *bluetooth;
 	struct pne *pnes;
 	size_t count, unfinished;
 	int result;
@@ -248,6 +249,18 @@ static int offline(struct app *app)
 
 /* With a loop. */
 
+/* Bearers use it to their end. */
+static void stop_bluetooth(struct app *app)
+{
+	for (size_t i = 0; i < app->count; i++) {
+		if (app->pnes[i].device)
+			return;
+	}
+	if (app->bluetooth)
+		pne_bluetooth_stop(app->bluetooth);
+	app->bluetooth = NULL;
+}
+
 static void stop_all(struct app *app)
 {
 	if (app->stopping)
@@ -259,6 +272,7 @@ static void stop_all(struct app *app)
 		if (app->pnes[i].device)
 			pne_device_stop(app->pnes[i].device);
 	}
+	stop_bluetooth(app);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -316,6 +330,8 @@ static void on_stopped(void *arg, struct pne_device *d)
 
 	if (p)
 		p->device = NULL;
+	if (app->stopping)
+		stop_bluetooth(app);
 }
 
 static int open_devices(struct app *app)
@@ -327,7 +343,17 @@ static int open_devices(struct app *app)
 		.stopped = on_stopped,
 	};
 	const struct pne_options *s = &app->settings;
+	char why[256] = "";
 
+	if (s->bluez) {
+		int r = pne_bluetooth_new(&app->loop, &s->bluetooth, write_line, NULL,
+					  &app->bluetooth, why, sizeof(why));
+
+		if (r != 0) {
+			complain(s->entity, "cannot start", why);
+			return r == -EINVAL ? EXIT_USAGE : EXIT_LATER;
+		}
+	}
 	for (size_t i = 0; i < app->count; i++) {
 		struct pne *p = &app->pnes[i];
 		const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE,
@@ -336,7 +362,9 @@ static int open_devices(struct app *app)
 			.core = {.entity = p->entity,
 				 .iterations_floor = s->floor,
 				 .deadline_ms = s->deadline_ms},
-			.connect = s->connect,
+			.connect = s->bluez ? s->gateway : s->connect,
+			.bearer = s->bluez ? pne_bluetooth_bearer : NULL,
+			.bearer_arg = app->bluetooth,
 			.vault = {.path = p->vault,
 				  .openers = &opener,
 				  .opener_count = 1,
@@ -346,7 +374,6 @@ static int open_devices(struct app *app)
 			.ui = s->ui,
 			.temporary_key = p->temporary_key,
 		};
-		char why[256] = "";
 		int r = pne_device_new(&app->loop, &options, &callbacks, app, &p->device, why,
 				       sizeof(why));
 
@@ -425,7 +452,8 @@ static void harden(void)
 
 int main(int argc, char **argv)
 {
-	struct app app = {.settings = {.secure_from = PAN_SECURITY_AUTHENTICATED}};
+	struct app app = {.settings = {.secure_from = PAN_SECURITY_AUTHENTICATED,
+				       .bluetooth = {.adapter = "", .name = ""}}};
 	struct pne_options *s = &app.settings;
 	int result;
 	int r;

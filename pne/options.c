@@ -10,6 +10,7 @@
 
 static const char usage[] =
 	"usage: cpns-pne --entity ID --connect unix:/PATH|tcp:HOST:PORT --state DIR [option...]\n"
+	"       cpns-pne --entity ID --bearer bluez --state DIR [--gateway ADDRESS] [option...]\n"
 	"       cpns-pne --entity ID --state DIR --fingerprint HEX\n"
 	"       cpns-pne --entity ID --state DIR --reset\n"
 	"\n"
@@ -24,7 +25,18 @@ static const char usage[] =
 	"  --iterations-floor N          refuse fewer PBKDF2 iterations (100000)\n"
 	"  --deadline SECONDS            of a request (30)\n"
 	"  --fingerprint HEX             print ENTITY USER INDEX FINGERPRINT of the held EUKey\n"
-	"  --reset                       forget user and EUKey, keep the Temporary Key\n";
+	"  --reset                       forget user and EUKey, keep the Temporary Key\n"
+	"\n"
+	"  --bearer bluez                Bluetooth: wait for the PN GW, or connect to --gateway\n"
+	"  --adapter NAME|ADDRESS        hci1, or the adapter's address (the first there is)\n"
+	"  --name TEXT                   what others see\n"
+	"  --le                          no BR/EDR: advertise over LE\n"
+	"  --agent MODEL                 answer pairings as a device that can do no more than:\n"
+	"                                just-works, display, yes-no, keyboard, keyboard-display\n"
+	"  --pin PIN                     answer to a question for a PIN\n"
+	"  --confirm yes|no|ask          answer to \"is it the same number?\" (yes); ask: "
+	"answers,\n"
+	"                                PINs and passkeys are lines on standard input\n";
 
 static bool level_of(const char *text, enum pan_security *out)
 {
@@ -38,6 +50,38 @@ static bool level_of(const char *text, enum pan_security *out)
 		}
 	}
 	return false;
+}
+
+static bool capability_of(const char *text, enum pairing_capability *out)
+{
+	static const char *const names[PAIRING_CAPABILITIES] = {
+		[PAIRING_DISPLAY_ONLY] = "display",
+		[PAIRING_DISPLAY_YES_NO] = "yes-no",
+		[PAIRING_KEYBOARD_ONLY] = "keyboard",
+		[PAIRING_NO_INPUT_NO_OUTPUT] = "just-works",
+		[PAIRING_KEYBOARD_DISPLAY] = "keyboard-display",
+	};
+
+	for (size_t i = 0; i < PAIRING_CAPABILITIES; i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*out = (enum pairing_capability)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool confirm_of(const char *text, enum pne_confirm *out)
+{
+	if (strcmp(text, "yes") == 0)
+		*out = PNE_CONFIRM_YES;
+	else if (strcmp(text, "no") == 0)
+		*out = PNE_CONFIRM_NO;
+	else if (strcmp(text, "ask") == 0)
+		*out = PNE_CONFIRM_ASK;
+	else
+		return false;
+	return true;
 }
 
 static bool number_of(const char *text, unsigned long max, unsigned long *out)
@@ -66,6 +110,14 @@ enum option_id {
 	OPTION_DEADLINE,
 	OPTION_FINGERPRINT,
 	OPTION_RESET,
+	OPTION_BEARER,
+	OPTION_ADAPTER,
+	OPTION_GATEWAY,
+	OPTION_NAME,
+	OPTION_LE,
+	OPTION_AGENT,
+	OPTION_PIN,
+	OPTION_CONFIRM,
 	OPTION_HELP,
 };
 
@@ -84,17 +136,63 @@ static const struct option options[] = {
 	{"deadline", required_argument, NULL, OPTION_DEADLINE},
 	{"fingerprint", required_argument, NULL, OPTION_FINGERPRINT},
 	{"reset", no_argument, NULL, OPTION_RESET},
+	{"bearer", required_argument, NULL, OPTION_BEARER},
+	{"adapter", required_argument, NULL, OPTION_ADAPTER},
+	{"gateway", required_argument, NULL, OPTION_GATEWAY},
+	{"name", required_argument, NULL, OPTION_NAME},
+	{"le", no_argument, NULL, OPTION_LE},
+	{"agent", required_argument, NULL, OPTION_AGENT},
+	{"pin", required_argument, NULL, OPTION_PIN},
+	{"confirm", required_argument, NULL, OPTION_CONFIRM},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{NULL, 0, NULL, 0},
 };
 
+/* -1: none of Bluetooth's. */
+static int take_bluetooth_option(struct pne_options *s, int option)
+{
+	struct pne_bluetooth_options *b = &s->bluetooth;
+
+	switch (option) {
+	case OPTION_BEARER:
+		s->bluez = strcmp(optarg, "bluez") == 0;
+		return s->bluez || strcmp(optarg, "local") == 0;
+	case OPTION_ADAPTER:
+		b->adapter = optarg;
+		return true;
+	case OPTION_GATEWAY:
+		s->gateway = optarg;
+		return bluetooth_address_valid(optarg);
+	case OPTION_NAME:
+		b->name = optarg;
+		return true;
+	case OPTION_LE:
+		b->le = true;
+		return true;
+	case OPTION_AGENT:
+		b->agent = true;
+		return capability_of(optarg, &b->capability);
+	case OPTION_PIN:
+		b->pin = optarg;
+		return optarg[0] != '\0' && strlen(optarg) < PAIRING_PIN_SIZE;
+	case OPTION_CONFIRM:
+		return confirm_of(optarg, &b->confirm);
+	default:
+		return -1;
+	}
+}
+
 static bool take_option(struct pne_options *s, int option)
 {
 	unsigned long number = 0;
+	int taken = take_bluetooth_option(s, option);
 
+	if (taken >= 0)
+		return taken;
 	switch (option) {
 	case OPTION_ENTITY:
 		s->entity = optarg;
+		s->bluetooth.entity = optarg;
 		return true;
 	case OPTION_CONNECT:
 		s->connect = optarg;
@@ -157,8 +255,10 @@ static bool take_all(struct pne_options *s, int argc, char **argv)
 	if (optind != argc || !s->entity || !s->state)
 		return false;
 	if (s->fingerprint || s->reset)
-		return !(s->fingerprint && s->reset) && !s->connect && !s->ui;
-	return s->connect && s->ui == (s->user.text[0] != '\0');
+		return !(s->fingerprint && s->reset) && !s->connect && !s->ui && !s->bluez;
+	if (s->bluez ? s->connect || s->count : s->gateway || !s->connect)
+		return false;
+	return s->ui == (s->user.text[0] != '\0');
 }
 
 bool pne_options_take(struct pne_options *o, int argc, char **argv)

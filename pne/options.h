@@ -3,8 +3,7 @@
 
 /* The command line of cpns-pne. */
 
-#include "pan/bearer.h"
-#include "protocol/bytes.h"
+#include "pne/bluetooth.h"
 
 #define PNE_COUNT_MAX 4096U
 
@@ -16,6 +15,9 @@ struct pne_options {
 	enum pan_security security, secure_from;
 	uint32_t floor; /* 0: not given */
 	uint64_t deadline_ms;
+	bool bluez;          /* and not a local bearer */
+	const char *gateway; /* its Bluetooth address; NULL: it comes by itself */
+	struct pne_bluetooth_options bluetooth;
 };
 
 /* What is not said of it, in so many words on standard error; false: the usage was printed. */

@@ -37,6 +37,21 @@ expect 64 "a level that is none" "$pne" "${online[@]}" --security maximal
 expect 64 "a UI without a user" "$pne" "${online[@]}" --ui
 expect 64 "a count of nothing" "$pne" "${online[@]}" --count 0
 
+bluez=(--entity h --state "$folder/state" --bearer bluez)
+expect 64 "a bearer that is none" "$pne" --entity h --state "$folder/state" --bearer pigeon
+expect 64 "an agent that is none" "$pne" "${bluez[@]}" --agent parrot
+expect 64 "a PN GW of no Bluetooth address" "$pne" "${bluez[@]}" --gateway 00:11
+expect 64 "a PIN of 17 characters" "$pne" "${bluez[@]}" --agent keyboard --pin 12345678901234567
+expect 64 "a local address on Bluetooth" "$pne" "${bluez[@]}" --connect "unix:$folder/pan"
+expect 64 "a Bluetooth address on a local bearer" "$pne" "${online[@]}" --gateway 00:1B:DC:10:01:00
+expect 64 "an adapter that can never be" "$pne" "${bluez[@]}" --adapter "h c"
+says "an adapter that can never be" "no adapter can be called that"
+
+# Without a D-Bus it waits for one, says so, and stops when it is told to.
+expect 0 "Bluetooth without a D-Bus" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$folder/bus" \
+	timeout --preserve-status -s TERM 1 "$pne" "${bluez[@]}" --agent just-works
+says "Bluetooth without a D-Bus" "no D-Bus system bus"
+
 chmod 644 "$folder/keys"
 expect 64 "a key file that others can read" "$pne" "${online[@]}" --temporary-key-file "$folder/keys"
 says "a key file that others can read" "0600"
