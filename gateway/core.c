@@ -76,8 +76,10 @@ static void stored(void *arg, int result)
 		struct actions a;
 
 		gateway_actions_begin(&a);
-		gateway_relay_stored(c->relay, pending.token & ~TOKEN_RELAY, result, &a);
+		gateway_relay_stored(c->relay, c->ports.now(c->arg), pending.token & ~TOKEN_RELAY,
+				     result, &a);
 		gateway_core_perform(c, NULL, &a);
+		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 		gateway_core_report_soon(c);
 		return;
 	}
@@ -365,7 +367,8 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 	if (p && failed.kind != EVENT_KINDS) {
 		gateway_core_give(c, p, &failed);
 	} else if (!p && failed.kind == EVENT_STORED) {
-		gateway_relay_stored(c->relay, failed_relay, failed.result, a);
+		gateway_relay_stored(c->relay, c->ports.now(c->arg), failed_relay, failed.result,
+				     a);
 		gateway_core_perform(c, NULL, a);
 	} else if (!p && failed_relay != 0) {
 		gateway_relay_wan_failed(c->relay, failed_relay, WAN_FAILURE_DOWN, a);

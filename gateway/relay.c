@@ -10,7 +10,8 @@
 #define BUCKETS 256U
 #define NOBODY  UINT32_MAX
 
-enum entry_state { ENTRY_FREE, ENTRY_SERVER, ENTRY_RECEIPT, ENTRY_STORING };
+/* ISSUING: that the key is given out is being stored. STORING: what became of it is. */
+enum entry_state { ENTRY_FREE, ENTRY_SERVER, ENTRY_ISSUING, ENTRY_RECEIPT, ENTRY_STORING };
 
 struct entry {
 	enum entry_state state;
@@ -27,9 +28,12 @@ struct entry {
 	uint32_t key_index;
 	uint64_t due;
 	uint64_t wall;
-	struct relayed relayed; /* of the entity, when this was asked for */
+	struct relayed
+		relayed; /* of the entity, when this was asked for; with its own durable issue */
 	struct relayed newest;  /* with what became durable since, or is being stored here */
 	struct verdict verdict; /* given once the batch is durable */
+	char *answer;           /* ISSUING: what is forwarded once the batch is durable */
+	size_t answer_size;
 };
 
 struct relay {
@@ -62,6 +66,8 @@ int gateway_relay_new(const struct relay_limits *limits, struct relay **out)
 
 void gateway_relay_free(struct relay *r)
 {
+	for (uint32_t i = 0; r && i < r->slots; i++)
+		free(r->entries[i].answer);
 	free(r);
 }
 
@@ -144,6 +150,8 @@ static void release(struct relay *r, struct entry *e)
 	while (*at != slot)
 		at = &r->entries[*at].next_id;
 	*at = e->next_id;
+	free(e->answer);
+	e->answer = NULL;
 	e->state = ENTRY_FREE;
 	e->next_id = r->free;
 	r->free = slot;
@@ -290,20 +298,107 @@ void gateway_relay_request(struct relay *r, const struct relay_link *link, const
 	post(r, link, e, xml, out);
 }
 
-static void forward(const struct entry *e, struct bytes xml, struct actions *out)
+/* Takes xml over. */
+static void forward(const struct entry *e, char *xml, size_t size, struct actions *out)
 {
-	struct action *a;
-	char *copy = malloc(xml.size + 1);
+	struct action *a = gateway_actions_add(out, ACTION_SEND);
 
-	/* Without memory nothing is forwarded: the PNE asks again and gets the same answer. */
-	if (!copy)
-		return;
-	memcpy(copy, xml.data, xml.size);
-	copy[xml.size] = '\0';
-	a = gateway_actions_add(out, ACTION_SEND);
-	a->xml = copy;
-	a->size = xml.size;
+	a->xml = xml;
+	a->size = size;
 	a->entity = e->entity;
+}
+
+/* The key is on record. */
+static void forward_key(struct relay *r, struct entry *e, uint64_t now, struct actions *out)
+{
+	forward(e, e->answer, e->answer_size, out);
+	e->answer = NULL;
+	e->state = ENTRY_RECEIPT;
+	e->due = now + r->limits.receipt_ms;
+	add_step(e, out, step_of(e, 12, 13));
+}
+
+static void learn(struct relayed *known, const struct relayed *more)
+{
+	if (more->issued > known->issued) {
+		known->issued = more->issued;
+		known->user = more->user;
+	}
+	if (more->installed > known->installed)
+		known->installed = more->installed;
+}
+
+/*
+ * A key is in the ledger once, however often its message was relayed again. The receipt's proof can
+ * be checked by nobody but the server.
+ */
+static void put_facts(struct relay *r, struct entry *e, enum delivery_state state,
+		      struct vault_batch *b)
+{
+	struct relayed known = e->newest, own = {.issued = e->key_index};
+
+	own.user = e->user;
+	/* Those are queued before this one. */
+	for (uint32_t i = 0; i < r->slots; i++) {
+		const struct entry *other = &r->entries[i];
+
+		if ((other->state == ENTRY_STORING || other->state == ENTRY_ISSUING) &&
+		    name_equal(&other->entity, &e->entity))
+			learn(&known, &other->newest);
+	}
+	if (e->key_index > e->relayed.issued)
+		records_fact(b, LEDGER_ISSUED, e->figure, &e->entity, &e->user, e->key_index,
+			     e->wall);
+	if (state == DELIVERY_INSTALLED) {
+		own.installed = e->key_index;
+		if (e->key_index > e->relayed.installed)
+			records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED,
+				     e->figure, &e->entity, &e->user, e->key_index, e->wall);
+	}
+	learn(&known, &own);
+	e->newest = known;
+	records_put_relayed(b, &e->entity, &known);
+}
+
+static void store(struct relay *r, struct entry *e, enum entry_state state, struct vault_batch *b,
+		  struct actions *out)
+{
+	struct action *a = gateway_actions_add(out, ACTION_STORE);
+
+	e->state = state;
+	e->due = 0;
+	a->token = token_of(r, e);
+	a->entity = e->entity;
+	a->batch = b;
+}
+
+/*
+ * Forwards a key once it is on record that it is given out: whatever becomes of this process, no
+ * PNE holds a key that nothing is known of here.
+ */
+static void issue(struct relay *r, struct entry *e, uint64_t now, struct bytes xml,
+		  struct actions *out)
+{
+	struct vault_batch *b;
+
+	e->answer = malloc(xml.size + 1);
+	if (e->answer) {
+		memcpy(e->answer, xml.data, xml.size);
+		e->answer[xml.size] = '\0';
+		e->answer_size = xml.size;
+	}
+	if (e->answer && e->key_index <= e->relayed.issued) {
+		forward_key(r, e, now, out);
+		return;
+	}
+	b = e->answer ? vault_batch_new() : NULL;
+	if (!b) {
+		answer_receipt(out, &e->entity, &e->id, STATUS_FAILED);
+		end(r, e, out, VERDICT_GATEWAY_MEMORY, step_of(e, 12, 13), NULL);
+		return;
+	}
+	put_facts(r, e, DELIVERY_ISSUED, b);
+	store(r, e, ENTRY_ISSUING, b, out);
 }
 
 void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
@@ -312,6 +407,7 @@ void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const
 	struct entry *e = by_token(r, token);
 	const struct m_eukey_assignment_response *a;
 	struct message_id answered;
+	char *copy;
 	bool again;
 
 	if (!e || e->state != ENTRY_SERVER)
@@ -327,14 +423,18 @@ void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const
 		return;
 	}
 	a = &m->eukey_assignment_response;
-	forward(e, xml, out);
 	if (a->status == STATUS_OK && a->has_key) {
-		e->state = ENTRY_RECEIPT;
 		e->response_id = message_id_of(m);
 		e->key_index = a->key.key_index;
-		e->due = now + r->limits.receipt_ms;
-		add_step(e, out, step_of(e, 12, 13));
+		issue(r, e, now, xml, out);
 		return;
+	}
+	copy = malloc(xml.size + 1);
+	/* Without memory nothing is forwarded: the PNE asks again and gets the same answer. */
+	if (copy) {
+		memcpy(copy, xml.data, xml.size);
+		copy[xml.size] = '\0';
+		forward(e, copy, xml.size, out);
 	}
 	again = a->status == STATUS_UNAUTHORIZED && a->has_challenge &&
 		(!e->credentials || a->challenge.stale);
@@ -388,54 +488,12 @@ void gateway_relay_drop_answer(struct relay *r, uint64_t token, struct actions *
 	end(r, e, out, VERDICT_REVOKED, step_of(e, 11, 12), NULL);
 }
 
-static void learn(struct relayed *known, const struct relayed *more)
-{
-	if (more->issued > known->issued) {
-		known->issued = more->issued;
-		known->user = more->user;
-	}
-	if (more->installed > known->installed)
-		known->installed = more->installed;
-}
-
-/*
- * A key is in the ledger once, however often its message was relayed again. The receipt's proof can
- * be checked by nobody but the server.
- */
-static void put_facts(struct relay *r, struct entry *e, enum delivery_state state,
-		      struct vault_batch *b)
-{
-	struct relayed known = e->newest, own = {.issued = e->key_index};
-
-	own.user = e->user;
-	/* Those are queued before this one. */
-	for (uint32_t i = 0; i < r->slots; i++) {
-		const struct entry *other = &r->entries[i];
-
-		if (other->state == ENTRY_STORING && name_equal(&other->entity, &e->entity))
-			learn(&known, &other->newest);
-	}
-	if (e->key_index > e->relayed.issued)
-		records_fact(b, LEDGER_ISSUED, e->figure, &e->entity, &e->user, e->key_index,
-			     e->wall);
-	if (state == DELIVERY_INSTALLED) {
-		own.installed = e->key_index;
-		if (e->key_index > e->relayed.installed)
-			records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED,
-				     e->figure, &e->entity, &e->user, e->key_index, e->wall);
-	}
-	learn(&known, &own);
-	e->newest = known;
-	records_put_relayed(b, &e->entity, &known);
-}
-
 /* Writes what is known of the delivery; the verdict follows when that is durable. */
 static void record(struct relay *r, struct entry *e, enum delivery_state state,
 		   const struct receipt *receipt, const struct verdict *v, struct actions *out)
 {
 	struct vault_batch *b = vault_batch_new();
 	struct delivery d = {.key_index = e->key_index, .state = state};
-	struct action *a;
 
 	if (!b) {
 		end(r, e, out, VERDICT_GATEWAY_MEMORY, v->step, NULL);
@@ -452,18 +510,13 @@ static void record(struct relay *r, struct entry *e, enum delivery_state state,
 	if (state == DELIVERY_INSTALLED)
 		records_put_pne_owner(b, &e->entity, &e->user);
 	put_facts(r, e, state, b);
-	e->state = ENTRY_STORING;
-	e->due = 0;
 	e->verdict = *v;
-	a = gateway_actions_add(out, ACTION_STORE);
-	a->token = token_of(r, e);
-	a->entity = e->entity;
-	a->batch = b;
+	store(r, e, ENTRY_STORING, b, out);
 }
 
 /*
  * One that is being stored already ends as what it was: its record is erased by what follows. A key
- * that was forwarded may be held: without a record of it nothing would be known of its PNE.
+ * that was forwarded may be held: its report is owed to the server. One that was not stays here.
  */
 bool gateway_relay_revoke(struct relay *r, const struct name *entity, const struct name *user,
 			  struct actions *out)
@@ -526,19 +579,30 @@ bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 	return true;
 }
 
-void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct actions *out)
+void gateway_relay_stored(struct relay *r, uint64_t now, uint64_t token, int result,
+			  struct actions *out)
 {
 	struct entry *e = by_token(r, token);
 	struct verdict v;
 
-	if (!e || e->state != ENTRY_STORING)
+	if (!e || (e->state != ENTRY_STORING && e->state != ENTRY_ISSUING))
 		return;
-	v = e->verdict;
 	for (uint32_t i = 0; result == 0 && i < r->slots; i++) {
 		struct entry *other = &r->entries[i];
 
 		if (other->state != ENTRY_FREE && name_equal(&other->entity, &e->entity))
 			learn(&other->newest, &e->newest);
+	}
+	if (e->state == ENTRY_ISSUING && result == 0) {
+		e->relayed.issued = e->key_index;
+		forward_key(r, e, now, out);
+		return;
+	}
+	v = e->verdict;
+	if (e->state == ENTRY_ISSUING) {
+		answer_receipt(out, &e->entity, &e->id,
+			       result == -ENOMEM ? STATUS_FAILED : STATUS_STORAGE_FAILED);
+		v.step = step_of(e, 12, 13);
 	}
 	if (result != 0)
 		v = verdict_for(e, gateway_storage_verdict(result), v.step, strerror(-result));

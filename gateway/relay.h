@@ -60,8 +60,12 @@ bool gateway_relay_revoke(struct relay *r, const struct name *entity, const stru
 bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 			   const struct receipt *receipt, struct actions *out);
 
-/* The end of an ACTION_STORE of that token. */
-void gateway_relay_stored(struct relay *r, uint64_t token, int result, struct actions *out);
+/*
+ * The end of an ACTION_STORE of that token. An answer that brings a key is forwarded only by this,
+ * once it is durable that the key is given out.
+ */
+void gateway_relay_stored(struct relay *r, uint64_t now, uint64_t token, int result,
+			  struct actions *out);
 
 /*
  * Ends one request whose receipt did not come. True when there may be a further one. Then

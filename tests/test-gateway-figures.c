@@ -1051,7 +1051,19 @@ START_TEST(test_relay)
 	ck_assert_int_eq(w.a.list[0].kind, ACTION_POST);
 	relay_ask(&w, 3, false, &w.server, "<three/>");
 	expect_receipt(&w, STATUS_BUSY);
-	/* Back byte for byte, then the receipt, then durable, then the verdict. */
+	/* Durable, back byte for byte, then the receipt, then durable, then the verdict. */
+	relay_answer(&w, token, 1, true);
+	ck_assert_uint_eq(w.a.count, 1);
+	ck_assert_int_eq(w.a.list[0].kind, ACTION_STORE);
+	relay_ask(&w, 1, true, &w.server, "<one/>");
+	ck_assert_uint_eq(w.a.count, 0);
+	ck_assert(!gateway_relay_receipt(w.relay, &w.link, &r, &w.a));
+	gateway_relay_stored(w.relay, 1000, token, 0, &w.a);
+	ck_assert_int_eq(w.a.list[0].kind, ACTION_SEND);
+	ck_assert_str_eq(w.a.list[0].xml, "<answer/>");
+	/* Asked again, for the answer was lost: it is on record already. */
+	relay_ask(&w, 1, true, &w.server, "<one/>");
+	ck_assert_int_eq(w.a.list[0].kind, ACTION_POST);
 	relay_answer(&w, token, 1, true);
 	ck_assert_int_eq(w.a.list[0].kind, ACTION_SEND);
 	ck_assert_str_eq(w.a.list[0].xml, "<answer/>");
@@ -1060,7 +1072,7 @@ START_TEST(test_relay)
 	ck_assert_int_eq(w.a.list[0].kind, ACTION_STORE);
 	ck_assert_uint_eq(w.a.list[0].token, token);
 	gateway_actions_end(&w.a);
-	gateway_relay_stored(w.relay, token, 0, &w.a);
+	gateway_relay_stored(w.relay, 1000, token, 0, &w.a);
 	ck_assert_int_eq(w.a.list[0].kind, ACTION_VERDICT);
 	ck_assert_int_eq(w.a.list[0].verdict.id, VERDICT_DONE);
 	ck_assert_uint_eq(w.a.list[0].verdict.key_index, 9);
@@ -1125,13 +1137,67 @@ START_TEST(test_relay_refusals)
 	token = w.a.list[0].token;
 	relay_answer(&w, token, 1, true);
 	gateway_actions_end(&w.a);
+	ck_assert(!gateway_relay_tick(w.relay, 99999, &next, &w.a));
+	gateway_relay_stored(w.relay, 1000, token, 0, &w.a);
+	gateway_actions_end(&w.a);
 	ck_assert(!gateway_relay_tick(w.relay, 1049, &next, &w.a));
 	ck_assert_uint_eq(next, 1050);
 	ck_assert(gateway_relay_tick(w.relay, 1050, &next, &w.a));
 	ck_assert_int_eq(w.a.list[0].kind, ACTION_STORE);
 	gateway_actions_end(&w.a);
-	gateway_relay_stored(w.relay, token, 0, &w.a);
+	gateway_relay_stored(w.relay, 1000, token, 0, &w.a);
 	ck_assert_int_eq(w.a.list[0].verdict.id, VERDICT_PNE_SILENT);
+	gateway_actions_end(&w.a);
+	gateway_relay_free(w.relay);
+}
+END_TEST
+
+/* A key whose issue is not on record stays here. */
+START_TEST(test_relay_not_stored)
+{
+	static const struct {
+		int error;
+		enum status status;
+		enum verdict_id verdict;
+	} failures[] = {
+		{-ENOSPC, STATUS_STORAGE_FAILED, VERDICT_GATEWAY_DISK_FULL},
+		{-EIO, STATUS_STORAGE_FAILED, VERDICT_GATEWAY_DISK_ERROR},
+		{-ENOMEM, STATUS_FAILED, VERDICT_GATEWAY_MEMORY},
+	};
+	struct relay_world w;
+	uint64_t token;
+
+	relay_make(&w);
+	for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+		relay_ask(&w, 1, i == 0, &w.server, "<one/>");
+		token = w.a.list[0].token;
+		relay_answer(&w, token, 1, true);
+		ck_assert_uint_eq(w.a.count, 1);
+		ck_assert_int_eq(w.a.list[0].kind, ACTION_STORE);
+		gateway_actions_end(&w.a);
+		gateway_relay_stored(w.relay, 1000, token, failures[i].error, &w.a);
+		ck_assert_uint_eq(w.a.count, 2);
+		expect_receipt(&w, failures[i].status);
+		ck_assert_int_eq(w.a.list[1].verdict.id, failures[i].verdict);
+		ck_assert_uint_eq(w.a.list[1].verdict.step, i == 0 ? 13 : 12);
+		ck_assert_uint_eq(w.a.list[1].verdict.key_index, 0);
+		ck_assert_uint_eq(gateway_relay_count(w.relay), 0);
+	}
+	/* Revoked meanwhile. */
+	relay_ask(&w, 1, false, &w.server, "<one/>");
+	token = w.a.list[0].token;
+	relay_answer(&w, token, 1, true);
+	gateway_actions_end(&w.a);
+	ck_assert(gateway_relay_revoke(w.relay, &w.entity, NULL, &w.a));
+	expect_receipt(&w, STATUS_NOT_EXPECTED);
+	ck_assert_int_eq(w.a.list[1].verdict.id, VERDICT_REVOKED);
+	gateway_actions_end(&w.a);
+	gateway_relay_stored(w.relay, 1000, token, 0, &w.a);
+	ck_assert_uint_eq(w.a.count, 0);
+	/* The end of the PN GW. */
+	relay_ask(&w, 1, false, &w.server, "<one/>");
+	relay_answer(&w, w.a.list[0].token, 1, true);
+	ck_assert_uint_eq(gateway_relay_count(w.relay), 1);
 	gateway_actions_end(&w.a);
 	gateway_relay_free(w.relay);
 }
@@ -1149,6 +1215,7 @@ int main(void)
 	tcase_add_test(tests, test_every_cell_exists);
 	tcase_add_test(tests, test_relay);
 	tcase_add_test(tests, test_relay_refusals);
+	tcase_add_test(tests, test_relay_not_stored);
 	tcase_set_timeout(tests, 60);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
