@@ -230,20 +230,18 @@ int bluez_link_attach(struct bearer_link *l, int fd, bool connecting)
 	return rc;
 }
 
-/* A link that cannot be read is not to be trusted. */
-static struct bluetooth_level read_level(const struct bearer_link *l)
+/* A link that cannot be read is not to be trusted. -ENOTCONN when it is gone already. */
+static int read_level(const struct bearer_link *l, struct bluetooth_level *out)
 {
 	struct bluez_bearer *b = l->owner;
 	const char *adapter = bluez_adapter_address(b->bluez);
-	struct bluetooth_level level = {PAN_SECURITY_NONE, 0, "its security cannot be read"};
-	int rc;
+	int rc = -ENODEV;
 
-	if (!adapter)
-		return level;
-	rc = b->level(bluetooth_stream_fd(l->stream), adapter, l->address, b->bonds, &level);
+	if (adapter)
+		rc = b->level(bluetooth_stream_fd(l->stream), adapter, l->address, b->bonds, out);
 	if (rc < 0)
-		level = (struct bluetooth_level){PAN_SECURITY_NONE, 0, strerror(-rc)};
-	return level;
+		*out = (struct bluetooth_level){PAN_SECURITY_NONE, 0, strerror(-rc)};
+	return rc;
 }
 
 static const char *transport_name(enum bluetooth_transport transport)
@@ -270,9 +268,10 @@ static void note_level(const struct bearer_link *l, const struct bluetooth_level
 void bluez_link_ready(struct bearer_link *l)
 {
 	struct bluez_bearer *b = l->owner;
-	struct bluetooth_level level = read_level(l);
+	struct bluetooth_level level;
 	char peer[16 + BLUETOOTH_ADDRESS_SIZE];
 
+	(void)read_level(l, &level);
 	l->phase = BLUEZ_LINK_UP;
 	l->level = level.level;
 	note_level(l, &level);
@@ -287,8 +286,8 @@ static void read_levels(struct bluez_bearer *b)
 
 		if (l->closing || l->phase != BLUEZ_LINK_UP)
 			continue;
-		level = read_level(l);
-		if (level.level == l->level)
+		/* One that is gone ends by itself. */
+		if (read_level(l, &level) == -ENOTCONN || level.level == l->level)
 			continue;
 		l->level = level.level;
 		note_level(l, &level);

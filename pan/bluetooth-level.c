@@ -15,13 +15,23 @@
 #define KEY_SIZE_FULL 16 /* bytes; a shorter key can be guessed, whoever authenticated it */
 #define INFO_LIMIT    SECRET_SCRATCH_SIZE
 
-/* What is of interest in an info file; -1: not there. */
-struct info {
-	long type, pin_length;        /* [LinkKey] */
-	long authenticated, key_size; /* [LongTermKey], made by the other side */
+struct long_term_key {
+	long type, size;
 };
 
-enum section { SECTION_OTHER, SECTION_LINK_KEY, SECTION_LONG_TERM_KEY };
+/* What is of interest in an info file; -1: not there. */
+struct info {
+	long type, pin_length; /* of the link key */
+	struct long_term_key central, peripheral;
+};
+
+enum section {
+	SECTION_OTHER,
+	SECTION_LINK_KEY,
+	SECTION_LONG_TERM_KEY,
+	SECTION_PERIPHERAL_KEY, /* this side's, where it was peripheral or made it from a link key
+				 */
+};
 
 static bool number_after(const char *line, const char *name, long *out)
 {
@@ -38,6 +48,12 @@ static bool number_after(const char *line, const char *name, long *out)
 	return true;
 }
 
+static void parse_long_term_key(const char *line, struct long_term_key *key)
+{
+	if (!number_after(line, "Authenticated", &key->type))
+		(void)number_after(line, "EncSize", &key->size);
+}
+
 static void parse_line(const char *line, enum section *section, struct info *info)
 {
 	if (line[0] == '[') {
@@ -45,6 +61,8 @@ static void parse_line(const char *line, enum section *section, struct info *inf
 			*section = SECTION_LINK_KEY;
 		else if (strcmp(line, "[LongTermKey]") == 0)
 			*section = SECTION_LONG_TERM_KEY;
+		else if (strcmp(line, "[PeripheralLongTermKey]") == 0)
+			*section = SECTION_PERIPHERAL_KEY;
 		else
 			*section = SECTION_OTHER;
 		return;
@@ -57,8 +75,10 @@ static void parse_line(const char *line, enum section *section, struct info *inf
 			(void)number_after(line, "PINLength", &info->pin_length);
 		return;
 	case SECTION_LONG_TERM_KEY:
-		if (!number_after(line, "Authenticated", &info->authenticated))
-			(void)number_after(line, "EncSize", &info->key_size);
+		parse_long_term_key(line, &info->central);
+		return;
+	case SECTION_PERIPHERAL_KEY:
+		parse_long_term_key(line, &info->peripheral);
 		return;
 	}
 }
@@ -81,9 +101,9 @@ static enum bluetooth_key link_key(const struct info *info)
 }
 
 /* Types of the management interface's long term keys. */
-static enum bluetooth_key long_term_key(const struct info *info)
+static enum bluetooth_key long_term_key(const struct long_term_key *key)
 {
-	switch (info->authenticated) {
+	switch (key->type) {
 	case 0x01: /* legacy pairing */
 	case 0x03: /* P-256 */
 		return BLUETOOTH_KEY_AUTHENTICATED;
@@ -118,7 +138,8 @@ static int read_info(int fd, char *text, size_t room)
 int bluetooth_bond_read(const char *bonds, const char *adapter, const char *device,
 			enum bluetooth_transport transport, struct bluetooth_bond *out)
 {
-	struct info info = {-1, -1, -1, -1};
+	struct info info = {-1, -1, {-1, -1}, {-1, -1}};
+	const struct long_term_key *key;
 	enum section section = SECTION_OTHER;
 	char path[512];
 	char *text, *line, *rest;
@@ -147,9 +168,10 @@ int bluetooth_bond_read(const char *bonds, const char *adapter, const char *devi
 			out->key = link_key(&info);
 			break;
 		case BLUETOOTH_LE:
-			out->key = long_term_key(&info);
-			if (info.key_size > 0 && info.key_size <= KEY_SIZE_FULL)
-				out->key_size = (uint8_t)info.key_size;
+			key = info.central.type != -1 ? &info.central : &info.peripheral;
+			out->key = long_term_key(key);
+			if (key->size > 0 && key->size <= KEY_SIZE_FULL)
+				out->key_size = (uint8_t)key->size;
 			break;
 		}
 	}

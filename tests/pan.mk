@@ -57,3 +57,8 @@ check_PROGRAMS += tests/test-bluez-fake
 tests_test_bluez_fake_SOURCES = tests/test-bluez-fake.c $(BLUEZ_SEEN)
 tests_test_bluez_fake_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bluez_fake_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/test-bearer-bluez
+tests_test_bearer_bluez_SOURCES = tests/test-bearer-bluez.c $(BLUEZ_FAKE)
+tests_test_bearer_bluez_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bearer_bluez_LDADD = $(TEST_LIBS)

@@ -105,6 +105,8 @@ START_TEST(a_long_term_key_is_read_for_le)
 	ck_assert_int_eq(read_bond(BLUETOOTH_LE).key, BLUETOOTH_KEY_UNAUTHENTICATED);
 	bond("[LongTermKey]\nAuthenticated=0\n");
 	ck_assert_int_eq(read_bond(BLUETOOTH_LE).key, BLUETOOTH_KEY_UNAUTHENTICATED);
+	bond("[LinkKey]\nType=8\n[PeripheralLongTermKey]\nAuthenticated=3\nEncSize=16\n");
+	ck_assert_int_eq(read_bond(BLUETOOTH_LE).key, BLUETOOTH_KEY_AUTHENTICATED);
 	bond("[LongTermKey]\nAuthenticated=yes\nEncSize=1000\n");
 	b = read_bond(BLUETOOTH_LE);
 	ck_assert_int_eq(b.key, BLUETOOTH_KEY_UNKNOWN);
