@@ -661,6 +661,10 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+#if defined(__SANITIZE_ADDRESS__)
+	pnes = 60;
+	days = 12;
+#endif
 	if (getenv("PNGW_VALGRIND")) {
 		pnes = 20;
 		days = 6;

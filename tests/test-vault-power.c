@@ -329,7 +329,7 @@ static void after_cut(void *arg, const struct disk_state *state)
 static size_t most_states(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
-	return getenv("PNGW_VALGRIND") ? 40 : 1500;
+	return getenv("PNGW_VALGRIND") ? 40 : 400;
 #else
 	return getenv("PNGW_VALGRIND") ? 40 : 0;
 #endif

@@ -182,7 +182,7 @@ GATEWAY = {
     2: ("temporary-key", "entity", b"", {1: ("!user", *USER), 2: ("!key", range(16, 65), SECRET, None)}),
     3: ("eukey", "entity", 4, {1: ("!user", *USER), 2: ("!key", *KEY), 3: ("!state", *u32_of(0, 1, 2)),
                                8: ("!since", *ANY64), 4: ("message", *ID), 9: ("rand", *KEY)}),
-    5: ("relayed", "entity", b"", {14: ("relayed", *u32_of()), 15: ("installed", *u32_of())}),
+    5: ("relayed", "entity", b"", {1: ("user", *USER), 14: ("relayed", *u32_of()), 15: ("installed", *u32_of())}),
     6: ("pne", "entity", b"", {1: ("!user", *USER)}),
     7: ("delivery", "entity", 4, {1: ("!user", *USER), 7: ("!entity", *ENTITY), 3: ("!state", *u32_of(0, 1, 2)),
                                   4: ("!message", *ID), 5: ("proof", *KEY)}),
