@@ -16,7 +16,10 @@
 #   radio_hci MACHINE N               its name there, like hci0
 #   adapter MACHINE N BTMGMT-COMMAND...
 #   pairable MACHINE N                powered, connectable, discoverable and pairable
-#   agent MACHINE CAPABILITY          an agent that says yes; agent_stop MACHINE
+#   agent MACHINE CAPABILITY [--confirm yes|no] [--pin TEXT] [--passkey NUMBER]    the unit "agent": says what
+#                                     it is asked; waits for /run/passkey without --passkey. agent_stop MACHINE
+#   agent_number MACHINE              the number that was shown or to be compared there
+#   ether WORD...                     faults, see README.md
 #   vm_reset                          both as after the boot: no bonds, no daemons, radio 0 only
 #   scenario TEXT, say TEXT, ok TEXT, failed TEXT, skip TEXT      words for the person who reads
 
@@ -242,8 +245,15 @@ pairable() {
 }
 
 agent() {
-	on "$1" systemctl stop agent 2>/dev/null
-	daemon "$1" agent bt-agent --capability="$2"
+	local machine=$1
+	shift
+	on "$machine" systemctl stop agent 2>/dev/null
+	daemon "$machine" agent /usr/local/sbin/vm-agent "$@" && await "$machine" agent "agent is ready" 20
+}
+
+# The number that the agent of a machine showed or was asked about last.
+agent_number() {
+	vm_journal "$1" -u agent -o cat | sed -n 's/^\(same number?\|passkey shown\) \([0-9]*\).*/\2/p' | tail -n 1
 }
 
 agent_stop() {
