@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # what is set here is read by the scenarios, and vm.sh sets the rest
+# The whole system on the two machines: server and PN GW on "gateway", PNEs on "pnes", each on a radio
+# of its own. Sourced by scenarios after vm.sh.
+#
+#   system_make [SETTING...]      configurations; more settings of pan.bluetooth; nothing runs yet
+#   system_up                     the server and the PN GW, which has its own EUKey and the user
+#   gateway_up, server_up         gateway_log TEXT [SECONDS]: until the PN GW said it since it started
+#   pne_up NAME RADIO OPTION...   plugs the radio, runs cpns-pne; pne_address NAME; pne_log NAME TEXT
+#   gw COMMAND...                 a command of the PN GW, with the user's password
+#   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER
+#   expect CODE TEXT COMMAND...   runs it: that exit code, and a line with TEXT ($scratch/out)
+#   same_key NAME                 ends the PNE and compares its EUKey's fingerprint with the server's
+
+user=alice
+password="correct horse battery staple"
+server=cpns.example
+gateway=gw-livingroom
+room=/tmp/pngw
+challenge=00112233445566778899aabbccddeeff
+declare -A radio_of=()
+
+system_make() {
+	local setting
+	mkdir -p "$scratch/room"
+	"$vm_top/../make-certs" "$scratch/room/certs" localhost "$gateway" >"$scratch/make-certs" 2>&1 || return 1
+	cat >"$scratch/room/server.conf" <<-CONF
+		entity_id = "$server";
+		listen = { address = "127.0.0.1"; port = 7443; path = "/cpns"; };
+		tls = {
+			certificate = "$room/certs/server.pem";
+			key = "$room/certs/server.key";
+			client_ca = "$room/certs/ca.pem";
+		};
+		database = "$room/server.db";
+		key_file = "$room/server.key";
+		iterations = 10000;
+	CONF
+	cat >"$scratch/room/pngw.conf" <<-CONF
+		entity_id = "$gateway";
+		iterations_floor = 10000;
+		server = {
+			entity_id = "$server";
+			host = "127.0.0.1";
+			verify_name = "localhost";
+			port = 7443;
+			path = "/cpns";
+			tls = {
+				ca = "$room/certs/ca.pem";
+				certificate = "$room/certs/gateway.pem";
+				key = "$room/certs/gateway.key";
+			};
+		};
+		pan = {
+			bluetooth = {
+				enable = true;
+				$(for setting in "$@"; do echo "$setting"; done)
+			};
+		};
+		vault = { path = "$room/gateway.vault"; key_file = "$room/gateway.key"; };
+		control = "$room/control";
+	CONF
+	{
+		echo "entity_id,form,temporary_key"
+		for ((i = 1; i <= 21; i++)); do
+			echo "headset-$i,hex,$(printf '%064x' $((i * 7919)))"
+		done
+	} >"$scratch/room/keys.csv"
+	printf '#!/bin/sh\nexec pngw-start --socket %s/control "$@" <<end\n%s\nend\n' "$room" "$password" \
+		>"$scratch/room/start"
+	chmod 700 "$scratch/room" "$scratch/room/start"
+	chmod 600 "$scratch/room/keys.csv"
+	put gateway /tmp "$scratch/room" && on gateway mv /tmp/room "$room" || return 1
+	on pnes mkdir -pm 700 "$room" && put pnes "$room" "$scratch/room/keys.csv" || return 1
+	on gateway cpns-server-admin --config "$room/server.conf" import-temporary-keys "$room/keys.csv" \
+		>"$scratch/import" 2>&1
+}
+
+server_up() {
+	daemon gateway cpns-server cpns-serverd --config "$room/server.conf" &&
+		await gateway cpns-server "listening on"
+}
+
+gateway_up() {
+	daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "WAN is up" 60
+}
+
+gateway_log() {
+	await gateway pngw-gateway "$1" "${2:-30}"
+}
+
+system_up() {
+	server_up || failed "the CPNS Server does not start"
+	gateway_up || failed "the PN GW does not start"
+	gw register "$user" >"$scratch/out" || failed "the user cannot be registered: $(tail -n 1 "$scratch/out")"
+	gw figure8 "$user" >"$scratch/out" || failed "Figure 8: $(tail -n 1 "$scratch/out")"
+	ok "server and PN GW run, Figure 5 (the user) and Figure 8 are done"
+}
+
+gw() {
+	on gateway "$room/start" "$@" 2>&1
+}
+
+pne_up() {
+	local name=$1 radio=$2
+	shift 2
+	radio_of[$name]=$radio
+	[ "$radio" = 0 ] || radio_plug pnes "$radio" || return 1
+	daemon pnes "cpns-$name" cpns-pne --entity "$name" --bearer bluez --adapter "$(radio_hci pnes "$radio")" \
+		--state "$room/$name" --temporary-key-file "$room/keys.csv" --iterations-floor 10000 "$@" &&
+		pne_log "$name" "Bluetooth is ready"
+}
+
+pne_log() {
+	await pnes "cpns-$1" "$2" "${3:-30}"
+}
+
+pne_address() {
+	radio_address pnes "${radio_of[$1]}"
+}
+
+pair() {
+	local address pid=
+	address=$(pne_address "$1")
+	if [ -n "${2:-}" ]; then
+		(
+			await_that 40 sh -c 'grep -q "answer:" "$1"' - "$scratch/pair" &&
+				gw bluetooth answer "$address" "$2"
+		) >"$scratch/answer" 2>&1 &
+		pid=$!
+	fi
+	gw bluetooth pair "$address" >"$scratch/pair"
+	local result=$?
+	[ -z "$pid" ] || wait "$pid"
+	return $result
+}
+
+expect() {
+	local code=$1 text=$2 got=0
+	shift 2
+	"$@" >"$scratch/out" 2>&1 || got=$?
+	if [ "$got" != "$code" ] || ! grep -qF -- "$text" "$scratch/out"; then
+		cat "$scratch/out"
+		failed "$*: exit code $got, not $code, or no \"$text\""
+	fi
+}
+
+same_key() {
+	local ours theirs
+	unit_stop pnes "cpns-$1"
+	ours=$(on pnes cpns-pne --entity "$1" --state "$room/$1" --fingerprint "$challenge") || return 1
+	theirs=$(on gateway cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" \
+		"$user" "$1" | awk -v i="$(awk '{ print $3 }' <<<"$ours")" '$(NF - 1) == i { print $NF }')
+	[ -n "$theirs" ] && [ "$(awk '{ print $4 }' <<<"$ours")" = "$theirs" ]
+}
