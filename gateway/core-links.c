@@ -118,7 +118,7 @@ static struct relay_link relay_view(struct core_link *l)
 		.wall = l->core->ports.wall(l->core->arg),
 	};
 
-	(void)records_get_relayed(l->core->vault, view.entity, &view.relayed);
+	view.relayed_unknown = records_get_relayed(l->core->vault, view.entity, &view.relayed) != 0;
 	return view;
 }
 

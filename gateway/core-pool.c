@@ -60,7 +60,13 @@ static int load_pool(struct core *c, const struct name *entity, struct pool *out
 	if (r == 0)
 		r = revocation_index(c->vault, entity, &revoked);
 	/* A key that came by Figure 5 or 6 since has a higher index than what is left of a set. */
-	(void)records_get_relayed(c->vault, entity, &relayed);
+	if (r == 0)
+		r = records_get_relayed(c->vault, entity, &relayed);
+	if (r == VAULT_DAMAGED) {
+		out->floor_unknown = true;
+		relayed.installed = out->count > 0 ? out->keys[out->count - 1].index : 0;
+		r = 0;
+	}
 	if (r != 0)
 		pool_clear(out);
 	else
@@ -242,8 +248,11 @@ static void look(struct core *c, const struct name *entity)
 	if (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity) ||
 	    load_pool(c, entity, &pool) != 0)
 		return;
-	clean(c, entity, &pool);
-	refill(c, entity, &pool);
+	/* Otherwise a user has to see to it. */
+	if (!pool.floor_unknown) {
+		clean(c, entity, &pool);
+		refill(c, entity, &pool);
+	}
 	pool_clear(&pool);
 }
 

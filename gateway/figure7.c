@@ -167,6 +167,9 @@ static void take_set(struct procedure *p, const struct event *e, struct actions 
 			records_drop_eukey(b, &p->entity, &pool->keys[i], LEDGER_REASON_SUPERSEDED,
 					   FIGURE_7, e->s->wall);
 	}
+	/* Whatever it said, the new keys are above. */
+	if (pool->floor_unknown)
+		records_erase_relayed(b, &p->entity);
 	result = gateway_key_set_take(p, e, &r->key_set, b);
 	if (result == 0)
 		result = put_verifier(p, b);
@@ -205,6 +208,9 @@ static void pool_empty(struct procedure *p, const struct event *e, struct action
 {
 	if (p->type != &gateway_renewal && (!e->s->temporary_key || e->s->wan_tls_refused))
 		cell_wan_absent(p, e, out);
+	else if (e->s->pool->floor_unknown)
+		gateway_fail(p, out, VERDICT_GATEWAY_VAULT_DAMAGED,
+			     "what is known of the EUKey that this PNE holds does not open");
 	else if (e->s->pool->damaged > 0)
 		gateway_fail(p, out, VERDICT_GATEWAY_VAULT_DAMAGED,
 			     "EUKeys of this PNE do not open, and no other is left");

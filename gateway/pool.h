@@ -41,6 +41,8 @@ struct pool {
 	size_t damaged; /* records of it in the vault that do not open */
 	uint32_t floor; /* keys up to that index are worth nothing: revoked, or the PNE holds that
 			   one */
+	bool floor_unknown; /* what the PNE got beside the pool cannot be read: floor is above all
+			       keys */
 };
 
 /* 0, -ENOMEM, or -EEXIST when there is one of that index; the pool is then as before. */

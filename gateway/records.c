@@ -173,6 +173,11 @@ void records_put_relayed(struct vault_batch *b, const struct name *entity, const
 	record_end(&w);
 }
 
+void records_erase_relayed(struct vault_batch *b, const struct name *entity)
+{
+	vault_batch_erase_owner(b, VAULT_ANSWER, name_bytes(entity));
+}
+
 void records_ledger(struct vault_batch *b, const struct ledger_fact *fact)
 {
 	vault_batch_ledger(b, fact);

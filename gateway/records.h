@@ -61,6 +61,7 @@ void records_put_issued(struct vault_batch *b, const struct name *entity,
 void records_put_verifier(struct vault_batch *b, const struct name *user, const struct verifier *v);
 void records_put_clock(struct vault_batch *b, const struct clock_mark *mark);
 void records_put_relayed(struct vault_batch *b, const struct name *entity, const struct relayed *r);
+void records_erase_relayed(struct vault_batch *b, const struct name *entity);
 void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint32_t index);
 void records_ledger(struct vault_batch *b, const struct ledger_fact *fact);
 /* What became of an EUKey, for the ledger. wall: seconds since 1970. */

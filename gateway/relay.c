@@ -28,6 +28,7 @@ struct entry {
 	uint32_t key_index;
 	uint64_t due;
 	uint64_t wall;
+	bool relayed_unknown;
 	struct relayed
 		relayed; /* of the entity, when this was asked for; with its own durable issue */
 	struct relayed newest;  /* with what became durable since, or is being stored here */
@@ -292,6 +293,7 @@ void gateway_relay_request(struct relay *r, const struct relay_link *link, const
 	memcpy(e->digest, digest, sizeof(digest));
 	e->wall = link->wall;
 	e->relayed = link->relayed;
+	e->relayed_unknown = link->relayed_unknown;
 	e->newest = link->relayed;
 	e->figure = q->has_security_material ? FIGURE_6 : FIGURE_5;
 	e->credentials = q->has_security_material || q->has_digest;
@@ -355,6 +357,10 @@ static void put_facts(struct relay *r, struct entry *e, enum delivery_state stat
 			records_fact(b, known.installed ? LEDGER_RENEWED : LEDGER_INSTALLED,
 				     e->figure, &e->entity, &e->user, e->key_index, e->wall);
 	}
+	/* The PNE may hold any that came before: what is written over is not to say it holds none.
+	 */
+	if (e->relayed_unknown && own.installed == 0)
+		own.installed = e->key_index - 1;
 	learn(&known, &own);
 	e->newest = known;
 	records_put_relayed(b, &e->entity, &known);

@@ -30,6 +30,7 @@ struct relay_link {
 	enum pan_security level;
 	uint64_t wall;          /* seconds since 1970 */
 	struct relayed relayed; /* what the ledger has of entity */
+	bool relayed_unknown;   /* that cannot be read */
 };
 
 int gateway_relay_new(const struct relay_limits *limits, struct relay **out);

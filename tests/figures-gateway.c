@@ -203,6 +203,19 @@ void sim_gateway_lose_clock(const char *directory)
 	vault_close(v);
 }
 
+void sim_gateway_damage_relayed(const char *directory, const char *entity)
+{
+	const struct vault_id id = {VAULT_ANSWER, bytes_text(entity), BYTES_NONE};
+	struct vault *v = open_vault(directory);
+	struct vault_batch *b = vault_batch_new();
+
+	ck_assert_ptr_nonnull(b);
+	vault_batch_put(b, &id, bytes_text("x"));
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+}
+
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory)
 {
 	static const struct core_ports ports = {.post = port_post,
@@ -612,6 +625,14 @@ static int count_key(void *arg, const struct stored_key *key, enum key_state sta
 	(void)state;
 	++*(unsigned *)arg;
 	return 0;
+}
+
+bool sim_gateway_owner(struct sim_gateway *g, const char *entity, struct name *out)
+{
+	struct name name;
+
+	ck_assert_int_eq(name_set(&name, bytes_text(entity)), 0);
+	return records_get_pne_owner(g->vault, &name, out) == 0;
 }
 
 unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity)

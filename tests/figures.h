@@ -88,6 +88,8 @@ struct sim_gateway;
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
 /* The record of the service clock in the vault of directory is lost; no PN GW may have it open. */
 void sim_gateway_lose_clock(const char *directory);
+/* The same, and what it knows of the keys that it relayed to entity cannot be read. */
+void sim_gateway_damage_relayed(const char *directory, const char *entity);
 /* Proves the ledger to its end, or fails. */
 void sim_gateway_free(struct sim_gateway *g);
 /* The same and its account; NULL: not proven. */
@@ -126,6 +128,8 @@ struct sim_revocation {
 	char seen[160];
 };
 bool sim_gateway_revocation(struct sim_gateway *g, const char *entity, struct sim_revocation *out);
+/* False: nobody's. */
+bool sim_gateway_owner(struct sim_gateway *g, const char *entity, struct name *out);
 /* How many EUKeys of entity are in the vault. */
 unsigned sim_gateway_keys(struct sim_gateway *g, const char *entity);
 int sim_gateway_renew(struct sim_gateway *g, unsigned pne);

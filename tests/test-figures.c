@@ -1327,6 +1327,45 @@ START_TEST(a_key_that_was_passed_by_figure_5_stays_passed)
 }
 END_TEST
 
+/*
+ * How far the PNE got by Figure 6 cannot be read: no key of the pool is spent on a guess. A new
+ * set, or another key by Figure 6, makes up for it.
+ */
+START_TEST(a_damaged_record_of_what_was_relayed)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3, .renew_s = 100};
+	struct sim *s = sim_offline(&limits);
+
+	s->secure = true;
+	pan_down(s);
+	wan_up(s);
+	settle(s);
+	ask_and_get(s, &figure6);
+	stop_gateway(s);
+	sim_gateway_damage_relayed(s->directory, SIM_PNE);
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_VAULT_DAMAGED);
+	ck_assert_uint_eq(pool(s).left, 0);
+	wan_up(s);
+	pass(s, 8 * 3600000U);
+	ck_assert_uint_eq(held_index(s), 4);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_VAULT_DAMAGED);
+	if (_i == 0) {
+		ask_and_get(s, &figure7);
+		ck_assert_uint_gt(held_index(s), 4);
+	} else {
+		pan_down(s);
+		settle(s);
+		ask_and_get(s, &figure6);
+	}
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), _i == 0 ? VERDICT_DONE : VERDICT_GATEWAY_POOL_EMPTY);
+	sim_end(s);
+}
+END_TEST
+
 /* Whoever connects can call itself anything: that is not remembered when it has gone. */
 START_TEST(strangers_are_forgotten)
 {
@@ -1576,6 +1615,7 @@ int main(void)
 	tcase_add_test(c, a_pool_that_was_passed_is_not_issued);
 	tcase_add_test(c, a_rolled_back_vault_issues_nothing);
 	tcase_add_test(c, a_key_that_was_passed_by_figure_5_stays_passed);
+	tcase_add_loop_test(c, a_damaged_record_of_what_was_relayed, 0, 2);
 	tcase_add_test(c, strangers_are_forgotten);
 	tcase_add_test(c, a_pool_is_filled_up_at_once);
 	tcase_add_test(c, a_rolled_back_vault_on_a_full_disk);
