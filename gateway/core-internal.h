@@ -288,6 +288,11 @@ void gateway_core_tick_reach(struct core *c);
 /* The verdicts of those that wait: of one run, of all. */
 void gateway_core_cancel_reach(struct core *c, uint64_t run);
 void gateway_core_end_reach(struct core *c);
+/*
+ * Commands that would give an EUKey to entity, or are of user, end with REVOKED; NULL: any. A reset
+ * goes on.
+ */
+void gateway_core_reach_revoked(struct core *c, const struct name *entity, const struct name *user);
 /* gateway_core_start(), renew() and reset_again() with what is connected now. */
 int gateway_core_start_now(struct core *c, const struct core_start *s);
 int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t run);

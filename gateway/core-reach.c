@@ -155,6 +155,22 @@ void gateway_core_unreachable(struct core *c, const struct name *entity, enum ve
 	}
 }
 
+void gateway_core_reach_revoked(struct core *c, const struct name *entity, const struct name *user)
+{
+	for (struct waiting *w = c->waiting; w; w = w->next) {
+		if (w->what == REACH_FOR_RESET || (user && !name_equal(&w->start.user, user)))
+			continue;
+		for (size_t i = 0; i < w->start.count; i++) {
+			if (w->states[i] == GONE ||
+			    (entity && !name_equal(&w->entities[i], entity)))
+				continue;
+			w->states[i] = GONE;
+			gateway_core_wake_by(c, c->ports.now(c->arg) + 1);
+			give_verdict(c, w, i, VERDICT_REVOKED, "");
+		}
+	}
+}
+
 /* Of any run when every is set. */
 static void cancel(struct core *c, bool every, uint64_t run)
 {

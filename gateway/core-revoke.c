@@ -35,6 +35,7 @@ static void end_procedures(struct core *c, const struct name *entity)
 	struct event e = {.kind = EVENT_CANCEL, .revoked = true};
 	struct procedure *p;
 
+	gateway_core_reach_revoked(c, entity, NULL);
 	while ((p = any_procedure(c, entity)))
 		gateway_core_give(c, p, &e);
 	end_relayed(c, entity, NULL);
@@ -64,6 +65,19 @@ static int erase_key(void *arg, const struct stored_key *key, enum key_state sta
 	return 0;
 }
 
+/* A newer key of Figure 5 or 6, which is in the PNE only: held, or issued to whose the PNE is. */
+static bool has_newer(struct core *c, const struct name *entity, uint32_t limit)
+{
+	struct relayed relayed;
+	struct name owner;
+
+	if (records_get_relayed(c->vault, entity, &relayed) != 0)
+		return false;
+	return relayed.installed > limit ||
+	       (relayed.issued > limit && records_get_pne_owner(c->vault, entity, &owner) == 0 &&
+		name_equal(&relayed.user, &owner));
+}
+
 int gateway_core_erase(struct core *c, struct vault_batch *b, const struct name *entity,
 		       uint32_t limit, enum ledger_reason reason)
 {
@@ -72,7 +86,7 @@ int gateway_core_erase(struct core *c, struct vault_batch *b, const struct name 
 	struct name user;
 	int r = records_each_key(c->vault, entity, erase_key, &e);
 
-	if (r != 0 || e.kept)
+	if (r != 0 || e.kept || has_newer(c, entity, limit))
 		return r;
 	r = records_get_temporary_key(c->vault, entity, &user, &key);
 	secret_unref(key);
@@ -291,8 +305,10 @@ static int erase_verifiers(struct core *c, const struct name *user)
 static void end_all_procedures(struct core *c, const struct name *user)
 {
 	struct event e = {.kind = EVENT_CANCEL, .revoked = true};
-	struct procedure *p = c->procedures;
+	struct procedure *p;
 
+	gateway_core_reach_revoked(c, NULL, user);
+	p = c->procedures;
 	while (p) {
 		if ((p->entity.text[0] || p->silent) && (!user || name_equal(&p->user, user))) {
 			gateway_core_give(c, p, &e);

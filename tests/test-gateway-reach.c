@@ -372,6 +372,41 @@ START_TEST(test_cancelled)
 }
 END_TEST
 
+/* What was asked for before a revocation is not begun after it. */
+START_TEST(test_revoked)
+{
+	struct name first = named("pne-1"), user = named("alice");
+	struct vault_batch *b = vault_batch_new();
+
+	records_put_pne_owner(b, &first, &user);
+	ck_assert_int_eq(vault_submit(vault, b, NULL, NULL), 0);
+	(void)vault_flush(vault);
+	ck_assert_int_eq(start(FIGURE_6, 9, 2, both), 2);
+	ck_assert_int_eq(gateway_core_renew(core, &first, 10), 1);
+	if (_i == 0)
+		ck_assert_int_eq(gateway_core_revoke(core, &first, 11), 1);
+	else
+		ck_assert_int_ge(gateway_core_revoke_user(core, &user, 11), 1);
+	for (size_t i = 0; i < (_i == 0 ? 2 : 3); i++) {
+		ck_assert_int_eq(verdicts[i].id, VERDICT_REVOKED);
+		ck_assert_uint_lt(runs[i], 11);
+		ck_assert_str_eq(verdicts[i].user.text, "alice");
+	}
+	run_for(60);
+	ck_assert_uint_eq(verdict_count, _i == 0 ? 3 : 4);
+	verdict_count = 0;
+	connect_pne(0, "pne-1");
+	connect_pne(1, "pne-2");
+	run_for(60);
+	/* The other one goes on, unless its user is revoked. */
+	ck_assert_uint_eq(verdict_count, _i == 0 ? 1 : 0);
+	if (_i == 0) {
+		ck_assert_uint_eq(runs[0], 9);
+		ck_assert_str_eq(verdicts[0].entity.text, "pne-2");
+	}
+}
+END_TEST
+
 START_TEST(test_bad_password)
 {
 	struct core_start s = {.figure = FIGURE_7, .run = 3, .count = 1};
@@ -471,6 +506,7 @@ int main(void)
 	tcase_add_test(tests, test_connected);
 	tcase_add_test(tests, test_some);
 	tcase_add_test(tests, test_cancelled);
+	tcase_add_loop_test(tests, test_revoked, 0, 2);
 	tcase_add_test(tests, test_bad_password);
 	tcase_add_test(tests, test_renewal);
 	tcase_add_test(tests, test_reset);

@@ -910,6 +910,61 @@ START_TEST(a_pne_whose_receipt_was_lost)
 }
 END_TEST
 
+/* The power goes between a key of Figure 5 and its receipt. */
+START_TEST(a_crash_before_the_receipt)
+{
+	struct sim *s = many_new(true);
+	uint32_t index;
+
+	registered(s);
+	sim_pne_enter(s->pan[1].pne, USER, PASSWORD);
+	while (!holds_key(s, 1, &index)) {
+		if (many_work(s))
+			continue;
+		ck_assert_uint_gt(s->queued, 0);
+		many_deliver(s);
+	}
+	copy_vault(s, "gateway", "crash");
+	many_stop_gateway(s);
+	copy_vault(s, "crash", "gateway");
+	s->gateway = sim_gateway_new(s, s->directory);
+	many_pass(s, 5000);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, sim_pne_name(1)), 1);
+	expect_one(s, VERDICT_DONE);
+	ck_assert_uint_ge(state_of(s, sim_pne_name(1)).key_index, index);
+	check_confirmed(s, 1, 1);
+	many_free(s);
+}
+END_TEST
+
+/* The device has a newer key of the same user when the PN GW hears that its older one is revoked.
+ */
+START_TEST(a_revocation_heard_of_late)
+{
+	struct sim *s = many_new(true);
+	struct name owner;
+	uint32_t index;
+
+	registered(s);
+	enter(s, 0);
+	sim_server_revoke(s->server, SIM_PNE);
+	enter(s, 0);
+	ck_assert(holds_key(s, 0, &index));
+	ck_assert_uint_eq(index, 2);
+	many_pass(s, 3700000);
+	ck_assert_uint_eq(state_of(s, SIM_PNE).key_index, 1);
+	ck_assert(sim_gateway_owner(s->gateway, SIM_PNE, &owner));
+	ck_assert_str_eq(owner.text, USER);
+	ck_assert(holds_key(s, 0, &index));
+	/* What concerns all that there is does not leave it. */
+	sim_server_revoke(s->server, SIM_PNE);
+	many_pass(s, 3700000);
+	ck_assert(!sim_gateway_owner(s->gateway, SIM_PNE, &owner));
+	check_confirmed(s, 0, 2);
+	many_free(s);
+}
+END_TEST
+
 /* What is being stored when Figure 8 is cancelled becomes the PN GW's own key all the same. */
 START_TEST(a_cancelled_figure_8)
 {
@@ -986,6 +1041,8 @@ int main(void)
 	tcase_add_test(server, the_server_knows_the_newest_state);
 	tcase_add_loop_test(server, a_first_key_under_way, 0, 6);
 	tcase_add_loop_test(server, a_pne_whose_receipt_was_lost, 0, 4);
+	tcase_add_test(server, a_crash_before_the_receipt);
+	tcase_add_test(server, a_revocation_heard_of_late);
 	suite_add_tcase(suite, server);
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_pne_is_revoked);
