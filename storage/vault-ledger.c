@@ -544,6 +544,23 @@ int vault_ledger_execute(struct vault *v, const struct vault_batch *b)
 	return r;
 }
 
+static int write_anchor_record(struct vault *v, void *arg)
+{
+	const struct vault_id id = {(enum vault_kind)VAULT_KIND_ANCHOR, BYTES_NONE, BYTES_NONE};
+
+	(void)arg;
+	return vault_write_record(v, &id, bytes_text(v->ledger->specification));
+}
+
+void vault_ledger_remember(struct vault *v)
+{
+	struct vault_ledger *l = v->ledger;
+
+	if (l->remembers || l->damaged || (l->anchor && l->anchored == 0))
+		return;
+	l->remembers = vault_transaction(v, write_anchor_record, NULL) == 0;
+}
+
 void vault_ledger_end(struct vault *v, int result)
 {
 	struct vault_ledger *l = v->ledger;
@@ -564,23 +581,11 @@ void vault_ledger_end(struct vault *v, int result)
 	note(l, the_file, r);
 	l->made_count = 0;
 	vault_ledger_advance(v, false);
-}
-
-static int write_anchor_record(struct vault *v, void *arg)
-{
-	const struct vault_id id = {(enum vault_kind)VAULT_KIND_ANCHOR, BYTES_NONE, BYTES_NONE};
-
-	(void)arg;
-	return vault_write_record(v, &id, bytes_text(v->ledger->specification));
-}
-
-void vault_ledger_remember(struct vault *v)
-{
-	struct vault_ledger *l = v->ledger;
-
-	if (l->remembers || l->damaged || (l->anchor && l->anchored == 0))
-		return;
-	l->remembers = vault_transaction(v, write_anchor_record, NULL) == 0;
+	/*
+	 * Behind the anchor, for a record of one that is not there yet would be in the way of the
+	 * next start; and before anything is acknowledged.
+	 */
+	vault_ledger_remember(v);
 }
 
 /* The rows whose entries are in the file go. */

@@ -299,6 +299,31 @@ START_TEST(test_anchor_of_another)
 }
 END_TEST
 
+/* It is missed after a crash of the first run, too, once anything was acknowledged. */
+START_TEST(test_anchor_missed)
+{
+	struct vault *v;
+
+	use_anchor();
+	v = open_vault();
+	keep("before");
+	issue(v, 1, 1);
+	keep("crash");
+	vault_close(v);
+	put_back("crash", THE_VAULT " " THE_LEDGER);
+	shell("rm %s", anchor_path);
+	ck_assert_int_eq(try_open(&v), VAULT_ANCHOR);
+	ck_assert_ptr_nonnull(strstr(why, "it is gone"));
+	/* Before that there was none. */
+	shell("rm -f %s", ledger);
+	put_back("before", THE_VAULT);
+	v = open_vault();
+	issue(v, 1, 1);
+	vault_close(v);
+	assert_settled(2);
+}
+END_TEST
+
 /* An anchor that cannot be written is a trouble, not a loss; it catches up. */
 START_TEST(test_anchor_full)
 {
@@ -339,6 +364,7 @@ int main(void)
 	tcase_add_loop_test(t, test_anchor_other_history, 0, 3);
 	tcase_add_test(t, test_anchor_altered);
 	tcase_add_test(t, test_anchor_of_another);
+	tcase_add_test(t, test_anchor_missed);
 	tcase_add_test(t, test_anchor_full);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
