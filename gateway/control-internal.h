@@ -22,7 +22,7 @@ struct control_words {
 typedef void control_command_fn(struct control_client *client, const struct control_words *w,
 				size_t first);
 
-/* gateway/control-core.c, control-vault.c, control-devices.c */
+/* gateway/control-core.c, control-vault.c, control-devices.c, control-bluetooth.c */
 #define COMMAND(name, function, needs, arguments, meaning) \
 	control_command_fn gateway_control_##function;
 #include "gateway/commands.def"

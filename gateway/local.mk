@@ -4,6 +4,7 @@ libpngw_la_SOURCES += \
 	gateway/config.c gateway/config.h gateway/settings.def \
 	gateway/commands.def \
 	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
+	gateway/control-bluetooth.c \
 	gateway/control-devices.c gateway/control-vault.c \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
 	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \

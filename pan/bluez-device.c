@@ -14,6 +14,19 @@ static int read_flag(sd_bus_message *m, bool *out)
 	return rc;
 }
 
+/* Others choose their names: nothing in one may look like a further line, or steer a terminal. */
+static void make_printable(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (*c < 0x20 || *c == 0x7f) {
+			*c = '?';
+		} else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) {
+			*c++ = '?';
+			*c = '?';
+		}
+	}
+}
+
 static int read_text(sd_bus_message *m, char *out, size_t size)
 {
 	const char *value;
@@ -35,6 +48,7 @@ static int read_text(sd_bus_message *m, char *out, size_t size)
 	}
 	memcpy(out, value, length);
 	out[length] = '\0';
+	make_printable(out);
 	return 0;
 }
 

@@ -22,6 +22,8 @@
 struct removal {
 	struct pairing *pairing;
 	struct removal *next;
+	char path[BLUEZ_PATH_SIZE];
+	bool answered; /* by BlueZ, which tells on its own that the device is gone */
 	void (*done)(void *arg, int error, const char *why);
 	void *arg;
 };
@@ -483,6 +485,44 @@ static void on_state(struct bluez_watcher *w, enum bluez_state state)
 	}
 }
 
+static void removal_over(struct removal *over, int error, const char *why)
+{
+	struct removal **at = &over->pairing->removals;
+	struct removal r = *over;
+
+	while (*at != over)
+		at = &(*at)->next;
+	*at = r.next;
+	bluez_forget(r.pairing->bluez, over);
+	free(over);
+	if (r.done)
+		r.done(r.arg, error, why);
+}
+
+static void on_removed(void *arg, int error, const char *name, const char *text,
+		       sd_bus_message *reply)
+{
+	struct removal *r = arg;
+
+	(void)name;
+	(void)reply;
+	r->answered = true;
+	if (error != 0)
+		removal_over(r, error, text[0] ? text : strerror(-error));
+	else if (!bluez_find(r->pairing->bluez, r->path))
+		removal_over(r, 0, "removed");
+}
+
+static void removal_gone(struct pairing *p, const char *path)
+{
+	struct removal *r = p->removals;
+
+	while (r && (!r->answered || strcmp(r->path, path) != 0))
+		r = r->next;
+	if (r)
+		removal_over(r, 0, "removed");
+}
+
 static void gone(struct pairing *p, const struct bluez_device *d)
 {
 	struct attempt *a = pairing_attempt(p, d->path);
@@ -511,7 +551,9 @@ static void on_device(struct bluez_watcher *w, const struct bluez_device *d,
 	struct attempt *a;
 
 	if (change == BLUEZ_DEVICE_GONE) {
-		gone(p, d);
+		removal_gone(p, d->path);
+		if (!p->stopping)
+			gone(p, d);
 		return;
 	}
 	a = pairing_attempt(p, d->path);
@@ -533,22 +575,6 @@ static void on_device(struct bluez_watcher *w, const struct bluez_device *d,
 	pairing_scan_device(p, d);
 }
 
-static void on_removed(void *arg, int error, const char *name, const char *text,
-		       sd_bus_message *reply)
-{
-	struct removal *gone_now = arg;
-	struct removal **at = &gone_now->pairing->removals;
-	struct removal r = *gone_now;
-
-	(void)name;
-	(void)reply;
-	while (*at != gone_now)
-		at = &(*at)->next;
-	*at = r.next;
-	free(gone_now);
-	r.done(r.arg, error, text && text[0] ? text : error ? strerror(-error) : "removed");
-}
-
 int pairing_unbond(struct pairing *p, const char *address,
 		   void (*done)(void *arg, int error, const char *why), void *arg_of_done)
 {
@@ -566,6 +592,7 @@ int pairing_unbond(struct pairing *p, const char *address,
 	r->pairing = p;
 	r->done = done;
 	r->arg = arg_of_done;
+	memcpy(r->path, d->path, sizeof(r->path));
 	rc = bluez_call(p->bluez, 0, on_removed, r, bluez_adapter(p->bluez), "org.bluez.Adapter1",
 			"RemoveDevice", "o", d->path);
 	if (rc < 0) {
@@ -575,6 +602,14 @@ int pairing_unbond(struct pairing *p, const char *address,
 	r->next = p->removals;
 	p->removals = r;
 	return 0;
+}
+
+void pairing_forget(struct pairing *p, const void *arg_of_done)
+{
+	for (struct removal *r = p->removals; r; r = r->next) {
+		if (r->arg == arg_of_done)
+			r->done = NULL;
+	}
 }
 
 /* Life. */

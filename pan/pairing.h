@@ -144,5 +144,7 @@ void pairing_scan_stop(struct pairing *p);
  */
 int pairing_unbond(struct pairing *p, const char *address,
 		   void (*done)(void *arg, int error, const char *why), void *arg_of_done);
+/* Removals with that arg are told no more; they go on. */
+void pairing_forget(struct pairing *p, const void *arg_of_done);
 
 #endif

@@ -375,6 +375,7 @@ START_TEST(test_unanswered)
 	fake_bluez_tell(fake, "pair-in %s", OBJECT);
 	expect("question " DEVICE " confirm 000001\n");
 	expect("withdrawn " DEVICE "\nended " DEVICE " ETIMEDOUT\n");
+	wait_ms(200);
 	fake_bluez_tell(fake, "model %s show-passkey 1", OBJECT);
 	ck_assert_int_eq(pairing_start(pairing, DEVICE), 0);
 	expect("question " DEVICE " show-passkey 000001\n");
@@ -475,6 +476,7 @@ START_TEST(test_policy_accept)
 	expect("question " DEVICE " confirm 000007\n");
 	ck_assert_int_eq(pairing_answer(pairing, DEVICE, "no"), 0);
 	expect("withdrawn " DEVICE "\nended " DEVICE " EACCES\n");
+	wait_ms(200);
 	fake_bluez_tell(fake, "model %s enter-pin 0000", OBJECT);
 	fake_bluez_tell(fake, "pair-in %s", OBJECT);
 	expect("ended " DEVICE " paired\n");
@@ -508,6 +510,7 @@ START_TEST(test_policy_refuse)
 	ck_assert_str_eq(fake_bluez_tell(fake, "results"), "org.bluez.Error.Rejected");
 	expect_no_bond();
 	/* That is of theirs only. */
+	wait_ms(200);
 	fake_bluez_tell(fake, "model %s authorize", OBJECT);
 	ck_assert_int_eq(pairing_start(pairing, DEVICE), 0);
 	expect("ended " DEVICE " paired\n");
@@ -785,7 +788,12 @@ START_TEST(test_unbond)
 	expect("removed EIO\n");
 	ck_assert_int_eq(pairing_unbond(pairing, DEVICE, removed, &stops), 0);
 	expect("removed 0\n");
-	/* Not told after a stop. */
+	/* Not told after it was forgotten, nor after a stop. */
+	near("just-works");
+	ck_assert_int_eq(pairing_unbond(pairing, DEVICE, removed, &stops), 0);
+	pairing_forget(pairing, &stops);
+	expect_call("RemoveDevice");
+	wait_ms(200);
 	near("just-works");
 	fake_bluez_tell(fake, "hold RemoveDevice");
 	ck_assert_int_eq(pairing_unbond(pairing, DEVICE, removed, &stops), 0);

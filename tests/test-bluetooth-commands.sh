@@ -1,0 +1,279 @@
+#!/usr/bin/env bash
+# The commands of Bluetooth as a technician gives them, against a bluetoothd of strings: search, pair
+# with every kind of question, bonds, connections that fail, bluetoothd gone.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+if ! command -v dbus-daemon >/dev/null || ! /usr/bin/python3 -c 'import dbus, gi.repository' 2>/dev/null; then
+	echo "dbus-daemon, python3-dbus or python3-gi is missing"
+	exit 77
+fi
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-bluetooth.XXXXXX)
+bus=
+end() {
+	trap - EXIT
+	system_stop
+	exec {to_fake}>&- {from_fake}<&-
+	[ -z "$bus" ] || kill "$bus" 2>/dev/null || true
+	rm -rf "$folder"
+}
+touch "$folder/log"
+exec 8>>"$folder/log"
+system_make "$folder"
+bad=0
+complain() {
+	echo "$1"
+	sed 's/^/    /' "$run/start.out"
+	bad=1
+}
+
+cat >"$run/bus.conf" <<-CONF
+	<busconfig><type>session</type><listen>unix:path=$run/bus</listen><auth>EXTERNAL</auth>
+	<policy context='default'><allow send_destination='*' eavesdrop='true'/>
+	<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
+CONF
+dbus-daemon --config-file "$run/bus.conf" --nofork --nopidfile &
+bus=$!
+for ((i = 0; i < 100; i++)); do
+	[ -S "$run/bus" ] && break
+	sleep 0.05
+done
+mkfifo "$run/to-fake" "$run/from-fake"
+/usr/bin/python3 "$top/tests/bluez-shell.py" "unix:path=$run/bus" <"$run/to-fake" >"$run/from-fake" &
+exec {to_fake}>"$run/to-fake" {from_fake}<"$run/from-fake"
+trap end EXIT
+
+# tell COMMAND...: the fake carries it out; its answer is in $answer
+tell() {
+	echo "$*" >&"$to_fake"
+	read -r -t 20 answer <&"$from_fake"
+	case $answer in
+	ok*) answer=${answer#ok } ;;
+	*)
+		complain "the fake: $answer"
+		return 1
+		;;
+	esac
+}
+
+# outcome CODE TEXT COMMAND...
+outcome() {
+	local code=0 wanted=$1 text=$2
+	shift 2
+	start "$@" || code=$?
+	[ "$code" = "$wanted" ] || complain "$*: exit code $code instead of $wanted"
+	grep -qF -- "$text" "$run/start.out" || complain "$*: not said: $text"
+}
+
+# said TEXT: until the command in the background says so
+said() {
+	local i
+	for ((i = 0; i < 200; i++)); do
+		grep -qF -- "$1" "$run/background.out" && return 0
+		sleep 0.05
+	done
+	cp "$run/background.out" "$run/start.out"
+	complain "not said: $1"
+}
+
+background() {
+	: >"$run/background.out"
+	"$(bin pngw-start)" --socket "$run/control" "$@" >"$run/background.out" 2>&1 </dev/null &
+	pid_of[background]=$!
+}
+
+# finished CODE TEXT
+finished() {
+	local code=0
+	wait "${pid_of[background]}" || code=$?
+	unset "pid_of[background]"
+	said "$2"
+	[ "$code" = "$1" ] || complain "exit code $code instead of $1"
+}
+
+pne=AA2868B6-BFD3-4D5B-A859-87432EBA40BE
+pne=${pne,,}
+device=00:11:22:33:44:55
+other=00:11:22:33:44:66
+add() {
+	tell device add "hci0/$1" "UUIDs=as:$pne" RSSI=n:-50 "Name=s:$2"
+	tell model "hci0/$1" "${@:3}"
+}
+
+# Off by default.
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$run/bus
+launch_gateway
+await "ready"
+outcome 1 "set pan.bluetooth.enable" bluetooth status
+stop gateway
+: >"$run/log"
+
+sed -i 's/^\tpan = {/&\n\t\tbluetooth = { enable = true; adapter = "hci0"; };/;s/^pan = {/&\n\tbluetooth = { enable = true; adapter = "hci0"; };/' "$run/pngw.conf"
+launch_gateway
+await "ready"
+outcome 2 "verdict: scan" bluetooth scan 1
+outcome 2 "verdict: bonds" bluetooth bonds
+outcome 2 "verdict: $device" bluetooth pair "$device"
+outcome 2 "verdict: $device" bluetooth connect "$device"
+tell daemon start
+outcome 2 "verdict: discoverable" bluetooth discoverable 60
+tell adapter add hci0 00:AA:01:00:00:00
+for ((i = 0; i < 100; i++)); do
+	tell get hci0 Powered
+	[ "$answer" = true ] && break
+	sleep 0.05
+done
+outcome 0 "no bonds" bluetooth bonds
+outcome 0 "no devices" bluetooth devices
+outcome 0 "no questions" bluetooth questions
+outcome 0 "for 60 s" bluetooth discoverable 60
+outcome 64 "usage: bluetooth discoverable" bluetooth discoverable now
+for words in "pair" "pair nobody@@" "answer $device" "unbond" "connect" "disconnect" "scan 0" \
+	"scan --near" "scan --near 200" "scan --what" "bonds x" "status x"; do
+	# shellcheck disable=SC2086 # words
+	outcome 64 "usage: bluetooth" bluetooth $words
+done
+outcome 1 "no such device" bluetooth pair some-headset
+
+# Search: what comes while it runs, what is there already; names that try to be something else.
+background bluetooth scan 2
+add "$device" '"Headset one"' just-works
+said "$device rssi=-50 PNE"
+said "name=Headset one"
+outcome 0 "a search is on already" bluetooth scan 1
+finished 0 "$device rssi=-50 PNE"
+outcome 0 "$device rssi=-50 PNE" bluetooth devices
+outcome 0 "$device" bluetooth scan 1 --name HEAD
+outcome 0 "nothing was found" bluetooth scan 1 --near -40
+outcome 0 "nothing was found" bluetooth scan 1 --name other
+tell device add "hci0/$other" RSSI=n:-70 'Name=s:"x\nEND 0\e[2J"'
+outcome 0 "$other rssi=-70 other name=x?END 0?[2J" bluetooth scan 1 --all
+
+# One after another, nothing restarted.
+outcome 0 "verdict: $device: done" bluetooth pair "$device"
+outcome 0 "$device rssi=-50 PNE bonded trusted" bluetooth bonds
+outcome 1 "bonded already" bluetooth pair "$device"
+tell pair-in "hci0/$device"
+await "has forgotten that and wants to pair anew"
+outcome 0 "the bond here is removed" bluetooth unbond "$device"
+outcome 0 "no bonds" bluetooth bonds
+outcome 1 "BlueZ knows no such device" bluetooth unbond "$device"
+
+add "$device" Headset confirm 4711
+for reply in no yes; do
+	background bluetooth pair "$device"
+	said "does $device (Headset) show 004711?"
+	outcome 0 "show 004711?" bluetooth questions
+	outcome 2 "being paired already" bluetooth pair "$device"
+	outcome 1 "does not answer" bluetooth answer "$device" perhaps
+	outcome 1 "no question" bluetooth answer "$other" yes
+	outcome 0 "answered" bluetooth answer "$device" "$reply"
+	if [ "$reply" = yes ]; then
+		finished 0 "done"
+	else
+		finished 1 "[PAN_PAIRING_REFUSED]"
+	fi
+done
+outcome 0 removed bluetooth unbond "$device"
+
+add "$device" Headset enter-pin 0042
+background bluetooth pair "$device"
+said "wants its PIN"
+outcome 0 answered bluetooth answer "$device" 0043
+finished 1 "[PAN_WRONG_PIN]"
+background bluetooth pair "$device"
+said "wants its PIN"
+password=12345678901234567 outcome 1 "at most 16" bluetooth enter "$device"
+password=0042 outcome 0 answered bluetooth enter "$device"
+finished 0 "done"
+outcome 0 removed bluetooth unbond "$device"
+
+add "$device" Headset enter-passkey 123
+background bluetooth pair "$device"
+said "which 6 digits"
+outcome 0 answered bluetooth answer "$device" 000123
+finished 0 "done"
+outcome 0 removed bluetooth unbond "$device"
+
+for model in show-pin show-passkey; do
+	add "$device" Headset "$model" 123456
+	background bluetooth pair "$device"
+	said "123456 on $device (Headset)"
+	tell typed "hci0/$device"
+	finished 0 "done"
+	outcome 0 removed bluetooth unbond "$device"
+done
+
+# The technician goes away: so does the pairing, and the search.
+add "$device" Headset confirm 1
+background bluetooth pair "$device"
+said "show 000001"
+stop background
+for ((i = 0; i < 100; i++)); do
+	start bluetooth questions
+	grep -q "no questions" "$run/start.out" && break
+	sleep 0.05
+done
+outcome 0 "no questions" bluetooth questions
+background bluetooth scan 600
+said "$device"
+stop background
+for ((i = 0; i < 100; i++)); do
+	tell get hci0 Discovering
+	[ "$answer" = false ] && break
+	sleep 0.05
+done
+[ "$answer" = false ] || complain "the search goes on without the client"
+
+# A device that begins: answered by whoever looks.
+tell model "hci0/$device" just-works
+tell pair-in "hci0/$device"
+for ((i = 0; i < 100; i++)); do
+	start bluetooth questions
+	grep -q "wants to be paired" "$run/start.out" && break
+	sleep 0.05
+done
+outcome 0 "$device (Headset) wants to be paired" bluetooth questions
+outcome 0 answered bluetooth answer "$device" yes
+for ((i = 0; i < 100; i++)); do
+	tell get "hci0/$device" Trusted
+	[ "$answer" = true ] && break
+	sleep 0.05
+done
+[ "$answer" = true ] || complain "not trusted after a pairing that it began"
+
+# Connections that come to nothing, and what they say.
+tell fail ConnectProfile Failed br-connection-page-timeout
+outcome 2 "[PAN_OUT_OF_REACH]" bluetooth connect "$device"
+tell fail ConnectProfile Failed br-connection-key-missing
+outcome 1 "[PAN_BOND_STALE]" bluetooth connect "$device"
+grep -qF "bluetooth unbond" "$run/start.out" || complain "no remedy for a stale bond"
+outcome 0 "$device" bluetooth bonds
+outcome 1 "not connected" bluetooth disconnect "$other"
+
+# bluetoothd goes in the middle.
+outcome 0 removed bluetooth unbond "$device"
+add "$device" Headset confirm 1
+background bluetooth pair "$device"
+said "show 000001"
+tell daemon stop
+finished 2 "[PAN_BLUETOOTH_DOWN]"
+
+# And so does the PN GW.
+tell daemon start
+tell adapter add hci0 00:AA:01:00:00:00
+add "$device" Headset confirm 1
+for ((i = 0; i < 100; i++)); do
+	start bluetooth devices && grep -q "$device" "$run/start.out" && break
+	sleep 0.1
+done
+background bluetooth pair "$device"
+said "show 000001"
+kill "${pid_of[gateway]}"
+status=0
+wait "${pid_of[gateway]}" || status=$?
+unset "pid_of[gateway]"
+[ "$status" = 0 ] || complain "the PN GW stopped with $status: $(tail -n 30 "$run/log")"
+exit $bad
