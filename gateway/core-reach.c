@@ -68,7 +68,7 @@ bool gateway_core_reach_first(struct core *c, enum reach_for what, const struct 
 	}
 	w->start = *s;
 	w->start.entities = w->entities;
-	w->typed = secret_ref((struct secret *)(uintptr_t)s->typed);
+	w->typed = secret_ref(s->typed);
 	w->start.typed = w->typed;
 	w->next = c->waiting;
 	c->waiting = w;

@@ -121,7 +121,7 @@ void gateway_core_tick(struct core *c);
 struct core_start {
 	enum figure figure;
 	struct name user;
-	const struct secret *typed;
+	struct secret *typed;
 	const struct name *entities;
 	size_t count;
 	enum key_set_kind set_kind;

@@ -419,7 +419,7 @@ START_TEST(test_bad_password)
 	ck_assert_uint_eq(reached, 0);
 	ck_assert_uint_eq(verdict_count, 1);
 	ck_assert_int_eq(verdicts[0].id, VERDICT_PASSWORD_UNUSABLE);
-	secret_unref((struct secret *)(uintptr_t)s.typed);
+	secret_unref(s.typed);
 }
 END_TEST
 
