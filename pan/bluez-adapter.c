@@ -133,6 +133,21 @@ static bool is_wanted(const struct bluez *b, const struct bluez_adapter *a)
 	       strcasecmp(b->wanted, a->address) == 0;
 }
 
+bool bluez_introduce(struct bluez *b)
+{
+	int rc = 0;
+
+	if (b->introduced)
+		return true;
+	if (b->alias[0] != '\0')
+		rc = bluez_call(b, 0, NULL, NULL, b->chosen->path, DBUS_PROPERTIES, "Set", "ssv",
+				BLUEZ_ADAPTER, "Alias", "s", b->alias);
+	if (rc == 0 && b->pairable)
+		rc = set_property(b, "Pairable", "b", 1, NULL, NULL);
+	b->introduced = rc == 0;
+	return b->introduced;
+}
+
 bool bluez_choose(struct bluez *b)
 {
 	if (b->chosen)
@@ -144,11 +159,7 @@ bool bluez_choose(struct bluez *b)
 	if (!b->chosen)
 		return false;
 	power_anew(b, b->power_on);
-	if (b->alias[0] != '\0')
-		(void)bluez_call(b, 0, NULL, NULL, b->chosen->path, DBUS_PROPERTIES, "Set", "ssv",
-				 BLUEZ_ADAPTER, "Alias", "s", b->alias);
-	if (b->pairable)
-		(void)set_property(b, "Pairable", "b", 1, NULL, NULL);
+	b->introduced = false;
 	return true;
 }
 
@@ -166,22 +177,28 @@ void bluez_adapter_remove(struct bluez *b, struct bluez_adapter **at)
 	free(a);
 }
 
+/* A value of another type than expected is skipped. */
+static bool is_type(sd_bus_message *m, const char *type)
+{
+	return sd_bus_message_verify_type(m, 'v', type) > 0;
+}
+
 static int adapter_property(struct bluez_adapter *a, const char *name, sd_bus_message *m)
 {
 	const char *text;
 	int flag, rc;
 
-	if (strcmp(name, "Powered") == 0) {
+	if (strcmp(name, "Powered") == 0 && is_type(m, "b")) {
 		rc = sd_bus_message_read(m, "v", "b", &flag);
 		if (rc >= 0)
 			a->powered = flag != 0;
-	} else if (strcmp(name, "PowerState") == 0) {
+	} else if (strcmp(name, "PowerState") == 0 && is_type(m, "s")) {
 		rc = sd_bus_message_read(m, "v", "s", &text);
 		if (rc >= 0) {
 			a->tells_blocked = true;
 			a->blocked = strcmp(text, "off-blocked") == 0;
 		}
-	} else if (strcmp(name, "Address") == 0) {
+	} else if (strcmp(name, "Address") == 0 && is_type(m, "s")) {
 		rc = sd_bus_message_read(m, "v", "s", &text);
 		for (size_t i = 0;
 		     rc >= 0 && bluetooth_address_valid(text) && i < sizeof(a->address); i++)

@@ -100,7 +100,8 @@ static int read_service(sd_bus_message *m, struct bluez_device *d)
 
 	if (rc < 0)
 		return rc;
-	if (strcasecmp(uuid, BLUETOOTH_UUID_PNE) != 0)
+	if (strcasecmp(uuid, BLUETOOTH_UUID_PNE) != 0 ||
+	    sd_bus_message_verify_type(m, 'v', "ay") <= 0)
 		return sd_bus_message_skip(m, "v");
 	rc = sd_bus_message_enter_container(m, 'v', "ay");
 	if (rc < 0)
@@ -154,6 +155,46 @@ static int read_flags(sd_bus_message *m, bool *out)
 	return sd_bus_message_exit_container(m);
 }
 
+/* "": a property that is not wanted. */
+static const char *type_of(const char *name)
+{
+	static const char *const types[][2] = {
+		{"Address", "s"}, {"AddressType", "s"},     {"Name", "s"},
+		{"UUIDs", "as"},  {"ServiceData", "a{sv}"}, {"AdvertisingFlags", "ay"},
+		{"RSSI", "n"},    {"Class", "u"},           {"Paired", "b"},
+		{"Bonded", "b"},  {"Trusted", "b"},         {"Connected", "b"},
+		{"Blocked", "b"}, {"LegacyPairing", "b"},
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(name, types[i][0]) == 0)
+			return types[i][1];
+	}
+	return "";
+}
+
+static int read_class(struct bluez_known_device *k, sd_bus_message *m)
+{
+	k->has_class = m != NULL;
+	return m ? sd_bus_message_skip(m, "v") : 0;
+}
+
+static int read_rssi(struct bluez_device *d, sd_bus_message *m)
+{
+	d->has_rssi = m != NULL;
+	d->rssi = 0;
+	return m ? sd_bus_message_read(m, "v", "n", &d->rssi) : 0;
+}
+
+static int read_address_type(struct bluez_device *d, sd_bus_message *m)
+{
+	char type[8];
+	int rc = read_text(m, type, sizeof(type));
+
+	d->random_address = rc >= 0 && strcmp(type, "random") == 0;
+	return rc;
+}
+
 static int read_property(struct bluez_known_device *k, const char *name, sd_bus_message *m)
 {
 	struct bluez_device *d = &k->d;
@@ -165,7 +206,13 @@ static int read_property(struct bluez_known_device *k, const char *name, sd_bus_
 		{"Trusted", &d->trusted}, {"Connected", &d->connected},
 		{"Blocked", &d->blocked}, {"LegacyPairing", &d->legacy_pairing},
 	};
+	const char *type = type_of(name);
 
+	if (type[0] == '\0')
+		return m ? sd_bus_message_skip(m, "v") : 0;
+	/* Another version of BlueZ may mean something else by it: as if it were not there. */
+	if (m && sd_bus_message_verify_type(m, 'v', type) <= 0)
+		return sd_bus_message_skip(m, "v");
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		if (strcmp(name, flags[i].name) == 0)
 			return read_flag(m, flags[i].to);
@@ -180,21 +227,11 @@ static int read_property(struct bluez_known_device *k, const char *name, sd_bus_
 		return read_services(m, d);
 	if (strcmp(name, "AdvertisingFlags") == 0)
 		return read_flags(m, &k->le_flags);
-	if (strcmp(name, "AddressType") == 0) {
-		char type[8];
-		int rc = read_text(m, type, sizeof(type));
-
-		d->random_address = rc >= 0 && strcmp(type, "random") == 0;
-		return rc;
-	}
-	if (strcmp(name, "RSSI") == 0) {
-		d->has_rssi = m != NULL;
-		d->rssi = 0;
-		return m ? sd_bus_message_read(m, "v", "n", &d->rssi) : 0;
-	}
-	if (strcmp(name, "Class") == 0)
-		k->has_class = m != NULL;
-	return m ? sd_bus_message_skip(m, "v") : 0;
+	if (strcmp(name, "AddressType") == 0)
+		return read_address_type(d, m);
+	if (strcmp(name, "RSSI") == 0)
+		return read_rssi(d, m);
+	return read_class(k, m);
 }
 
 static bool same(const struct bluez_device *a, const struct bluez_device *b)

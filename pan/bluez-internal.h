@@ -72,6 +72,7 @@ struct bluez {
 	bool loading, loaded;
 	struct bluez_adapter *adapters;
 	struct bluez_adapter *chosen;
+	bool introduced; /* the chosen one was given its name */
 	struct bluez_known_device *devices;
 	enum bluez_state state;
 	struct bluez_watcher *watchers;
@@ -103,6 +104,8 @@ void bluez_adapter_remove(struct bluez *b, struct bluez_adapter **at);
 bool bluez_adapter_blocked(const struct bluez *b, const struct bluez_adapter *a);
 /* Looks for the adapter unless there is one. true when one was found: it has no devices yet. */
 bool bluez_choose(struct bluez *b);
+/* Gives the chosen adapter its name, once. false: it is to be tried again. */
+bool bluez_introduce(struct bluez *b);
 /* Switches the chosen adapter on if it is time to. */
 void bluez_power_try(struct bluez *b);
 

@@ -129,12 +129,14 @@ static enum bluez_state state_now(const struct bluez *b)
 }
 
 static void on_tick(uv_timer_t *tick);
-/* After every change: what is to be done next, and what is to be told. */
+
 void bluez_settle(struct bluez *b)
 {
 	enum bluez_state state;
 	bool waits = b->calls.owner[0] != '\0' && !b->loaded;
 
+	if (b->chosen && !bluez_introduce(b))
+		waits = true;
 	if (b->chosen && !b->chosen->powered) {
 		bluez_power_try(b);
 		waits = true;

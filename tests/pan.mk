@@ -53,6 +53,14 @@ tests_test_bluez_devices_SOURCES = tests/test-bluez-devices.c $(BLUEZ_SEEN)
 tests_test_bluez_devices_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_bluez_devices_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/test-bluez-faults
+tests_test_bluez_faults_SOURCES = tests/test-bluez-faults.c tests/fault-memory.c \
+	tests/fault-memory.h $(BLUEZ_SEEN)
+tests_test_bluez_faults_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_bluez_faults_LDADD = $(TEST_LIBS)
+tests_test_bluez_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	-Wl,--wrap=reallocarray,--wrap=strdup,--wrap=asprintf,--wrap=__asprintf_chk
+
 check_PROGRAMS += tests/test-bluez-fake
 tests_test_bluez_fake_SOURCES = tests/test-bluez-fake.c $(BLUEZ_SEEN)
 tests_test_bluez_fake_CPPFLAGS = $(TEST_CPPFLAGS)

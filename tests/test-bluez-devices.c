@@ -98,6 +98,54 @@ START_TEST(le_devices)
 }
 END_TEST
 
+/* As if they were not there. */
+START_TEST(values_of_other_types)
+{
+	struct bluez_options options = options_of();
+	struct seen s;
+
+	fake_bluez_tell(fake, "adapter add hci0 " A0 " PowerState=u:1");
+	fake_bluez_tell(fake, "device add hci0/" NEAR
+			      " Paired=s:true Name=u:1 UUIDs=s:" BLUETOOTH_UUID_PNE
+			      " RSSI=s:near Class=s:x ServiceData=as:x");
+	begin(&s, &options);
+	await(&s, BLUEZ_READY);
+	ck_assert_int_eq(s.added, 1);
+	ck_assert(!s.last.paired && !s.last.offers_pne && !s.last.has_rssi);
+	ck_assert_str_eq(s.last.name, "");
+	fake_bluez_tell(fake, "set hci0 Powered=s:no Address=b:true");
+	fake_bluez_tell(fake, "set hci0/" NEAR " Bonded=u:1 Name=s:one");
+	await_change(&s);
+	ck_assert(!s.last.bonded);
+	ck_assert_str_eq(s.last.name, "one");
+	ck_assert_str_eq(bluez_adapter_address(s.bluez), A0);
+	ck_assert_str_eq(s.states, "-boR");
+	finish(&s);
+}
+END_TEST
+
+/* A device of which BlueZ tells no address, and a path longer than any of BlueZ's. */
+START_TEST(odd_objects)
+{
+	struct bluez_options options = options_of();
+	char path[80] = "hci";
+	struct seen s;
+
+	for (size_t n = strlen(path); n < sizeof(path) - 1; n++)
+		path[n] = '1';
+	path[sizeof(path) - 1] = '\0';
+	fake_bluez_tell(fake, "adapter add hci0 " A0 " Powered=b:true");
+	fake_bluez_tell(fake, "adapter add %s " A1 " Powered=b:true", path);
+	fake_bluez_tell(fake, "device add hci0/" NEAR " Address=s:nonsense");
+	fake_bluez_tell(fake, "device add hci0/%s", path);
+	begin(&s, &options);
+	await(&s, BLUEZ_READY);
+	ck_assert_str_eq(bluez_adapter(s.bluez), "/org/bluez/hci0");
+	ck_assert_int_eq(s.added, 0);
+	finish(&s);
+}
+END_TEST
+
 START_TEST(long_names_end_whole)
 {
 	struct bluez_options options = options_of();
@@ -324,6 +372,8 @@ int main(void)
 	tcase_add_checked_fixture(usual, setup, teardown);
 	tcase_add_test(usual, devices);
 	tcase_add_test(usual, le_devices);
+	tcase_add_test(usual, values_of_other_types);
+	tcase_add_test(usual, odd_objects);
 	tcase_add_test(usual, long_names_end_whole);
 	tcase_add_test(usual, forged_signals);
 	tcase_add_test(usual, calls);

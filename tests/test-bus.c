@@ -1,4 +1,8 @@
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -147,16 +151,61 @@ START_TEST(bus_is_made_again_when_asked)
 }
 END_TEST
 
-START_TEST(bus_that_hangs_is_left)
+START_TEST(bus_of_a_list)
 {
 	struct seen_bus s = {0};
 	char address[128];
 
-	/* Somebody listens, but is no D-Bus: the next of the list serves. */
 	fake_bluez_bus_start(fake);
 	snprintf(address, sizeof(address), "unix:path=%s/none;%s", fake_bluez_folder(fake),
 		 fake_bluez_bus(fake));
 	ck_assert_int_eq(bus_new(&loop, address, &bus_callbacks, &s, &s.bus), 0);
+	bus_start(s.bus);
+	ck_assert(fake_bluez_run(&loop, SOON, is_up, &s));
+	end_bus(&s);
+}
+END_TEST
+
+/* Somebody listens who never answers, and then who answers something else. */
+START_TEST(bus_that_is_none)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct seen_bus s = {0};
+	char address[160];
+	int listener, peer;
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/none", fake_bluez_folder(fake));
+	snprintf(address, sizeof(address), "unix:path=%s/none", fake_bluez_folder(fake));
+	listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(listen(listener, 5), 0);
+	ck_assert_int_eq(bus_new(&loop, address, &bus_callbacks, &s, &s.bus), 0);
+	bus_start(s.bus);
+	ck_assert(!fake_bluez_run(&loop, 150, is_up, &s));
+	peer = accept(listener, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	ck_assert_int_eq(write(peer, "NONSENSE\r\n", 10), 10);
+	ck_assert(!fake_bluez_run(&loop, 100, is_up, &s));
+	close(peer);
+	ck_assert(!fake_bluez_run(&loop, 400, is_up, &s));
+	/* It has tried again. */
+	peer = accept(listener, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	end_bus(&s);
+	ck_assert_int_eq(s.ups, 0);
+	close(peer);
+	close(listener);
+}
+END_TEST
+
+START_TEST(bus_of_the_system)
+{
+	struct seen_bus s = {0};
+
+	fake_bluez_bus_start(fake);
+	ck_assert_int_eq(setenv("DBUS_SYSTEM_BUS_ADDRESS", fake_bluez_bus(fake), 1), 0);
+	ck_assert_int_eq(bus_new(&loop, NULL, &bus_callbacks, &s, &s.bus), 0);
+	unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
 	bus_start(s.bus);
 	ck_assert(fake_bluez_run(&loop, SOON, is_up, &s));
 	end_bus(&s);
@@ -177,7 +226,9 @@ int main(void)
 	tcase_add_test(early, bus_comes_late_and_again);
 	tcase_add_test(early, bus_stops_at_every_stage);
 	tcase_add_test(early, bus_is_made_again_when_asked);
-	tcase_add_test(early, bus_that_hangs_is_left);
+	tcase_add_test(early, bus_of_a_list);
+	tcase_add_test(early, bus_that_is_none);
+	tcase_add_test(early, bus_of_the_system);
 	suite_add_tcase(suite, early);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
