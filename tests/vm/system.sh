@@ -8,9 +8,11 @@
 #   gateway_up, server_up         gateway_log TEXT [SECONDS]: until the PN GW said it since it started
 #   pne_up NAME RADIO OPTION...   plugs the radio, runs cpns-pne; pne_address NAME; pne_log NAME TEXT
 #   gw COMMAND...                 a command of the PN GW, with the user's password
+#   pne_type NAME TEXT            a line on its standard input: a password, an answer to a question
 #   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER
 #   expect CODE TEXT COMMAND...   runs it: that exit code, and a line with TEXT ($scratch/out)
 #   same_key NAME                 ends the PNE and compares its EUKey's fingerprint with the server's
+#   same_keys NAME...             the same for several, which go on: what is not equal is told, on standard output
 
 user=alice
 password="correct horse battery staple"
@@ -106,9 +108,13 @@ pne_up() {
 	shift 2
 	radio_of[$name]=$radio
 	[ "$radio" = 0 ] || radio_plug pnes "$radio" || return 1
-	daemon pnes "cpns-$name" cpns-pne --entity "$name" --bearer bluez --adapter "$(radio_hci pnes "$radio")" \
+	daemon pnes "cpns-$name" /usr/local/sbin/vm-typed "$name" cpns-pne --entity "$name" --bearer bluez --adapter "$(radio_hci pnes "$radio")" \
 		--state "$room/$name" --temporary-key-file "$room/keys.csv" --iterations-floor 10000 "$@" &&
 		pne_log "$name" "Bluetooth is ready"
+}
+
+pne_type() {
+	on pnes sh -c 'echo "$1" >"/run/typed-$0"' "$1" "$2"
 }
 
 pne_log() {
@@ -152,4 +158,29 @@ same_key() {
 	theirs=$(on gateway cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" \
 		"$user" "$1" | awk -v i="$(awk '{ print $3 }' <<<"$ours")" '$(NF - 1) == i { print $NF }')
 	[ -n "$theirs" ] && [ "$(awk '{ print $4 }' <<<"$ours")" = "$theirs" ]
+}
+
+same_keys() {
+	local name held bad=0
+	on pnes - >"$scratch/held" <<-SCRIPT || return 1
+		for name in $*; do
+			cp -r "$room/\$name" /tmp/copy
+			cpns-pne --entity "\$name" --state /tmp/copy --fingerprint "$challenge" || echo "\$name holds no EUKey"
+			rm -rf /tmp/copy
+		done
+	SCRIPT
+	on gateway - >"$scratch/issued" <<-SCRIPT || return 1
+		for name in $*; do
+			cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" "$user" "\$name" |
+				sed "s/^/\$name /"
+		done
+	SCRIPT
+	for name in "$@"; do
+		held=$(awk -v name="$name" '$1 == name { print $3, $4 }' "$scratch/held")
+		if ! grep -qxF "$name $held" "$scratch/issued"; then
+			echo "$name holds \"$held\", which is none of the server's keys"
+			bad=1
+		fi
+	done
+	return $bad
 }

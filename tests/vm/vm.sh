@@ -20,6 +20,9 @@
 #                                     it is asked; waits for /run/passkey without --passkey. agent_stop MACHINE
 #   agent_number MACHINE              the number that was shown or to be compared there
 #   ether WORD...                     faults, see README.md
+#   halt_ready                        daemons that start from now on can be stopped in their tracks:
+#   halt MACHINE at TEXT, halt MACHINE wait [SECONDS], halt MACHINE go   one there stops right after it has
+#                                     said a TEXT; waits until it has; it goes on
 #   vm_reset                          both as after the boot: no bonds, no daemons, radio 0 only
 #   scenario TEXT, say TEXT, ok TEXT, failed TEXT, skip TEXT      words for the person who reads
 
@@ -66,7 +69,7 @@ _vm_boot() {
 		if (cd "$dir" && qemu-system-x86_64 -name "pngw-$machine" -daemonize -pidfile pid \
 			-accel tcg,thread=multi -cpu max -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
 			-kernel "$image/vmlinuz" -initrd "$image/root.cpio" \
-			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable panic=-1" \
+			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable no_timer_check panic=-1" \
 			-serial file:console -object rng-random,id=rng,filename=/dev/urandom \
 			-device virtio-rng-pci,rng=rng \
 			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" \
@@ -113,7 +116,7 @@ vm_up() {
 	_vm_boot gateway "$image" 4 || return 1
 	_vm_boot pnes "$image" 26 || return 1
 	for machine in "${vm_machines[@]}"; do
-		if ! await_that 240 _vm_ready "$machine" ||
+		if ! await_that 600 _vm_ready "$machine" ||
 			! grep -q 'machine is ready' "$vm_dir/$machine/console" ||
 			! await_that 30 on "$machine" true; then
 			echo "vm: $machine did not come up; $vm_dir/$machine/console says:" >&2
@@ -186,7 +189,20 @@ daemon() {
 	local machine=$1 name=$2
 	shift 2
 	on "$machine" systemctl reset-failed "$name" 2>/dev/null
-	on "$machine" systemd-run -q --unit="$name" --collect -p KillMode=mixed -p TimeoutStopSec=10 "$@"
+	on "$machine" systemd-run -q --unit="$name" --collect -p KillMode=mixed -p TimeoutStopSec=10 \
+		${vm_preload:+-E "LD_PRELOAD=$vm_preload"} "$@"
+}
+
+vm_preload=
+halt_ready() {
+	vm_preload=/usr/local/lib/halt.so
+}
+
+halt() {
+	local machine=$1 action=$2
+	shift 2
+	[ "$action" != wait ] || set -- "${1:-30}"
+	on "$machine" vm-halt "$action" "$@"
 }
 
 unit_stop() {

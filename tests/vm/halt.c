@@ -1,0 +1,40 @@
+/*
+ * Preloaded into our daemons in the machine: right after one has said a line with the text that is in
+ * /run/halt, it stops (SIGSTOP) and /run/halted has its number. guest-halt writes and reads these.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void halt_if_said(const char *line, size_t size)
+{
+	char text[256], number[16];
+	int fd = open("/run/halt", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof(text));
+	close(fd);
+	if (n <= 0 || memmem(line, size, text, (size_t)n) == NULL || unlink("/run/halt") < 0)
+		return;
+	n = snprintf(number, sizeof(number), "%d\n", (int)getpid());
+	fd = open("/run/halted", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		(void)!syscall(SYS_write, fd, number, (size_t)n);
+		close(fd);
+	}
+	kill(getpid(), SIGSTOP);
+}
+
+ssize_t write(int fd, const void *data, size_t size)
+{
+	ssize_t written = syscall(SYS_write, fd, data, size);
+
+	if (fd == STDERR_FILENO && written > 0)
+		halt_if_said(data, (size_t)written);
+	return written;
+}
