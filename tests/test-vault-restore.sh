@@ -54,6 +54,17 @@ await_pool() { # TEXT
 	complain "no \"$1\" in: $(cat "$run/start.out")"
 }
 
+# Until the server was told that the ledger has that many entries.
+await_told() { # ENTRIES
+	local i told
+	for ((i = 0; i < 600; i++)); do
+		told=$(sed -n 's/.*state report, its ledger is at \([0-9]*\).*/\1/p' "$run/log" | sort -n | tail -n 1)
+		[ "${told:-0}" -ge "$1" ] && return 0
+		sleep 0.05
+	done
+	complain "the server was told of ${told:-no} entries, there are $1"
+}
+
 turn_log() {
 	cp "$run/log" "$run/log.$1"
 	: >"$run/log"
@@ -119,8 +130,7 @@ await "headset-2 is connected"
 says 0 "key index" renew headset-2
 spent=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
 # The server is told where the ledger stands at each WAN session and soon after each delivery report.
-turn_log 2b
-await "state report"
+await_told "$(start vault status && awk '/^ledger:/ { print $2 }' "$run/start.out")"
 stop gateway
 rm -f "$run"/gateway.vault*
 cp "$run"/copy/gateway.vault* "$run/"
