@@ -612,6 +612,53 @@ START_TEST(test_lying_disk)
 }
 END_TEST
 
+static void after_a_flush(void *arg, int result)
+{
+	unsigned *told = arg;
+
+	ck_assert_int_eq(result, 0);
+	ck_assert_uint_gt(fault_count(FAULT_SYNC), 0);
+	++*told;
+}
+
+/* So many writers at once, with or without a fact for the ledger: how many flushes that takes. */
+static unsigned flushes_of(unsigned writers, bool facts)
+{
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < writers; i++) {
+		struct vault_batch *b = vault_batch_new();
+		char item[12];
+		const struct vault_id id = {VAULT_EUKEY, bytes_text("pne-1"), bytes_text(item)};
+
+		(void)snprintf(item, sizeof(item), "%u", i);
+		ck_assert_ptr_nonnull(b);
+		vault_batch_put(b, &id, bytes_text("content"));
+		if (facts)
+			add_fact(b);
+		ck_assert_int_eq(vault_submit(world.v, b, after_a_flush, &told), 0);
+	}
+	fault_plan(NULL);
+	ck_assert_uint_eq(told, 0);
+	ck_assert_uint_eq(vault_flush(world.v), writers);
+	ck_assert_uint_eq(told, writers);
+	return fault_count(FAULT_SYNC);
+}
+
+/* What is submitted before a flush costs one flush of the disk, and is told behind it. */
+START_TEST(test_one_flush)
+{
+	fault_checkpoint_pages = 0;
+	must_open(true);
+	(void)flushes_of(1, false);
+	ck_assert_uint_eq(flushes_of(1, false), 1);
+	ck_assert_uint_eq(flushes_of(32, false), 1);
+	(void)flushes_of(1, true);
+	ck_assert_uint_eq(flushes_of(32, true), flushes_of(1, true));
+	close_vault();
+}
+END_TEST
+
 /* Memory runs out at each allocation, ours and SQLite's. */
 START_TEST(test_memory)
 {
@@ -663,6 +710,7 @@ int main(void)
 		return 2;
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, test_one_flush);
 	tcase_add_test(t, test_faults_serving);
 	tcase_add_test(t, test_faults_rekeying);
 	tcase_add_test(t, test_faults_opening);

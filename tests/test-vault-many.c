@@ -240,6 +240,52 @@ static int64_t number(const char *text)
 	return result;
 }
 
+#define NONCE 12
+
+/* One more state of one record, and the nonce that it was sealed with. */
+static void put_and_take_nonce(uint8_t nonce[NONCE])
+{
+	struct vault *v = open_vault();
+	struct vault_batch *b = vault_batch_new();
+	sqlite3 *db = NULL;
+	sqlite3_stmt *s = NULL;
+
+	put(b, "a", "1", "always the same");
+	ck_assert_int_eq(vault_submit(v, b, must_succeed, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, "SELECT sealed FROM record ORDER BY sequence DESC",
+					    -1, &s, NULL),
+			 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+	ck_assert_int_gt(sqlite3_column_bytes(s, 0), NONCE);
+	memcpy(nonce, sqlite3_column_blob(s, 0), NONCE);
+	sqlite3_finalize(s);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* No nonce comes twice, also where an older copy goes on from the sequence it had. */
+START_TEST(test_nonces)
+{
+	enum { STATES = 16 };
+	uint8_t nonces[STATES][NONCE];
+	char copy[300];
+
+	(void)snprintf(copy, sizeof(copy), "cp %s %s/copy", path, directory);
+	put_and_take_nonce(nonces[0]);
+	ck_assert_int_eq(system(copy), 0);
+	(void)snprintf(copy, sizeof(copy), "cp %s/copy %s", directory, path);
+	for (unsigned i = 1; i < STATES; i++) {
+		if (i % 4 == 0)
+			ck_assert_int_eq(system(copy), 0);
+		put_and_take_nonce(nonces[i]);
+		for (unsigned j = 0; j < i; j++)
+			ck_assert_mem_ne(nonces[i], nonces[j], NONCE);
+	}
+}
+END_TEST
+
 /* No sequence comes twice: not when the newest records are erased, not when the vault is reopened.
  */
 START_TEST(test_sequences)
@@ -432,7 +478,7 @@ static void copy_file(const char *name, const char *copy)
 static void sealed_bytes(uint8_t out[16])
 {
 	static const char query[] = "SELECT sealed FROM record WHERE substr(name, 1, 1) = x'03'";
-	char copy[160];
+	char copy[300];
 	sqlite3 *db = NULL;
 	sqlite3_stmt *s = NULL;
 
@@ -616,6 +662,7 @@ int main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, test_walk_of_many);
 	tcase_add_test(t, test_group);
+	tcase_add_test(t, test_nonces);
 	tcase_add_test(t, test_sequences);
 	tcase_add_loop_test(t, test_erased_is_gone, 0, 3);
 	tcase_add_loop_test(t, test_unreadable_pages, 0, 3);
