@@ -298,6 +298,12 @@ int gateway_core_start_now(struct core *c, const struct core_start *s);
 int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t run);
 int gateway_core_reset_now(struct core *c, const struct name *entity, uint64_t run);
 
+/*
+ * Chooses for each entity: out (of s->count) has first those of Figure 6, *six of them, then those
+ * of Figure 7. Whether there are any of Figure 6.
+ */
+bool gateway_core_split(struct core *c, const struct core_start *s, struct name *out, size_t *six);
+
 /* The link of entity that is up, or NULL. */
 struct core_link *gateway_core_link_of(struct core *c, const struct name *entity);
 /* Takes l out and frees it, then tells the procedure that used it. */

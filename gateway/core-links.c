@@ -254,6 +254,8 @@ void gateway_core_forget_link(struct core *c, struct core_link *l, const char *w
 		entity = link_peer(l->engine)->entity;
 		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);
 		gateway_core_say(c, LOG_LEVEL_INFO, text);
+		if (c->ports.gone)
+			c->ports.gone(c->arg, &entity);
 	}
 	link_free(l->engine);
 	free(l);
@@ -327,6 +329,18 @@ void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg)
 		each(arg, &link_peer(l->engine)->entity, l->level,
 		     link_peer(l->engine)->flags & HELLO_FLAG_UI, &owner, l->peer);
 	}
+}
+
+bool gateway_core_link_info(struct core *c, const struct name *entity, struct core_link_info *out)
+{
+	const struct core_link *l = gateway_core_link_of(c, entity);
+
+	if (!l)
+		return false;
+	out->level = l->level;
+	out->ui = link_peer(l->engine)->flags & HELLO_FLAG_UI;
+	memcpy(out->peer, l->peer, sizeof(out->peer));
+	return true;
 }
 
 uint64_t gateway_core_tick_links(struct core *c, uint64_t now)

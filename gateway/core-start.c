@@ -131,6 +131,37 @@ static void start_figure6(struct core *c, const struct core_start *s, struct sec
 		gateway_core_give(c, leader, &e);
 }
 
+static void start_figure7(struct core *c, const struct core_start *s, struct secret *password)
+{
+	for (size_t i = 0; i < s->count; i++)
+		(void)start_one(c, s, &s->entities[i], password, 0);
+}
+
+/* Each PNE by the figure that is right for it. */
+static void start_chosen(struct core *c, const struct core_start *s, struct secret *password)
+{
+	struct name *entities = calloc(s->count + 1, sizeof(*entities));
+	struct core_start part = *s;
+	size_t six;
+
+	if (!entities) {
+		for (size_t i = 0; i < s->count; i++)
+			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
+		return;
+	}
+	part.entities = entities;
+	if (gateway_core_split(c, s, entities, &six)) {
+		part.figure = FIGURE_6;
+		part.count = six;
+		start_figure6(c, &part, password);
+	}
+	part.figure = FIGURE_7;
+	part.entities = entities + six;
+	part.count = s->count - six;
+	start_figure7(c, &part, password);
+	free(entities);
+}
+
 int gateway_core_start_now(struct core *c, const struct core_start *s)
 {
 	struct secret *password = NULL;
@@ -151,12 +182,12 @@ int gateway_core_start_now(struct core *c, const struct core_start *s)
 		verdicts = (int)s->count;
 		break;
 	case FIGURE_7:
-		for (size_t i = 0; i < s->count; i++)
-			(void)start_one(c, s, &s->entities[i], password, 0);
+		start_figure7(c, s, password);
 		verdicts = (int)s->count;
 		break;
 	case FIGURE_NONE:
-		verdicts = 0;
+		start_chosen(c, s, password);
+		verdicts = (int)s->count;
 		break;
 	}
 	secret_unref(password);
@@ -171,8 +202,7 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 
 	secret_unref(password);
 	/* With a password that is none nothing is connected to. */
-	if (r == 0 && (s->figure == FIGURE_6 || s->figure == FIGURE_7) &&
-	    gateway_core_reach_first(c, REACH_FOR_START, s))
+	if (r == 0 && s->count > 0 && gateway_core_reach_first(c, REACH_FOR_START, s))
 		return (int)s->count;
 	return gateway_core_start_now(c, s);
 }

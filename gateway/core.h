@@ -75,6 +75,11 @@ struct core_ports {
 	int (*reach)(void *arg, const struct name *entity);
 	/* A PNE has said on stream who it is. May be NULL. */
 	void (*arrived)(void *arg, void *stream, const struct name *entity);
+	/* Its link has gone; perhaps it has another. May be NULL. */
+	void (*gone)(void *arg, const struct name *entity);
+	/* Which figure a command without one uses for a PNE, and why in a sentence. May be NULL. */
+	void (*chosen)(void *arg, uint64_t run, const struct name *entity, enum figure figure,
+		       const char *why);
 };
 
 /* Everything is copied but the vault. Gives the verdicts of what a restart interrupted. */
@@ -113,7 +118,8 @@ void gateway_core_tick(struct core *c);
 
 /*
  * Starts what a user asked for: figure 5 is the registration. typed is the password as typed.
- * Figure 6 takes any number of entities, Figure 7 one or more, the others none. PNEs that are not
+ * Figure 6 takes any number of entities, Figure 7 one or more, the others none. FIGURE_NONE: for
+ * each entity the one that gateway_core_choose() says. PNEs that are not
  * connected are connected to first, where ports.reach() can. Each entity (or the
  * figure itself) gets exactly one verdict by the port, during the call when it is refused at once.
  * Returns how many verdicts there are in all, or -ENOMEM and none.
@@ -129,6 +135,9 @@ struct core_start {
 	uint64_t run;
 };
 int gateway_core_start(struct core *c, const struct core_start *s);
+/* FIGURE_6 or FIGURE_7, for a PNE of that user as things stand now, and why in a sentence. */
+enum figure gateway_core_choose(struct core *c, const struct name *user, const struct name *entity,
+				char *why, size_t why_size);
 /*
  * Figure 7 from step 6 on for a PNE that is connected, from its pool: no user, no server. One
  * verdict, as above; GATEWAY_POOL_EMPTY when there is nothing to issue. Returns 1.
@@ -141,6 +150,13 @@ void gateway_core_cancel(struct core *c, uint64_t run);
 typedef void core_each_fn(void *arg, const struct name *entity, enum pan_security level, bool ui,
 			  const struct name *owner, const char *peer);
 void gateway_core_each_link(struct core *c, core_each_fn *each, void *arg);
+/* The same of one PNE; peer is cut to its size. False: it is not connected. */
+struct core_link_info {
+	enum pan_security level;
+	bool ui;
+	char peer[64];
+};
+bool gateway_core_link_info(struct core *c, const struct name *entity, struct core_link_info *out);
 size_t gateway_core_procedures(const struct core *c);
 /* The pool of entity: 0 or a negative errno. */
 struct core_pool_info {

@@ -3,6 +3,7 @@
 
 /* What the files of the daemon share. */
 
+#include "gateway/api.h"
 #include "gateway/bluetooth.h"
 #include "gateway/control.h"
 #include "gateway/daemon.h"
@@ -40,6 +41,7 @@ struct gateway_daemon {
 	struct gateway_bluetooth *bluetooth; /* NULL without Bluetooth */
 	struct stream *streams[STREAM_BUCKETS];
 	struct gateway_control *control;
+	struct gateway_api *api;
 	uv_prepare_t prepare;
 	uv_idle_t sealing; /* while records of the vault are sealed anew */
 	uv_timer_t timer;

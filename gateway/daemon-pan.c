@@ -139,6 +139,7 @@ void gateway_daemon_arrived(void *arg, void *stream, const struct name *entity)
 	struct gateway_daemon *d = arg;
 	struct stream *s = stream;
 
+	gateway_api_touch(d->api, entity);
 	if (d->bluetooth && s->bearer == d->bluetooth_pan.bearer)
 		gateway_bluetooth_arrived(d->bluetooth, s->link, entity);
 }

@@ -99,6 +99,7 @@ static void wan_changed(void *arg, const struct wan_state *state)
 	if (strcmp(text, d->last_wan) != 0) {
 		(void)snprintf(d->last_wan, sizeof(d->last_wan), "%s", text);
 		gateway_daemon_log(d, state->up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, text);
+		gateway_api_changed(d->api, "wan");
 	}
 	gateway_core_wan_state(d->core, &wan);
 }

@@ -16,7 +16,7 @@
 #define SCRUB_MS 30000
 
 /* One line, one write. */
-static void put_line(const struct gateway_daemon *d, const char *text)
+static void put_line(struct gateway_daemon *d, const char *text)
 {
 	char line[1024];
 	int n = snprintf(line, sizeof(line), "PN GW %s: %s\n", d->config.entity_id.text, text);
@@ -27,6 +27,7 @@ static void put_line(const struct gateway_daemon *d, const char *text)
 		n = sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
+	gateway_api_logged(d->api, text);
 	/* Nothing is left to tell it to when standard error is gone. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
@@ -61,6 +62,7 @@ static void step_line(void *arg, uint64_t run, enum figure figure, unsigned step
 		       entity->text[0] ? ", entity " : "", entity->text);
 	put_line(d, line);
 	gateway_control_line(d->control, run, line);
+	gateway_api_step(d->api, run, figure, step, user, entity);
 }
 
 static void verdict_line(void *arg, uint64_t run, const struct verdict *v)
@@ -71,6 +73,22 @@ static void verdict_line(void *arg, uint64_t run, const struct verdict *v)
 	(void)snprintf(line, sizeof(line), "verdict: %s", verdict_describe(v, text, sizeof(text)));
 	put_line(d, line);
 	gateway_control_verdict(d->control, run, v);
+	gateway_api_verdict(d->api, run, v);
+}
+
+static void pne_gone(void *arg, const struct name *entity)
+{
+	struct gateway_daemon *d = arg;
+
+	gateway_api_touch(d->api, entity);
+}
+
+static void figure_chosen(void *arg, uint64_t run, const struct name *entity, enum figure figure,
+			  const char *why)
+{
+	struct gateway_daemon *d = arg;
+
+	gateway_api_chosen(d->api, run, entity, figure, why);
 }
 
 static uint64_t now(void *arg)
@@ -237,6 +255,8 @@ static const struct core_ports ports = {
 	.verdict = verdict_line,
 	.reach = gateway_daemon_reach,
 	.arrived = gateway_daemon_arrived,
+	.gone = pne_gone,
+	.chosen = figure_chosen,
 };
 
 /* Control. */
@@ -269,6 +289,25 @@ static void damage_lines(void *arg, void (*line)(void *line_arg, const char *tex
 
 	for (size_t i = 0; i < d->health.count; i++)
 		line(line_arg, d->health.lines[i]);
+}
+
+static void api_status(void *arg, struct gateway_api_status *out)
+{
+	struct gateway_daemon *d = arg;
+	const struct wan_state *state = d->wan ? wan_state(d->wan) : NULL;
+
+	out->wan_up = state && state->up;
+	out->wan_mutual = out->wan_up && state->mutual;
+	if (out->wan_up)
+		(void)snprintf(out->wan_text, sizeof(out->wan_text), "%s, %s",
+			       state->http2 ? "HTTP/2" : "HTTP/1.1",
+			       state->mutual ? "mutually authenticated"
+					     : "only the server is authenticated");
+	else
+		(void)snprintf(out->wan_text, sizeof(out->wan_text), "%s",
+			       state ? state->why : "restarting");
+	for (size_t i = 0; i < d->health.count; i++)
+		out->damage[out->damage_count++] = d->health.lines[i];
 }
 
 /* SIGHUP: credentials and limits; what names this PN GW or its files needs a restart. */
@@ -349,6 +388,7 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 			return r;
 	}
 	gateway_control_ready(d->control, d->core, d->vault, d->bluetooth);
+	gateway_api_ready(d->api, d->core, d->vault, d->bluetooth);
 	r = gateway_daemon_start_wan(d);
 	if (r != 0)
 		(void)snprintf(why, why_size, "WAN: %s", strerror(-r));
@@ -390,6 +430,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 {
 	struct gateway_control_options control = {
 		.path = config->control_socket, .status = status_lines, .damage = damage_lines};
+	struct gateway_api_options api = {.log = log_line, .status = api_status};
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -425,6 +466,14 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 			       strerror(-r));
 		return r;
 	}
+	api.config = &d->config;
+	api.arg = d;
+	r = gateway_api_new(loop, &api, &d->api);
+	if (r != 0) {
+		(void)snprintf(why, why_size, "control.bus %s: %s", config->control_bus,
+			       strerror(-r));
+		return r;
+	}
 	r = gateway_opening_start(loop, &d->config, vault_opened, d, &d->opening);
 	if (r != 0)
 		(void)snprintf(why, why_size, "vault: %s", strerror(-r));
@@ -451,6 +500,9 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	if (d->control)
 		gateway_control_stop(d->control);
 	d->control = NULL;
+	if (d->api)
+		gateway_api_stop(d->api);
+	d->api = NULL;
 	if (wan)
 		wan_stop(wan);
 	gateway_daemon_stop_pans(d);

@@ -1,4 +1,8 @@
 libpngw_la_SOURCES += \
+	gateway/api.c gateway/api.h gateway/api-internal.h gateway/api-methods.def \
+	gateway/api-access.c gateway/api-agent.c gateway/api-assign.c gateway/api-gateway.c \
+	gateway/api-objects.c \
+	gateway/api-procedure.c gateway/api-secret.c gateway/api-values.c \
 	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
 	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
 	gateway/config.c gateway/config.h gateway/settings.def \
@@ -6,7 +10,7 @@ libpngw_la_SOURCES += \
 	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
 	gateway/control-bluetooth.c \
 	gateway/control-devices.c gateway/control-vault.c \
-	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-links.c \
+	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-choose.c gateway/core-links.c \
 	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \
 	gateway/core-start.c gateway/core-state.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \

@@ -72,7 +72,7 @@ system_make() {
 			);
 		};
 		vault = { path = "$run/gateway.vault"; key_file = "$run/gateway.key"; };
-		control = "$run/control";
+		control_socket = "$run/control";
 	CONF
 
 	# What the manufacturer burnt into two headsets, and the list the operator was sent.

@@ -32,7 +32,7 @@ pne = {
 CONF
 "$(bin pngwd)" --config "$run/pngw.conf" --check-config || complain "a good configuration was refused"
 
-sed 's/^control = .*/contrl = "x";/' "$run/pngw.conf" >"$run/wrong.conf"
+sed 's/^control_socket = .*/contrl = "x";/' "$run/pngw.conf" >"$run/wrong.conf"
 line=$(grep -n '^contrl' "$run/wrong.conf" | cut -d: -f1)
 if "$(bin pngwd)" --config "$run/wrong.conf" --check-config >"$run/said" 2>&1; then
 	complain "an unknown setting was taken"

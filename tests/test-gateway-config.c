@@ -58,7 +58,7 @@ static const struct wrong {
 	{HEAD LISTEN "key_set = {\n  count = 65; };\n", 6,
 	 "key_set.count: expected a number from 1 to 64"},
 	{HEAD LISTEN "limits = 5;\n", 5, "limits: expected a group"},
-	{HEAD LISTEN "control = 5;\n", 5, "control: expected text"},
+	{HEAD LISTEN "control = 5;\n", 5, "control: expected a group"},
 	{"entity_id = \"gw-1\";\n"
 	 "server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n"
 	 "vault = { path = \"v\"; };\n" LISTEN,

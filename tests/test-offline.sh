@@ -18,7 +18,7 @@ touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
 # No filling up in between: what is issued is what Figure 7 brought.
-sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control_socket = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
 bad=0
 complain() {
 	echo "$1"

@@ -17,7 +17,7 @@ trap end EXIT
 touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
-sed -i "s|^control = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control_socket = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
 bad=0
 complain() {
 	echo "$1"

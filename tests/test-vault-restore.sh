@@ -72,7 +72,7 @@ turn_log() {
 
 mkdir -m 700 "$run/elsewhere"
 sed -i "s|^vault = { |&anchor = \"file:$run/elsewhere/anchor\"; |" "$run/pngw.conf"
-sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control_socket = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server
 await "listening on"

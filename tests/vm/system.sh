@@ -60,7 +60,7 @@ system_make() {
 			};
 		};
 		vault = { path = "$room/gateway.vault"; key_file = "$room/gateway.key"; };
-		control = "$room/control";
+		control_socket = "$room/control";
 	CONF
 	{
 		echo "entity_id,form,temporary_key"
