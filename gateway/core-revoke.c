@@ -144,6 +144,7 @@ static int stop(void *arg, struct bytes owner, struct bytes item, struct bytes c
 /* Whether there is anything of entity that a revocation makes worthless. */
 static bool is_known(struct core *c, const struct name *entity)
 {
+	struct revocation before;
 	struct relayed relayed;
 	static const enum vault_kind kinds[] = {VAULT_EUKEY, VAULT_PNE, VAULT_TEMPORARY_KEY,
 						VAULT_DELIVERY};
@@ -152,6 +153,9 @@ static bool is_known(struct core *c, const struct name *entity)
 		return true;
 	if (records_get_relayed(c->vault, entity, &relayed) == 0 &&
 	    relayed.issued > gateway_core_revoked_index(c, entity))
+		return true;
+	/* One that cannot be read is made anew: the server may not have heard of it. */
+	if (revocation_get(c->vault, entity, &before) == VAULT_DAMAGED)
 		return true;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (vault_each(c->vault, kinds[i], name_bytes(entity), stop, NULL, NULL) != 0)

@@ -203,9 +203,9 @@ void sim_gateway_lose_clock(const char *directory)
 	vault_close(v);
 }
 
-void sim_gateway_damage_relayed(const char *directory, const char *entity)
+void sim_gateway_damage(const char *directory, enum vault_kind kind, const char *entity)
 {
-	const struct vault_id id = {VAULT_ANSWER, bytes_text(entity), BYTES_NONE};
+	const struct vault_id id = {kind, bytes_text(entity), BYTES_NONE};
 	struct vault *v = open_vault(directory);
 	struct vault_batch *b = vault_batch_new();
 

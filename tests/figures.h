@@ -10,6 +10,7 @@
 #include "gateway/pool.h"
 #include "protocol/p1.h"
 #include "protocol/verdict.h"
+#include "storage/vault.h"
 
 #define SIM_SERVER  "cpns-server"
 #define SIM_GATEWAY "gateway-1"
@@ -88,8 +89,8 @@ struct sim_gateway;
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
 /* The record of the service clock in the vault of directory is lost; no PN GW may have it open. */
 void sim_gateway_lose_clock(const char *directory);
-/* The same, and what it knows of the keys that it relayed to entity cannot be read. */
-void sim_gateway_damage_relayed(const char *directory, const char *entity);
+/* The same, and its record of that kind of entity cannot be read. */
+void sim_gateway_damage(const char *directory, enum vault_kind kind, const char *entity);
 /* Proves the ledger to its end, or fails. */
 void sim_gateway_free(struct sim_gateway *g);
 /* The same and its account; NULL: not proven. */

@@ -1342,7 +1342,7 @@ START_TEST(a_damaged_record_of_what_was_relayed)
 	settle(s);
 	ask_and_get(s, &figure6);
 	stop_gateway(s);
-	sim_gateway_damage_relayed(s->directory, SIM_PNE);
+	sim_gateway_damage(s->directory, VAULT_ANSWER, SIM_PNE);
 	s->gateway = sim_gateway_new(s, s->directory);
 	settle(s);
 	stay_offline(s);

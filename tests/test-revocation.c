@@ -180,6 +180,33 @@ START_TEST(offline_the_revocation_waits_for_the_server)
 }
 END_TEST
 
+/* A revocation that cannot be read any more and that the server has not heard of is made again. */
+START_TEST(a_damaged_revocation_is_made_again)
+{
+	struct sim *s = many_new(false);
+
+	registered(s);
+	assign(s, FIGURE_7, 0);
+	many_offline(s, true);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+	expect_one(s, VERDICT_DONE);
+	many_stop_gateway(s);
+	sim_gateway_damage(s->directory, VAULT_REVOCATION, SIM_PNE);
+	s->gateway = sim_gateway_new(s, s->directory);
+	many_pass(s, 5000);
+	ck_assert_int_eq(revoke(s, SIM_REVOKE, SIM_PNE), 1);
+	/* What its reset could be proven with is gone. */
+	expect_one(s, VERDICT_PNE_RESET_UNCONFIRMED);
+	ck_assert_uint_eq(state_of(s, SIM_PNE).epoch, 1);
+	check_erased(s, 0);
+	many_offline(s, false);
+	many_pass(s, 5000);
+	check_agreed(s, 0);
+	ck_assert_uint_eq(state_of(s, SIM_PNE).key_index, 3);
+	many_free(s);
+}
+END_TEST
+
 START_TEST(unknown_and_repeated)
 {
 	struct sim *s = many_new(false);
@@ -1048,6 +1075,7 @@ int main(void)
 	tcase_add_test(tc, a_pne_is_revoked);
 	tcase_add_test(tc, a_pne_that_is_away_is_reset_when_it_is_back);
 	tcase_add_test(tc, offline_the_revocation_waits_for_the_server);
+	tcase_add_test(tc, a_damaged_revocation_is_made_again);
 	tcase_add_test(tc, unknown_and_repeated);
 	tcase_add_test(tc, a_pne_that_has_no_key_stays_unconfirmed);
 	tcase_add_test(tc, the_pn_gw_restarted_at_every_message);
