@@ -98,13 +98,27 @@ static void link_malformed(struct core_link *l, const struct malformation *why)
 	struct event e = {.kind = EVENT_MALFORMED};
 	char line[128], text[256];
 
+	e.why = malformation_describe(why, line, sizeof(line));
 	(void)snprintf(text, sizeof(text), "PNE %s sent what is no message: %s",
-		       link_peer(l->engine)->entity.text,
-		       malformation_describe(why, line, sizeof(line)));
+		       link_peer(l->engine)->entity.text, e.why);
 	gateway_core_say(c, LOG_LEVEL_WARNING, text);
 	c->counters.refused++;
 	(void)link_send_receipt(l->engine, &r);
 	gateway_core_give_entity(c, &link_peer(l->engine)->entity, &e);
+}
+
+/* The answer to the trigger of a procedure cannot be relayed: nothing follows that it could await.
+ */
+static void answer_refused(struct core *c, const struct name *entity, const struct message *m,
+			   enum status status)
+{
+	struct procedure *p = gateway_core_procedure_for(c, entity);
+	struct message_id to = message_in_response_to(m);
+	struct event e = {.kind = EVENT_MALFORMED, .why = status_wire_name(status)};
+
+	if (p && p->type == &gateway_figure6_assignment && message_id_equal(&to, &p->awaited) &&
+	    !status_retry(status))
+		gateway_core_give(c, p, &e);
 }
 
 static struct relay_link relay_view(struct core_link *l)
@@ -128,6 +142,7 @@ static void link_message(void *arg, struct bytes xml)
 	struct core *c = l->core;
 	struct relay_link view = relay_view(l);
 	struct malformation why;
+	enum status refused = STATUS_OK;
 	struct message *m;
 	struct actions a;
 	int r;
@@ -161,7 +176,11 @@ static void link_message(void *arg, struct bytes xml)
 	gateway_relay_request(c->relay, &view, m, xml, &a);
 	if (a.count == 0)
 		c->counters.coalesced++;
+	if (a.count == 1 && a.list[0].kind == ACTION_RECEIPT)
+		refused = a.list[0].receipt.status;
 	gateway_core_perform(c, NULL, &a);
+	if (refused != STATUS_OK)
+		answer_refused(c, view.entity, m, refused);
 	message_free(m);
 }
 

@@ -287,7 +287,7 @@ int gateway_core_reset_now(struct core *c, const struct name *entity, uint64_t r
 		return 1;
 	}
 	if (x->r.epoch == 0) {
-		gateway_reset_verdict(c, run, entity, VERDICT_PNE_UNKNOWN, "it was never revoked");
+		gateway_reset_verdict(c, run, entity, VERDICT_NOT_REVOKED, "");
 		gateway_reset_settle(c, x);
 		return 1;
 	}

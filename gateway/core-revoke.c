@@ -178,8 +178,7 @@ static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 	}
 	if (!is_known(c, entity)) {
 		if (x->r.epoch == 0) {
-			gateway_reset_verdict(c, run, entity, VERDICT_PNE_UNKNOWN,
-					      "nothing is known of it");
+			gateway_reset_verdict(c, run, entity, VERDICT_DEVICE_UNKNOWN, "");
 		} else {
 			gateway_reset_owe(c, x, run);
 			x->ask = true;

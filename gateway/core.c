@@ -277,6 +277,18 @@ static bool send_to(struct core *c, const struct action *a)
 	return link_send_receipt(l->engine, &a->receipt) == 0 && !l->dying;
 }
 
+/* What a failure amounts to now. */
+static struct wan_end wan_end_of(const struct core *c, enum wan_failure failure)
+{
+	struct wan_end end = {.failure = failure};
+
+	if (failure == WAN_FAILURE_DOWN || (failure == WAN_FAILURE_LOST && c->wan.tls_refused))
+		end.verdict = c->wan.down;
+	if (failure == WAN_FAILURE_DOWN || failure == WAN_FAILURE_LOST)
+		end.why = c->wan_why;
+	return end;
+}
+
 /*
  * Carries the actions of p out, those of the relay where p is NULL. p may be gone afterwards. What
  * could not be done is told after the last action, as the event it amounts to.
@@ -371,7 +383,9 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				     a);
 		gateway_core_perform(c, NULL, a);
 	} else if (!p && failed_relay != 0) {
-		gateway_relay_wan_failed(c->relay, failed_relay, WAN_FAILURE_DOWN, a);
+		struct wan_end how = wan_end_of(c, WAN_FAILURE_DOWN);
+
+		gateway_relay_wan_failed(c->relay, failed_relay, &how, a);
 		gateway_core_perform(c, NULL, a);
 	}
 }
@@ -388,6 +402,7 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 		.wan_up = c->wan.up,
 		.wan_mutual = c->wan.mutual,
 		.wan_tls_refused = c->wan.tls_refused,
+		.wan_down = c->wan.down,
 		.wan_why = c->wan_why,
 		.exporter = c->wan.exporter,
 		.generation = c->wan.generation,
@@ -465,7 +480,7 @@ static bool is_revoked(struct core *c, const struct message *m)
 {
 	struct name entity;
 
-	return m && m->kind == MESSAGE_eukey_assignment_response &&
+	return m->kind == MESSAGE_eukey_assignment_response &&
 	       m->eukey_assignment_response.has_key &&
 	       name_set(&entity, m->eukey_assignment_response.entity_id) == 0 &&
 	       m->eukey_assignment_response.key.key_index <= gateway_core_revoked_index(c, &entity);
@@ -489,6 +504,10 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 		gateway_core_report_taken(c, m);
 	} else if (token & TOKEN_STATE) {
 		gateway_core_state_answered(c, m);
+	} else if (!m) {
+		gateway_core_wan_refused(
+			c, token, r == -ENOMEM ? VERDICT_GATEWAY_MEMORY : VERDICT_SERVER_MALFORMED,
+			r == -ENOMEM ? "" : malformation_describe(&why, line, sizeof(line)));
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
 		if (is_revoked(c, m))
@@ -503,10 +522,6 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 		if (p) {
 			struct event e = {.kind = EVENT_ANSWER, .message = m};
 
-			if (!m) {
-				e.kind = EVENT_WAN_FAILED;
-				e.failure = WAN_FAILURE_ANSWER;
-			}
 			gateway_core_give(c, p, &e);
 		}
 	}
@@ -514,19 +529,22 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 	gateway_core_sweep_links(c);
 }
 
-void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure)
+static void wan_failed(struct core *c, uint64_t token, const struct wan_end *how)
 {
-	struct event e = {.kind = EVENT_WAN_FAILED, .failure = failure};
+	struct event e = {.kind = EVENT_WAN_FAILED,
+			  .failure = how->failure,
+			  .failed = how->verdict,
+			  .why = how->why};
 	struct procedure *p;
 	struct actions a;
 
 	if (token & TOKEN_REPORT) {
 		gateway_core_report_later(c, "no answer");
 	} else if (token & TOKEN_STATE) {
-		gateway_core_state_failed(c, failure);
+		gateway_core_state_failed(c, how->failure);
 	} else if (token & TOKEN_RELAY) {
 		gateway_actions_begin(&a);
-		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, failure, &a);
+		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, how, &a);
 		gateway_core_perform(c, NULL, &a);
 	} else {
 		p = gateway_core_procedure_of(c, token);
@@ -534,6 +552,20 @@ void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure fa
 			gateway_core_give(c, p, &e);
 	}
 	gateway_core_sweep_links(c);
+}
+
+void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure)
+{
+	struct wan_end how = wan_end_of(c, failure);
+
+	wan_failed(c, token, &how);
+}
+
+void gateway_core_wan_refused(struct core *c, uint64_t token, enum verdict_id id, const char *why)
+{
+	const struct wan_end how = {.failure = WAN_FAILURE_ANSWER, .verdict = id, .why = why};
+
+	wan_failed(c, token, &how);
 }
 
 void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph)

@@ -106,13 +106,16 @@ void gateway_core_unreachable(struct core *c, const struct name *entity, enum ve
 /* What the WAN is. exporter is borrowed until the next call. */
 struct core_wan {
 	bool up, mutual, tls_refused;
-	const char *why; /* copied */
+	enum verdict_id down; /* when it is down: what that amounts to; DONE: not known */
+	const char *why;      /* copied */
 	struct secret *exporter;
 	uint64_t generation;
 };
 void gateway_core_wan_state(struct core *c, const struct core_wan *wan);
 void gateway_core_answered(struct core *c, uint64_t token, struct bytes body);
 void gateway_core_wan_failed(struct core *c, uint64_t token, enum wan_failure failure);
+/* An answer came, but not from a CPNS Server that has read the request: that verdict, and why. */
+void gateway_core_wan_refused(struct core *c, uint64_t token, enum verdict_id id, const char *why);
 void gateway_core_hashed(struct core *c, uint64_t token, struct secret *ph);
 void gateway_core_tick(struct core *c);
 
@@ -199,16 +202,16 @@ int gateway_core_release(struct core *c, const struct name *entity);
  *
  * Each device gets exactly one verdict by the port, perhaps during the call: DONE when the PNE has
  * confirmed its reset (or there is none to do), PNE_RESET_UNCONFIRMED when it is revoked but that
- * is outstanding; PNE_UNKNOWN when nothing is known of it. Returns how many verdicts there are in
- * all, or a negative errno and none.
+ * is outstanding; DEVICE_UNKNOWN when nothing is known of it. Returns how many verdicts there are
+ * in all, or a negative errno and none.
  */
 int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run);
 /* Every device of that user, the PN GW too where it is the owner. */
 int gateway_core_revoke_user(struct core *c, const struct name *user, uint64_t run);
 /* Every device that is known, and the PN GW. */
 int gateway_core_revoke_all(struct core *c, uint64_t run);
-/* Sends the reset now, also to one that was given up. One verdict as above; PNE_UNKNOWN when the
- * device was never revoked. */
+/* Sends the reset now, also to one that was given up. One verdict as above; NOT_REVOKED when the
+ * device never was. */
 int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t run);
 /*
  * The operator declares the device lost: its reset is no longer sent. The revocation stays on

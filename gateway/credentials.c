@@ -74,7 +74,13 @@ static void refused(struct procedure *p, struct actions *out, enum status status
 	enum verdict_id id = status == STATUS_UNAUTHORIZED ? VERDICT_WRONG_PASSWORD
 							   : verdict_of_server_status(status);
 
-	gateway_fail(p, out, id, status_wire_name(status));
+	/* The server owes a challenge to whoever showed no credentials. */
+	if (status == STATUS_UNAUTHORIZED && !p->nonce[0])
+		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "no challenge");
+	else if (id == VERDICT_NOT_OWNER && p->type->figure == FIGURE_7)
+		gateway_fail(p, out, id, "the PNE, or this PN GW");
+	else
+		gateway_fail(p, out, id, status_wire_name(status));
 }
 
 enum credentials_outcome gateway_credentials_answer(struct procedure *p, const struct event *e,

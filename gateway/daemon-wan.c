@@ -13,6 +13,16 @@ struct post {
 	uint64_t token;
 };
 
+static void bad_answer(struct core *core, uint64_t token, int status)
+{
+	char why[64] = "the stream was reset, or its answer is too large";
+
+	if (status != 0)
+		(void)snprintf(why, sizeof(why), "HTTP status %d%s", status,
+			       status < 300 ? " with what is no CPNS message" : "");
+	gateway_core_wan_refused(core, token, gateway_http_verdict(status), why);
+}
+
 static void post_answered(void *arg, const struct wan_answer *answer)
 {
 	struct post *post = arg;
@@ -37,7 +47,11 @@ static void post_answered(void *arg, const struct wan_answer *answer)
 		gateway_core_wan_failed(core, token, WAN_FAILURE_SILENT);
 		return;
 	case WAN_BAD_ANSWER:
-		gateway_core_wan_failed(core, token, WAN_FAILURE_ANSWER);
+		bad_answer(core, token, answer->http);
+		return;
+	case WAN_UNREAD:
+		gateway_core_wan_refused(core, token, VERDICT_SERVER_BUSY,
+					 "it sends requests back unread");
 		return;
 	}
 }
@@ -74,12 +88,70 @@ void gateway_daemon_post_cancel(void *arg, void *request)
 	free(post);
 }
 
+static enum verdict_id tls_verdict(enum tls_cause cause)
+{
+	switch (cause) {
+	case TLS_CAUSE_CLOCK:
+		return VERDICT_GATEWAY_CLOCK;
+	case TLS_CAUSE_EXPIRED:
+		return VERDICT_WAN_CERTIFICATE_EXPIRED;
+	case TLS_CAUSE_NOT_YET:
+		return VERDICT_WAN_CERTIFICATE_NOT_YET;
+	case TLS_CAUSE_AUTHORITY:
+		return VERDICT_WAN_UNKNOWN_AUTHORITY;
+	case TLS_CAUSE_NAME:
+		return VERDICT_WAN_OTHER_NAME;
+	case TLS_CAUSE_OWN_REFUSED:
+		return VERDICT_WAN_CERTIFICATE_REFUSED;
+	case TLS_CAUSE_OWN_MISSING:
+		return VERDICT_WAN_CERTIFICATE_WANTED;
+	case TLS_CAUSE_PSK:
+		return VERDICT_WAN_PSK_REFUSED;
+	case TLS_CAUSE_VERSION:
+		return VERDICT_WAN_TLS_VERSION;
+	case TLS_CAUSE_NOT_TLS:
+		return VERDICT_WAN_NOT_TLS;
+	case TLS_CAUSE_NONE:
+	case TLS_CAUSE_OTHER:
+		break;
+	}
+	return VERDICT_WAN_TLS_REFUSED;
+}
+
+static enum verdict_id down_verdict(const struct wan_state *state)
+{
+	switch (state->cause) {
+	case WAN_CAUSE_NONE:
+		break;
+	case WAN_CAUSE_RESOLVE:
+		return VERDICT_WAN_NO_NAME;
+	case WAN_CAUSE_ROUTE:
+		return VERDICT_WAN_NO_ROUTE;
+	case WAN_CAUSE_REFUSED:
+		return VERDICT_WAN_REFUSED;
+	case WAN_CAUSE_SILENT:
+		return VERDICT_WAN_NO_ANSWER;
+	case WAN_CAUSE_MUTE:
+		return VERDICT_WAN_MUTE;
+	case WAN_CAUSE_CUT:
+		return VERDICT_WAN_CUT;
+	case WAN_CAUSE_TLS:
+		return tls_verdict(state->tls);
+	case WAN_CAUSE_LOST:
+		return VERDICT_WAN_LOST;
+	case WAN_CAUSE_OWN:
+		return VERDICT_GATEWAY_MEMORY;
+	}
+	return VERDICT_WAN_DOWN;
+}
+
 static void wan_changed(void *arg, const struct wan_state *state)
 {
 	struct gateway_daemon *d = arg;
 	struct core_wan wan = {.up = state->up,
 			       .mutual = state->mutual,
 			       .tls_refused = state->tls_refused,
+			       .down = down_verdict(state),
 			       .why = state->why};
 	char text[256];
 
@@ -145,8 +217,10 @@ int gateway_daemon_start_wan(struct gateway_daemon *d)
 	};
 	static const struct wan_callbacks callbacks = {.state = wan_changed,
 						       .stopped = wan_stopped};
+	const struct core_wan down = {.why = "the first attempt to connect is still under way"};
 	int r = wan_new(d->loop, &options, &callbacks, d, &d->wan);
 
+	gateway_core_wan_state(d->core, &down);
 	if (r == 0)
 		wan_start(d->wan);
 	return r;

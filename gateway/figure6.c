@@ -269,7 +269,7 @@ static void installed(struct procedure *p, const struct event *e, struct actions
 
 static void receipt(struct procedure *p, const struct event *e, struct actions *out)
 {
-	if (message_id_equal(&e->receipt->id, &p->awaited) && e->receipt->status != STATUS_OK)
+	if (gateway_receipt_is_for(p, e->receipt) && e->receipt->status != STATUS_OK)
 		refused_by_pne(p, out, e->receipt->status);
 }
 

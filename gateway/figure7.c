@@ -405,7 +405,7 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 	uint8_t proof[P1_MAC_SIZE];
 	int result;
 
-	if (!message_id_equal(&r->id, &p->awaited))
+	if (!gateway_receipt_is_for(p, r))
 		return;
 	p->step = 7;
 	if (r->status != STATUS_OK) {
@@ -420,8 +420,8 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 	}
 	if (!r->has_proof || !constant_time_equal(bytes_of(r->proof, sizeof(r->proof)),
 						  bytes_of(proof, sizeof(proof)))) {
-		gateway_fail(p, out, VERDICT_PNE_CANNOT_UNWRAP,
-			     "the receipt's proof is not one of the key that was sent");
+		gateway_fail(p, out, VERDICT_PNE_UNPROVEN,
+			     r->has_proof ? "its proof is of another key" : "it has no proof");
 		return;
 	}
 	b = vault_batch_new();

@@ -141,6 +141,54 @@ enum verdict_id gateway_storage_verdict(int error)
 	return VERDICT_GATEWAY_STORAGE;
 }
 
+enum verdict_id gateway_wan_verdict(const struct wan_end *end)
+{
+	if (end->verdict != VERDICT_DONE)
+		return end->verdict;
+	switch (end->failure) {
+	case WAN_FAILURE_DOWN:
+		return VERDICT_WAN_DOWN;
+	case WAN_FAILURE_LOST:
+		return VERDICT_WAN_LOST;
+	case WAN_FAILURE_SILENT:
+		return VERDICT_WAN_SILENT;
+	case WAN_FAILURE_ANSWER:
+		return VERDICT_SERVER_MALFORMED;
+	}
+	return VERDICT_WAN_DOWN;
+}
+
+enum verdict_id gateway_http_verdict(int status)
+{
+	switch (status) {
+	case 0:
+		return VERDICT_WAN_BROKEN_OFF;
+	case 401:
+	case 403:
+	case 407:
+		return VERDICT_WAN_HTTP_DENIED;
+	case 404:
+	case 405:
+	case 410:
+		return VERDICT_WAN_HTTP_NOT_FOUND;
+	case 413:
+		return VERDICT_WAN_HTTP_TOO_LARGE;
+	case 429:
+	case 503:
+		return VERDICT_SERVER_BUSY;
+	case 502:
+	case 504:
+		return VERDICT_WAN_PROXY_DOWN;
+	}
+	if (status >= 300 && status < 400)
+		return VERDICT_WAN_HTTP_REDIRECT;
+	if (status >= 400 && status < 500)
+		return VERDICT_WAN_HTTP_REFUSED;
+	if (status >= 500 && status < 600)
+		return VERDICT_WAN_HTTP_FAILED;
+	return VERDICT_WAN_NOT_CPNS;
+}
+
 void gateway_error(struct procedure *p, struct actions *out, int error)
 {
 	switch (error) {
@@ -269,6 +317,12 @@ bool gateway_seal_password(struct procedure *p, struct actions *out, const struc
 	return true;
 }
 
+bool gateway_receipt_is_for(const struct procedure *p, const struct receipt *r)
+{
+	return message_id_equal(&r->id, &p->awaited) ||
+	       (r->status == STATUS_MALFORMED && message_id_is_none(&r->id));
+}
+
 bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind)
 {
 	const struct message *m = e->message;
@@ -316,8 +370,11 @@ void cell_begin(struct procedure *p, const struct event *e, struct actions *out)
 
 void cell_wan_absent(struct procedure *p, const struct event *e, struct actions *out)
 {
-	gateway_fail(p, out, e->s->wan_tls_refused ? VERDICT_WAN_TLS_REFUSED : VERDICT_WAN_DOWN,
-		     e->s->wan_why);
+	enum verdict_id id = e->s->wan_down;
+
+	if (id == VERDICT_DONE)
+		id = e->s->wan_tls_refused ? VERDICT_WAN_TLS_REFUSED : VERDICT_WAN_DOWN;
+	gateway_fail(p, out, id, e->s->wan_why);
 }
 
 void cell_wan_failed(struct procedure *p, const struct event *e, struct actions *out)
@@ -330,7 +387,8 @@ void cell_wan_failed(struct procedure *p, const struct event *e, struct actions 
 			cell_begin_with_wan(p, e, out);
 			return;
 		}
-		if (e->failure == WAN_FAILURE_LOST)
+		/* A connection on which we are refused comes up first. */
+		if (e->failure == WAN_FAILURE_LOST && !e->s->wan_tls_refused)
 			gateway_fail(p, out, VERDICT_WAN_LOST, e->s->wan_why);
 		else
 			cell_wan_absent(p, e, out);
@@ -339,7 +397,9 @@ void cell_wan_failed(struct procedure *p, const struct event *e, struct actions 
 		gateway_fail(p, out, VERDICT_WAN_SILENT, NULL);
 		return;
 	case WAN_FAILURE_ANSWER:
-		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "the answer is not a message");
+		gateway_fail(p, out,
+			     e->failed != VERDICT_DONE ? e->failed : VERDICT_SERVER_MALFORMED,
+			     e->why ? e->why : "the answer is not a message");
 		return;
 	}
 }
@@ -357,8 +417,7 @@ void cell_pne_silent(struct procedure *p, const struct event *e, struct actions 
 
 void cell_pne_malformed(struct procedure *p, const struct event *e, struct actions *out)
 {
-	(void)e;
-	gateway_fail(p, out, VERDICT_PNE_MALFORMED, NULL);
+	gateway_fail(p, out, VERDICT_PNE_MALFORMED, e->why);
 }
 
 void cell_cancelled(struct procedure *p, const struct event *e, struct actions *out)

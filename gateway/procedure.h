@@ -36,7 +36,15 @@ enum event_kind {
 	EVENT_KINDS
 };
 
+/* ANSWER: what came is not the message of a server that has understood. */
 enum wan_failure { WAN_FAILURE_DOWN, WAN_FAILURE_LOST, WAN_FAILURE_SILENT, WAN_FAILURE_ANSWER };
+
+/* The same in full. */
+struct wan_end {
+	enum wan_failure failure;
+	enum verdict_id verdict; /* what it amounts to; DONE: only failure is known */
+	const char *why;         /* particulars, or NULL */
+};
 
 /* Times are in milliseconds of any monotonic clock. */
 struct procedure_limits {
@@ -58,6 +66,7 @@ struct surroundings {
 	bool wan_up;
 	bool wan_mutual;
 	bool wan_tls_refused;
+	enum verdict_id wan_down; /* what a WAN that is down amounts to; DONE: not known */
 	const char *wan_why;
 	struct secret *exporter; /* NULL unless mutually authenticated */
 	uint64_t generation;
@@ -89,6 +98,8 @@ struct event {
 	const struct message *message;
 	const struct receipt *receipt;
 	enum wan_failure failure;
+	enum verdict_id failed; /* of an answer that is none; DONE: not known */
+	const char *why;        /* its particulars, or NULL */
 	struct secret *ph;
 	int result;
 	const struct verdict *verdict;
@@ -226,6 +237,10 @@ void gateway_timer(struct procedure *p, const struct event *e, unsigned ms);
 void gateway_step(struct procedure *p, struct actions *out, unsigned step);
 void gateway_done(struct procedure *p, struct actions *out, const char *detail);
 void gateway_fail(struct procedure *p, struct actions *out, enum verdict_id id, const char *detail);
+/* What a failure amounts to, with what was known of the WAN then. */
+enum verdict_id gateway_wan_verdict(const struct wan_end *end);
+/* The same for an HTTP answer that is not the server's; 0: it was broken off. */
+enum verdict_id gateway_http_verdict(int status);
 /* The verdict of a negative errno of the vault. */
 enum verdict_id gateway_storage_verdict(int error);
 /* Ends p with the verdict of a negative errno of the profile, the codec or the vault. */
@@ -260,6 +275,12 @@ struct sealed_password {
 bool gateway_seal_password(struct procedure *p, struct actions *out, const struct secret *secret,
 			   struct bytes binding, const struct secret *password,
 			   struct sealed_password *buffer, struct m_encrypted_password *field);
+
+/*
+ * Whether the receipt is about what p awaits. One of no message at all says that what was sent last
+ * could not be read.
+ */
+bool gateway_receipt_is_for(const struct procedure *p, const struct receipt *r);
 
 /* Whether m answers what p awaits, comes from the server and has that kind. */
 bool gateway_answers(const struct procedure *p, const struct event *e, enum message_kind kind);

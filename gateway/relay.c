@@ -418,10 +418,8 @@ void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const
 
 	if (!e || e->state != ENTRY_SERVER)
 		return;
-	if (m)
-		answered = message_in_response_to(m);
-	if (!m || m->kind != MESSAGE_eukey_assignment_response ||
-	    !message_id_equal(&answered, &e->id) ||
+	answered = message_in_response_to(m);
+	if (m->kind != MESSAGE_eukey_assignment_response || !message_id_equal(&answered, &e->id) ||
 	    !bytes_equal(m->envelope.target, name_bytes(&e->entity))) {
 		answer_receipt(out, &e->entity, &e->id, STATUS_FAILED);
 		end(r, e, out, VERDICT_SERVER_MALFORMED, step_of(e, 11, 12),
@@ -455,33 +453,33 @@ void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const
 		    status_wire_name(a->status));
 }
 
-void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
+/* What the PNE is told: whether it makes sense to ask again. */
+static enum status failure_status(enum wan_failure failure)
+{
+	switch (failure) {
+	case WAN_FAILURE_DOWN:
+	case WAN_FAILURE_LOST:
+		return STATUS_UNAVAILABLE;
+	case WAN_FAILURE_SILENT:
+		return STATUS_TIMED_OUT;
+	case WAN_FAILURE_ANSWER:
+		return STATUS_FAILED;
+	}
+	return STATUS_FAILED;
+}
+
+void gateway_relay_wan_failed(struct relay *r, uint64_t token, const struct wan_end *how,
 			      struct actions *out)
 {
 	struct entry *e = by_token(r, token);
-	unsigned step;
+	const char *why = how->why;
 
 	if (!e || e->state != ENTRY_SERVER)
 		return;
-	step = step_of(e, 8, 9);
-	switch (failure) {
-	case WAN_FAILURE_DOWN:
-		answer_receipt(out, &e->entity, &e->id, STATUS_UNAVAILABLE);
-		end(r, e, out, VERDICT_WAN_DOWN, step, NULL);
-		return;
-	case WAN_FAILURE_LOST:
-		answer_receipt(out, &e->entity, &e->id, STATUS_UNAVAILABLE);
-		end(r, e, out, VERDICT_WAN_LOST, step, NULL);
-		return;
-	case WAN_FAILURE_SILENT:
-		answer_receipt(out, &e->entity, &e->id, STATUS_TIMED_OUT);
-		end(r, e, out, VERDICT_WAN_SILENT, step, NULL);
-		return;
-	case WAN_FAILURE_ANSWER:
-		answer_receipt(out, &e->entity, &e->id, STATUS_FAILED);
-		end(r, e, out, VERDICT_SERVER_MALFORMED, step, "the answer is not a message");
-		return;
-	}
+	if (!why && how->failure == WAN_FAILURE_ANSWER)
+		why = "the answer is not a message";
+	answer_receipt(out, &e->entity, &e->id, failure_status(how->failure));
+	end(r, e, out, gateway_wan_verdict(how), step_of(e, 8, 9), why);
 }
 
 void gateway_relay_drop_answer(struct relay *r, uint64_t token, struct actions *out)
@@ -555,6 +553,9 @@ bool gateway_relay_revoke(struct relay *r, const struct name *entity, const stru
 bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 			   const struct receipt *receipt, struct actions *out)
 {
+	/* About no message at all: what was forwarded last could not be read. */
+	const bool unreadable =
+		receipt->status == STATUS_MALFORMED && message_id_is_none(&receipt->id);
 	struct entry *e = NULL;
 	struct verdict v;
 	size_t seen = 0;
@@ -564,7 +565,7 @@ bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 			continue;
 		seen++;
 		if (r->entries[i].state == ENTRY_RECEIPT &&
-		    message_id_equal(&r->entries[i].response_id, &receipt->id) &&
+		    (message_id_equal(&r->entries[i].response_id, &receipt->id) || unreadable) &&
 		    name_equal(&r->entries[i].entity, link->entity)) {
 			e = &r->entries[i];
 			break;
@@ -573,8 +574,7 @@ bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 	if (!e)
 		return false;
 	if (receipt->status == STATUS_OK && !receipt->has_proof)
-		v = verdict_for(e, VERDICT_PNE_MALFORMED, step_of(e, 13, 14),
-				"receipt without proof");
+		v = verdict_for(e, VERDICT_PNE_UNPROVEN, step_of(e, 13, 14), "it has no proof");
 	else if (receipt->status == STATUS_OK)
 		v = verdict_for(e, VERDICT_DONE, step_of(e, 13, 14), NULL);
 	else

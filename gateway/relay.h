@@ -42,10 +42,10 @@ void gateway_relay_set_limits(struct relay *r,
 void gateway_relay_request(struct relay *r, const struct relay_link *link, const struct message *m,
 			   struct bytes xml, struct actions *out);
 
-/* The end of an ACTION_POST of that token. m is NULL when body is no message. */
+/* The end of an ACTION_POST of that token: the message, and its bytes; or that there is none. */
 void gateway_relay_answered(struct relay *r, uint64_t now, uint64_t token, const struct message *m,
 			    struct bytes xml, struct actions *out);
-void gateway_relay_wan_failed(struct relay *r, uint64_t token, enum wan_failure failure,
+void gateway_relay_wan_failed(struct relay *r, uint64_t token, const struct wan_end *how,
 			      struct actions *out);
 
 /* The answer to that token brought an EUKey that is revoked: it is not forwarded. */

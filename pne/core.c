@@ -582,6 +582,8 @@ static void refuse(struct pne_core *c, const struct message_id *id, enum status 
 
 static void open_message(struct pne_core *c, const struct letter *l)
 {
+	/* What cannot be read has no id that could be named. */
+	static const struct receipt unreadable = {.status = STATUS_MALFORMED};
 	struct bytes xml = bytes_of(l->xml, l->size);
 	struct message *m = NULL;
 	struct malformation why;
@@ -592,6 +594,7 @@ static void open_message(struct pne_core *c, const struct letter *l)
 
 	if (r == MESSAGE_MALFORMED) {
 		say(c, "warning", malformation_describe(&why, text, sizeof(text)));
+		(void)c->ports.send_receipt(c->arg, &unreadable);
 		return;
 	}
 	if (r == 0)

@@ -152,12 +152,13 @@ static int receipt(struct pne_procedures *p, const struct pne_event *e, struct p
 
 static int timer(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out)
 {
+	enum status last = p->figure5.exchange.last;
 	enum verdict_id verdict;
 	int r;
 
 	if (pne_exchange_timer(p, &p->figure5.exchange, FIGURE_5, e, out, &verdict, &r))
 		return r;
-	return end(p, out, verdict, 7, 0, NULL);
+	return end(p, out, verdict, 7, 0, last != STATUS_OK ? status_wire_name(last) : NULL);
 }
 
 /* A challenge: PH is derived unless the one of the last challenge still fits. */

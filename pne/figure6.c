@@ -429,6 +429,7 @@ static int receipt(struct pne_procedures *p, const struct pne_event *e, struct p
 static int timer(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out)
 {
 	struct pne_exchange *x = &p->figure6.exchange;
+	enum status last = x->last;
 	enum verdict_id verdict;
 	int r;
 
@@ -439,7 +440,7 @@ static int timer(struct pne_procedures *p, const struct pne_event *e, struct pne
 	}
 	if (pne_exchange_timer(p, x, FIGURE_6, e, out, &verdict, &r))
 		return r;
-	return fail(p, out, verdict, 8, NULL);
+	return fail(p, out, verdict, 8, last != STATUS_OK ? status_wire_name(last) : NULL);
 }
 
 #define DO(function)           \

@@ -35,9 +35,10 @@ static int notification(struct pne_procedures *p, const struct pne_event *e,
 	if (r < 0)
 		return r;
 	if (!bytes_equal(n->entity_id, name_bytes(&p->entity)))
-		return refuse(p, e, out, STATUS_WRONG_TARGET, VERDICT_PNE_REFUSED, &user);
+		return refuse(p, e, out, STATUS_WRONG_TARGET, VERDICT_PNE_OTHER_ENTITY, &user);
 	if (!p->temporary_key)
-		return refuse(p, e, out, STATUS_NO_TEMPORARY_KEY, VERDICT_PNE_CANNOT_UNWRAP, &user);
+		return refuse(p, e, out, STATUS_NO_TEMPORARY_KEY, VERDICT_PNE_NO_TEMPORARY_KEY,
+			      &user);
 	p1_key_context(&context, P1_NOTIFICATION, n->user_id, n->entity_id, n->key_index);
 	r = p1_unwrap(p->temporary_key, n->rand, &context, n->wrapped, &key);
 	if (r < 0)

@@ -223,28 +223,29 @@ static enum verdict_id verdict_of_receipt(enum status s)
 		return VERDICT_GATEWAY_BUSY;
 	case STATUS_STORAGE_FAILED:
 		return VERDICT_GATEWAY_STORAGE;
-	case STATUS_FAILED:
-		return VERDICT_GATEWAY_MEMORY;
+	case STATUS_INSECURE_PAN:
+		return VERDICT_PAN_INSECURE;
+	case STATUS_MALFORMED:
+	case STATUS_UNSUPPORTED:
+		return VERDICT_REQUEST_MALFORMED;
 	case STATUS_OK:
 	case STATUS_UNAUTHORIZED:
 	case STATUS_NOT_OWNER:
 	case STATUS_NOT_MUTUAL:
-	case STATUS_INSECURE_PAN:
 	case STATUS_NO_TEMPORARY_KEY:
 	case STATUS_TRIGGER_REJECTED:
 	case STATUS_DOES_NOT_UNWRAP:
 	case STATUS_STALE_INDEX:
-	case STATUS_MALFORMED:
-	case STATUS_UNSUPPORTED:
 	case STATUS_ID_REUSED:
 	case STATUS_WEAK_PASSWORD_PARAMETERS:
 	case STATUS_ALREADY_INSTALLED:
 	case STATUS_WRONG_TARGET:
 	case STATUS_NOT_EXPECTED:
 	case STATUS_TOO_MANY_KEYS:
-		return verdict_of_server_status(s);
+	case STATUS_FAILED:
+		return VERDICT_GATEWAY_NOT_RELAYED;
 	}
-	return VERDICT_SERVER_REFUSED;
+	return VERDICT_GATEWAY_NOT_RELAYED;
 }
 
 bool pne_exchange_receipt(struct pne_exchange *x, enum figure figure, const struct pne_event *e,
@@ -277,7 +278,7 @@ bool pne_exchange_timer(const struct pne_procedures *p, struct pne_exchange *x, 
 		else if (x->last != STATUS_OK)
 			*verdict = verdict_of_receipt(x->last);
 		else
-			*verdict = VERDICT_WAN_SILENT;
+			*verdict = VERDICT_GATEWAY_SILENT;
 		return false;
 	}
 	*error = pne_exchange_again(x, out);
@@ -350,7 +351,16 @@ static void effect_apply(struct pne_procedures *p)
 
 static enum verdict_id verdict_of_errno(int error)
 {
-	return error == -ENOSPC ? VERDICT_PNE_STORAGE : VERDICT_GATEWAY_MEMORY;
+	switch (error) {
+	case -ENOSPC:
+	case -EDQUOT:
+	case -EFBIG:
+	case -EROFS:
+	case -EIO:
+	case -EBADMSG:
+		return VERDICT_PNE_STORAGE;
+	}
+	return VERDICT_PNE_FAILED;
 }
 
 /* figure: FIGURE_NONE for the reset. */

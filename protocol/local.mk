@@ -1,5 +1,5 @@
 libpngw_la_SOURCES += \
-	protocol/bytes.c protocol/bytes.h \
+	protocol/bytes.c protocol/bytes.h protocol/clock.h \
 	protocol/messages-ignore.h protocol/messages-undef.h protocol/messages.def \
 	protocol/message.h \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \

@@ -76,7 +76,7 @@ good "Figure 7" start figure7 "$user" headset-2
 good "Figure 6" start figure6 "$user" headset-1
 
 stop server
-expect "server down before the request" 2 WAN_DOWN start figure8 "$user"
+expect "server down before the request" 2 WAN_REFUSED start figure8 "$user"
 good "the next key of the set is issued without the WAN" start figure7 "$user" headset-2
 launch_server
 await_up() {

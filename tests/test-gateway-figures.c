@@ -239,8 +239,8 @@ static const struct row rows[] = {
 	{"link lost notified", T7, 0, {TO_NOTIFIED, LINK_DOWN}, VERDICT_PAN_LOST},
 	{"link lost hashing", T7, 0, {START, ANSWER_CHALLENGE, LINK_DOWN}, VERDICT_PAN_LOST},
 	{"no receipt", T7, 0, {TO_NOTIFIED, TIMEOUT}, VERDICT_PNE_SILENT},
-	{"wrong proof", T7, 0, {TO_NOTIFIED, RECEIPT_BAD_PROOF}, VERDICT_PNE_CANNOT_UNWRAP},
-	{"no proof", T7, 0, {TO_NOTIFIED, RECEIPT_NO_PROOF}, VERDICT_PNE_CANNOT_UNWRAP},
+	{"wrong proof", T7, 0, {TO_NOTIFIED, RECEIPT_BAD_PROOF}, VERDICT_PNE_UNPROVEN},
+	{"no proof", T7, 0, {TO_NOTIFIED, RECEIPT_NO_PROOF}, VERDICT_PNE_UNPROVEN},
 	{"another's receipt", T7, 0, {TO_NOTIFIED, RECEIPT_OTHER_ID}, UNDER_WAY},
 	{"PNE cannot unwrap", T7, 0, {TO_NOTIFIED, RECEIPT_UNWRAP}, VERDICT_PNE_CANNOT_UNWRAP},
 	{"stale index", T7, 0, {TO_NOTIFIED, RECEIPT_STALE}, VERDICT_PNE_STALE_INDEX},
@@ -365,7 +365,7 @@ static const struct row rows[] = {
 	 TREFILL,
 	 0,
 	 {START, ANSWER_TOO_MANY, ANSWER_TOO_MANY},
-	 VERDICT_SERVER_REFUSED},
+	 VERDICT_SERVER_SET_TOO_LARGE},
 	{"refill, owner", TREFILL, 0, {START, ANSWER_NOT_OWNER}, VERDICT_NOT_OWNER},
 	{"refill, no set", TREFILL, 0, {START, ANSWER_EMPTY}, VERDICT_SERVER_MALFORMED},
 	{"refill, used indexes", TREFILL, REPEAT, {START, ANSWER_OK}, VERDICT_SERVER_MALFORMED},
@@ -1079,7 +1079,8 @@ START_TEST(test_relay)
 	ck_assert_uint_eq(gateway_relay_count(w.relay), 1);
 	gateway_actions_end(&w.a);
 	/* What is late finds nobody. */
-	gateway_relay_wan_failed(w.relay, token, WAN_FAILURE_SILENT, &w.a);
+	gateway_relay_wan_failed(w.relay, token, &(struct wan_end){.failure = WAN_FAILURE_SILENT},
+				 &w.a);
 	ck_assert(!gateway_relay_receipt(w.relay, &w.link, &r, &w.a));
 	ck_assert(!gateway_relay_tick(w.relay, 99999, &next, &w.a));
 	ck_assert_uint_eq(w.a.count, 0);
@@ -1108,7 +1109,8 @@ START_TEST(test_relay_refusals)
 		relay_ask(&w, 1, true, &w.server, "<one/>");
 		token = w.a.list[0].token;
 		gateway_actions_end(&w.a);
-		gateway_relay_wan_failed(w.relay, token, failures[i].failure, &w.a);
+		gateway_relay_wan_failed(w.relay, token,
+					 &(struct wan_end){.failure = failures[i].failure}, &w.a);
 		expect_receipt(&w, failures[i].status);
 		ck_assert_int_eq(w.a.list[1].verdict.id, failures[i].verdict);
 	}

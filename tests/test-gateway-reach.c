@@ -453,7 +453,7 @@ START_TEST(test_reset)
 	/* One that was never revoked is not connected to. */
 	ck_assert_int_eq(gateway_core_reset_again(core, &entity, 4), 1);
 	ck_assert_uint_eq(reached, 0);
-	ck_assert_int_eq(verdicts[0].id, VERDICT_PNE_UNKNOWN);
+	ck_assert_int_eq(verdicts[0].id, VERDICT_NOT_REVOKED);
 	records_put_pne_owner(b, &entity, &user);
 	ck_assert_int_eq(vault_submit(vault, b, NULL, NULL), 0);
 	(void)vault_flush(vault);

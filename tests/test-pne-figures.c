@@ -809,7 +809,7 @@ static const struct conversation figure5[] = {
 	 {{"up", ""}, {"enter", "request"}, {"down", ""}, {"minute", "figure5:PAN_LOST"}}},
 	{"a silent server",
 	 false,
-	 {{"up", ""}, {"enter", "request"}, {"minute", "figure5:WAN_SILENT"}}},
+	 {{"up", ""}, {"enter", "request"}, {"minute", "figure5:GATEWAY_SILENT"}}},
 	{"WAN down: again every second, then the verdict",
 	 false,
 	 {{"up", ""},
@@ -821,7 +821,7 @@ static const struct conversation figure5[] = {
 	  {"minute", "figure5:WAN_DOWN"}}},
 	{"the PN GW does not relay it",
 	 false,
-	 {{"up", ""}, {"enter", "request"}, {"wrong-target", "figure5:SERVER_REFUSED"}}},
+	 {{"up", ""}, {"enter", "request"}, {"wrong-target", "figure5:GATEWAY_NOT_RELAYED"}}},
 };
 
 static const struct conversation figure6[] = {
@@ -971,9 +971,9 @@ static const struct conversation figure6[] = {
 	  {"second", "same"},
 	  {"minute", "figure6:WAN_DOWN"},
 	  {"trigger", "material"},
-	  {"wrong-target", "figure6:SERVER_REFUSED"},
+	  {"wrong-target", "figure6:GATEWAY_NOT_RELAYED"},
 	  {"trigger", "material"},
-	  {"minute", "figure6:WAN_SILENT"}}},
+	  {"minute", "figure6:GATEWAY_SILENT"}}},
 };
 
 static const struct conversation figure7[] = {
@@ -994,10 +994,12 @@ static const struct conversation figure7[] = {
 	  {"notify-other-key", "receipt:DoesNotUnwrap figure7:PNE_CANNOT_UNWRAP"}}},
 	{"no Temporary Key",
 	 false,
-	 {{"up-insecure", ""}, {"notify-5", "receipt:NoTemporaryKey figure7:PNE_CANNOT_UNWRAP"}}},
+	 {{"up-insecure", ""},
+	  {"notify-5", "receipt:NoTemporaryKey figure7:PNE_NO_TEMPORARY_KEY"}}},
 	{"another PNE's notification",
 	 true,
-	 {{"up-insecure", ""}, {"notify-other-entity", "receipt:WrongTarget figure7:PNE_REFUSED"}}},
+	 {{"up-insecure", ""},
+	  {"notify-other-entity", "receipt:WrongTarget figure7:PNE_OTHER_ENTITY"}}},
 	{"an old notification replayed changes nothing",
 	 true,
 	 {{"up-insecure", ""},
@@ -1165,7 +1167,8 @@ START_TEST(test_malformed_and_misdirected)
 	happens(&r, "up");
 	pne_core_message(r.core, bytes_text("<!DOCTYPE x><x/>"));
 	pne_core_message(r.core, BYTES_NONE);
-	ck_assert_str_eq(r.said.text, "");
+	ck_assert_str_eq(r.said.text, "receipt:Malformed receipt:Malformed");
+	r.said.text[0] = '\0';
 	envelope(&m, &id, NULL, GATEWAY, names);
 	send_new(&r, &m, &id);
 	ck_assert_str_eq(r.said.text, "receipt:Unsupported");

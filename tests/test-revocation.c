@@ -213,9 +213,9 @@ START_TEST(unknown_and_repeated)
 
 	registered(s);
 	ck_assert_int_eq(revoke(s, SIM_REVOKE, "nobody-1"), 1);
-	expect_one(s, VERDICT_PNE_UNKNOWN);
+	expect_one(s, VERDICT_DEVICE_UNKNOWN);
 	ck_assert_int_eq(revoke(s, SIM_RESET_AGAIN, SIM_PNE), 1);
-	expect_one(s, VERDICT_PNE_UNKNOWN);
+	expect_one(s, VERDICT_NOT_REVOKED);
 	ck_assert_int_eq(sim_gateway_forget(s->gateway, SIM_PNE, false), -ENOENT);
 	assign(s, FIGURE_7, 0);
 	for (unsigned i = 0; i < 2; i++) {

@@ -61,7 +61,7 @@ start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
 start figure7 "$user" headset-3 || complain "Figure 7: $(cat "$run/start.out")"
 
 says 64 "usage: revoke" revoke
-says 2 "PNE_UNKNOWN" revoke never-seen
+says 1 "DEVICE_UNKNOWN" revoke never-seen
 start revocations || complain "revocations: $(cat "$run/start.out")"
 [ ! -s "$run/start.out" ] || complain "revocations before the first: $(cat "$run/start.out")"
 

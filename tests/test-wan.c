@@ -327,6 +327,7 @@ START_TEST(test_restart)
 	ck_assert_uint_ge(w.downs, 2);
 	ck_assert(strstr(wan_state(w.wan)->why, "cannot connect"));
 	ck_assert(!wan_state(w.wan)->tls_refused);
+	ck_assert_int_eq(wan_state(w.wan)->cause, WAN_CAUSE_REFUSED);
 
 	listen_on(&w, w.port);
 	run_until(&w, &answers, 2, 5000);
@@ -503,6 +504,8 @@ START_TEST(test_refused_server)
 	ck_assert_uint_eq(w.ups, 0);
 	ck_assert(wan_state(w.wan)->tls_refused);
 	ck_assert_msg(strstr(wan_state(w.wan)->why, "unknown CA"), "%s", wan_state(w.wan)->why);
+	ck_assert_int_eq(wan_state(w.wan)->cause, WAN_CAUSE_TLS);
+	ck_assert_int_eq(wan_state(w.wan)->tls, TLS_CAUSE_AUTHORITY);
 	ck_assert_uint_ge(wan_state(w.wan)->retry_in_ms, 40);
 	ck_assert_uint_le(wan_state(w.wan)->retry_in_ms, 80);
 	end(&w);
@@ -558,7 +561,7 @@ static void on_silence(uv_stream_t *stream, int status)
 /* Somebody takes the connection and says nothing. */
 START_TEST(test_connect_timeout)
 {
-	struct wan_options o = {.connect_timeout_ms = 60};
+	struct wan_options o = {.connect_timeout_ms = 1500};
 	struct sockaddr_in address;
 	struct result r;
 	struct world w;
@@ -574,9 +577,10 @@ START_TEST(test_connect_timeout)
 	w.port = ntohs(address.sin_port);
 	connect_to(&w, &o);
 	answers = 0;
-	post(&w, &r, "x", 300, WAN_UNPINNED);
+	post(&w, &r, "x", 3000, WAN_UNPINNED);
 	run_until(&w, &w.downs, 1, 5000);
 	ck_assert_msg(strstr(wan_state(w.wan)->why, "did not answer"), "%s", wan_state(w.wan)->why);
+	ck_assert_int_eq(wan_state(w.wan)->cause, WAN_CAUSE_MUTE);
 	run_until(&w, &answers, 1, 5000);
 	ck_assert_int_eq(r.answer.result, WAN_DOWN);
 	uv_close((uv_handle_t *)&silent, NULL);
@@ -594,9 +598,9 @@ static int deaf_up(struct conn *c)
 	return 0;
 }
 
-static void deaf_down(struct conn *c, bool tls_refused, const char *why)
+static void deaf_down(struct conn *c, enum tls_cause cause, const char *why)
 {
-	(void)tls_refused;
+	(void)cause;
 	(void)why;
 	conn_close(c);
 }

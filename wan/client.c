@@ -42,6 +42,7 @@ struct attempt {
 	struct addrinfo *addresses, *next;
 	bool resolving;
 	bool opened; /* conn is initialised and not closed */
+	enum wan_cause cause;
 	char why[160];
 };
 
@@ -298,7 +299,7 @@ static unsigned backoff(struct wan *w)
 }
 
 /* The connection is gone or was never there: say so, and try again later. */
-static void go_down(struct wan *w, bool tls_refused, const char *why)
+static void go_down(struct wan *w, enum wan_cause cause, enum tls_cause tls, const char *why)
 {
 	bool was_up = w->state.up;
 	unsigned delay;
@@ -306,8 +307,11 @@ static void go_down(struct wan *w, bool tls_refused, const char *why)
 	if (was_up && uv_now(w->loop) - w->up_at >= GOOD_MS)
 		w->failures = 0;
 	delay = backoff(w);
-	w->state =
-		(struct wan_state){.up = false, .retry_in_ms = delay, .tls_refused = tls_refused};
+	w->state = (struct wan_state){.up = false,
+				      .retry_in_ms = delay,
+				      .tls_refused = cause == WAN_CAUSE_TLS,
+				      .cause = cause,
+				      .tls = tls};
 	snprintf(w->state.why, sizeof(w->state.why), "%s", why);
 	abandon(w);
 	uv_timer_start(&w->retry, on_retry, delay, 0);
@@ -317,14 +321,26 @@ static void go_down(struct wan *w, bool tls_refused, const char *why)
 		give_back(w);
 }
 
+/* One that was up, for a reason of ours. */
+static void lose(struct wan *w, const char *why)
+{
+	go_down(w, WAN_CAUSE_LOST, TLS_CAUSE_NONE, why);
+}
+
+static void fail_here(struct wan *w, const char *why)
+{
+	go_down(w, WAN_CAUSE_OWN, TLS_CAUSE_NONE, why);
+}
+
 /* Connecting */
 
-static void conn_is_down(struct conn *c, bool tls_refused, const char *why)
+static void conn_is_down(struct conn *c, enum tls_cause tls, const char *why)
 {
 	struct attempt *a = c->arg;
+	enum wan_cause cause = c->is_up ? WAN_CAUSE_LOST : WAN_CAUSE_CUT;
 
 	if (a->wan)
-		go_down(a->wan, tls_refused, why);
+		go_down(a->wan, tls != TLS_CAUSE_NONE ? WAN_CAUSE_TLS : cause, tls, why);
 	else
 		conn_close(c);
 }
@@ -346,7 +362,7 @@ static void on_answer(void *arg, void *request, enum http_outcome outcome, int s
 			conn_touch(&a->conn);
 			return;
 		}
-		answer.result = WAN_BAD_ANSWER;
+		answer.result = WAN_UNREAD;
 		break;
 	case HTTP_BAD_ANSWER:
 		answer.result = WAN_BAD_ANSWER;
@@ -371,7 +387,7 @@ static void on_keepalive(uv_timer_t *timer)
 	uint64_t now = uv_now(w->loop), quiet = now - c->last_read;
 
 	if (w->pinged_at != 0 && c->last_read < w->pinged_at) {
-		go_down(w, false, "the server no longer answers");
+		lose(w, "the server no longer answers");
 		return;
 	}
 	w->pinged_at = 0;
@@ -439,16 +455,42 @@ static void conn_is_closed(struct conn *c)
 	else if (a->next)
 		next_address(a);
 	else
-		go_down(a->wan, false, a->why);
+		go_down(a->wan, a->cause, TLS_CAUSE_NONE, a->why);
 }
 
 static const struct conn_callbacks callbacks_of_conn = {
 	.up = conn_is_up, .down = conn_is_down, .closed = conn_is_closed};
 
-__attribute__((format(printf, 2, 3))) static void note(struct attempt *a, const char *format, ...)
+static enum wan_cause cause_of(int error)
+{
+	switch (error) {
+	case UV_ECONNREFUSED:
+		return WAN_CAUSE_REFUSED;
+	case UV_ETIMEDOUT:
+		return WAN_CAUSE_SILENT;
+	case UV_ECONNRESET:
+	case UV_EPIPE:
+	case UV_EOF:
+		return WAN_CAUSE_CUT;
+	case UV_ENOMEM:
+	case UV_EMFILE:
+	case UV_ENFILE:
+	case UV_ENOBUFS:
+		return WAN_CAUSE_OWN;
+	default:
+		return WAN_CAUSE_ROUTE;
+	}
+}
+
+/* Of several addresses the one whose host was reached tells most. */
+__attribute__((format(printf, 3, 4))) static void note(struct attempt *a, enum wan_cause cause,
+						       const char *format, ...)
 {
 	va_list args;
 
+	if (a->cause == WAN_CAUSE_REFUSED && cause == WAN_CAUSE_ROUTE)
+		return;
+	a->cause = cause;
 	va_start(args, format);
 	vsnprintf(a->why, sizeof(a->why), format, args);
 	va_end(args);
@@ -464,8 +506,8 @@ static void on_connected(uv_connect_t *connect, int status)
 	if (!w || a->conn.closing)
 		return;
 	if (status < 0) {
-		note(a, "cannot connect to %s port %u: %s", w->host, w->options.port,
-		     uv_strerror(status));
+		note(a, cause_of(status), "cannot connect to %s port %u: %s", w->host,
+		     w->options.port, uv_strerror(status));
 		conn_close(&a->conn);
 		return;
 	}
@@ -473,7 +515,7 @@ static void on_connected(uv_connect_t *connect, int status)
 	if (r == 0)
 		r = conn_begin(&a->conn, tls);
 	if (r < 0)
-		go_down(w, false, strerror(-r));
+		fail_here(w, strerror(-r));
 }
 
 static void next_address(struct attempt *a)
@@ -485,14 +527,14 @@ static void next_address(struct attempt *a)
 	a->next = address->ai_next;
 	r = conn_init(&a->conn, w->loop, &callbacks_of_conn, a);
 	if (r < 0) {
-		go_down(w, false, uv_strerror(r));
+		fail_here(w, uv_strerror(r));
 		return;
 	}
 	a->opened = true;
 	a->connect.data = a;
 	r = uv_tcp_connect(&a->connect, &a->conn.tcp, address->ai_addr, on_connected);
 	if (r < 0) {
-		note(a, "cannot connect to %s port %u: %s", w->host, w->options.port,
+		note(a, cause_of(r), "cannot connect to %s port %u: %s", w->host, w->options.port,
 		     uv_strerror(r));
 		conn_close(&a->conn);
 	}
@@ -509,9 +551,9 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
 		return;
 	}
 	if (status < 0 || !addresses) {
-		note(a, "cannot resolve %s: %s", a->wan->host,
+		note(a, WAN_CAUSE_RESOLVE, "cannot resolve %s: %s", a->wan->host,
 		     status < 0 ? uv_strerror(status) : "no address");
-		go_down(a->wan, false, a->why);
+		go_down(a->wan, a->cause, TLS_CAUSE_NONE, a->why);
 		return;
 	}
 	next_address(a);
@@ -520,11 +562,21 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
 static void on_patience(uv_timer_t *timer)
 {
 	struct wan *w = timer->data;
+	const struct attempt *a = w->attempt;
+	enum wan_cause cause = WAN_CAUSE_SILENT;
+	const char *what = "did not answer";
 	char why[160];
 
-	snprintf(why, sizeof(why), "%s port %u did not answer within %u ms", w->host,
-		 w->options.port, w->options.connect_timeout_ms);
-	go_down(w, false, why);
+	if (a && a->resolving) {
+		cause = WAN_CAUSE_RESOLVE;
+		what = "did not resolve";
+	} else if (a && a->conn.tls) {
+		cause = WAN_CAUSE_MUTE;
+		what = "took the connection but did not answer";
+	}
+	snprintf(why, sizeof(why), "%s port %u %s within %u ms", w->host, w->options.port, what,
+		 w->options.connect_timeout_ms);
+	go_down(w, cause, TLS_CAUSE_NONE, why);
 }
 
 static void begin_attempt(struct wan *w)
@@ -535,7 +587,7 @@ static void begin_attempt(struct wan *w)
 	int r;
 
 	if (!a) {
-		go_down(w, false, "out of memory");
+		fail_here(w, "out of memory");
 		return;
 	}
 	a->wan = a->home = w;
@@ -546,7 +598,7 @@ static void begin_attempt(struct wan *w)
 	snprintf(port, sizeof(port), "%u", w->options.port);
 	r = uv_getaddrinfo(w->loop, &a->resolve, on_resolved, w->host, port, &hints);
 	if (r < 0) {
-		go_down(w, false, uv_strerror(r));
+		fail_here(w, uv_strerror(r));
 		return;
 	}
 	a->resolving = true;
@@ -607,9 +659,12 @@ static void on_deadline(uv_timer_t *timer)
 	while ((r = take(w, is_due, now)) != NULL) {
 		bool useful = forget(w, r);
 
-		conclude_with(r, r->sent || w->state.up ? WAN_DEADLINE : WAN_DOWN);
+		if (!r->sent && !w->state.up)
+			conclude_with(r, WAN_DOWN);
+		else
+			conclude_with(r, r->lost ? WAN_LOST : WAN_DEADLINE);
 		if (!useful && w->state.up)
-			go_down(w, false, "the server did not answer in time");
+			lose(w, "the server did not answer in time");
 		if (w->stopping)
 			return;
 	}
@@ -769,5 +824,5 @@ void wan_cancel(struct wan_request *r)
 	unlink_request(r);
 	free_request(r);
 	if (!useful && w->state.up)
-		go_down(w, false, "a request was given up while it was under way");
+		lose(w, "a request was given up while it was under way");
 }

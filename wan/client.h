@@ -29,6 +29,20 @@ struct wan_options {
 	unsigned keepalive_ms;       /* HTTP/2 ping when idle that long; 0 means 30 000 */
 };
 
+/* Why there is no connection. */
+enum wan_cause {
+	WAN_CAUSE_NONE,
+	WAN_CAUSE_RESOLVE, /* the host's name does not resolve */
+	WAN_CAUSE_ROUTE,   /* no way to its address */
+	WAN_CAUSE_REFUSED, /* nobody listens there */
+	WAN_CAUSE_SILENT,  /* nothing answers there */
+	WAN_CAUSE_MUTE,    /* the connection is taken, but nothing is said */
+	WAN_CAUSE_CUT,     /* it is closed before TLS is agreed on */
+	WAN_CAUSE_TLS,     /* TLS refuses it: wan_state.tls */
+	WAN_CAUSE_LOST,    /* it was there, and went away */
+	WAN_CAUSE_OWN,     /* this side has no memory or descriptors for it */
+};
+
 /* What the connection is; of the moment. */
 struct wan_state {
 	bool up;
@@ -36,8 +50,10 @@ struct wan_state {
 	bool resumed;
 	bool http2;
 	unsigned retry_in_ms; /* when down: how long until the next attempt */
-	bool tls_refused; /* when down: the TLS handshake failed, as opposed to not reaching it */
-	char why[160];    /* when down: one clause for a person */
+	bool tls_refused;     /* when down: cause is WAN_CAUSE_TLS */
+	enum wan_cause cause; /* when down */
+	enum tls_cause tls;   /* when TLS refused it */
+	char why[160];        /* when down: one clause for a person */
 };
 
 struct wan_callbacks {
@@ -65,12 +81,14 @@ struct secret *wan_exporter(const struct wan *w);
 uint64_t wan_generation(const struct wan *w);
 
 enum wan_result {
-	WAN_ANSWERED,   /* body is the server's message, http its status */
-	WAN_DOWN,       /* there was no connection before the deadline (or at all, when pinned) */
-	WAN_LOST,       /* the connection went away after the request was sent, and it was pinned */
-	WAN_DEADLINE,   /* sent, but no answer in time */
-	WAN_BAD_ANSWER, /* an HTTP answer that is not ours: wrong content type, too large, no body
-			 */
+	WAN_ANSWERED, /* body is the server's message, http its status */
+	WAN_DOWN,     /* there was no connection before the deadline (or at all, when pinned) */
+	WAN_LOST,     /* the connection went away after the request was sent: it was pinned, or did
+			 not get an answer on a later one in time */
+	WAN_DEADLINE, /* sent, but no answer in time */
+	WAN_BAD_ANSWER, /* an HTTP answer that is not ours: wrong content type, too large, no body.
+			   http is its status, 0 when the request was broken off */
+	WAN_UNREAD,     /* the server sends it back unread, time after time */
 	WAN_CANCELLED,
 };
 

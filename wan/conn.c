@@ -44,14 +44,14 @@ void conn_close(struct conn *c)
 	uv_close((uv_handle_t *)&c->turn, on_closed);
 }
 
-static void fail(struct conn *c, bool tls_refused, const char *why)
+static void fail(struct conn *c, enum tls_cause cause, const char *why)
 {
 	if (c->closing || c->is_down)
 		return;
 	c->is_down = true;
 	uv_read_stop((uv_stream_t *)&c->tcp);
 	uv_idle_stop(&c->turn);
-	c->callbacks.down(c, tls_refused, why);
+	c->callbacks.down(c, cause, why);
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -63,7 +63,7 @@ static void on_written(uv_write_t *write, int status)
 	if (c->closing || c->is_down)
 		return;
 	if (status < 0)
-		fail(c, false, uv_strerror(status));
+		fail(c, TLS_CAUSE_NONE, uv_strerror(status));
 	else
 		pump(c);
 }
@@ -141,13 +141,26 @@ static void finish(struct conn *c)
 	if (c->http_result != HTTP_BROKEN && !http_done(c->http))
 		return;
 	if (!c->lingers) {
-		fail(c, false,
+		fail(c, TLS_CAUSE_NONE,
 		     c->http_result == HTTP_BROKEN ? "the peer breaks the rules of HTTP"
 						   : "the peer ends the connection");
 		return;
 	}
 	c->shut = true;
 	uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut);
+}
+
+/*
+ * In TLS 1.3 the client is done before the server has looked at its certificate, so that a refusal
+ * of it comes over a connection that is up.
+ */
+static enum tls_cause refusal(const struct conn *c)
+{
+	enum tls_cause cause = tls_cause(c->tls);
+
+	if (!c->is_up || cause == TLS_CAUSE_OWN_REFUSED || cause == TLS_CAUSE_OWN_MISSING)
+		return cause;
+	return TLS_CAUSE_NONE;
 }
 
 /* One round: input up to HTTP, HTTP's output down to the socket. */
@@ -174,15 +187,15 @@ static void pump_once(struct conn *c)
 	if (r == 0)
 		r = send_output(c);
 	if (step < 0)
-		fail(c, false, strerror(-step));
+		fail(c, TLS_CAUSE_NONE, strerror(-step));
 	else if (step == TLS_REFUSED)
-		fail(c, !c->is_up, tls_error(c->tls));
+		fail(c, refusal(c), tls_error(c->tls));
 	else if (step == TLS_CLOSED)
-		fail(c, false, tls_error(c->tls));
+		fail(c, TLS_CAUSE_NONE, tls_error(c->tls));
 	else if (r < 0)
-		fail(c, false, uv_strerror(r));
+		fail(c, TLS_CAUSE_NONE, uv_strerror(r));
 	else if (c->http_result < 0)
-		fail(c, false, strerror(-c->http_result));
+		fail(c, TLS_CAUSE_NONE, strerror(-c->http_result));
 	else if (c->http && !c->writing && !c->shut)
 		finish(c);
 }
@@ -227,7 +240,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 	if (c->closing || c->is_down)
 		return;
 	if (size < 0) {
-		fail(c, false,
+		fail(c, TLS_CAUSE_NONE,
 		     size == UV_EOF ? "the peer closed the connection" : uv_strerror((int)size));
 		return;
 	}
@@ -238,7 +251,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 		return;
 	r = tls_feed(c->tls, bytes_of(buf->base, (size_t)size));
 	if (r < 0)
-		fail(c, false, strerror(-r));
+		fail(c, TLS_CAUSE_NONE, strerror(-r));
 	else
 		pump(c);
 }

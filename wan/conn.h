@@ -18,8 +18,11 @@ struct conn;
 struct conn_callbacks {
 	/* The TLS handshake is done: to set c->http. Negative: the connection fails. */
 	int (*up)(struct conn *c);
-	/* It failed or ended, once; nothing is read or written any more. To be closed. */
-	void (*down)(struct conn *c, bool tls_refused, const char *why);
+	/*
+	 * It failed or ended, once; nothing is read or written any more. To be closed. cause: when
+	 * one side did not take the other.
+	 */
+	void (*down)(struct conn *c, enum tls_cause cause, const char *why);
 	/* Everything is closed and freed but c itself. */
 	void (*closed)(struct conn *c);
 };

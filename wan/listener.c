@@ -163,9 +163,9 @@ static int guest_up(struct conn *c)
 	return http1_new(&options, &callbacks, g, &c->http);
 }
 
-static void guest_down(struct conn *c, bool tls_refused, const char *why)
+static void guest_down(struct conn *c, enum tls_cause cause, const char *why)
 {
-	(void)tls_refused;
+	(void)cause;
 	(void)why;
 	guest_close(c->arg);
 }

@@ -201,7 +201,8 @@ int tls_settle_client(struct tls *t)
 		return 0;
 	if (t->psk_selected) {
 		if (!t->offered || t->ambiguous)
-			return tls_refuse(t, "the client offered several identities");
+			return tls_refuse(t, TLS_CAUSE_PSK,
+					  "the client offered several identities");
 		t->auth = t->offer.auth;
 		t->entity = t->offer.entity;
 		t->resumed = t->offered_ticket;
@@ -216,10 +217,11 @@ int tls_settle_client(struct tls *t)
 							 NID_commonName, cn, sizeof(cn));
 		wolfSSL_X509_free(x);
 		if (size <= 0 || strlen(cn) != (size_t)size || !entity_id_valid(bytes_text(cn)))
-			return tls_refuse(t,
+			return tls_refuse(t, TLS_CAUSE_OTHER,
 					  "the CN of the client's certificate is not an Entity ID");
 		if (name_set(&t->entity, bytes_text(cn)) < 0)
-			return tls_refuse(t, "the CN of the client's certificate is too long");
+			return tls_refuse(t, TLS_CAUSE_OTHER,
+					  "the CN of the client's certificate is too long");
 		t->auth = TLS_AUTH_CERTIFICATE;
 	}
 	t->serial = ++c->last_serial;

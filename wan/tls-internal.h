@@ -57,6 +57,7 @@ struct tls {
 	bool out_of_memory;
 	int ended; /* the positive outcome, for ever */
 	char error[160];
+	enum tls_cause cause;
 
 	bool psk_selected; /* server: what our own ServerHello said */
 	bool offered, ambiguous;
@@ -95,6 +96,6 @@ bool tls_hello_selects_psk(struct bytes record);
 int tls_settle_client(struct tls *t);
 
 /* Ends t for ever; returns TLS_REFUSED. */
-int tls_refuse(struct tls *t, const char *why);
+int tls_refuse(struct tls *t, enum tls_cause cause, const char *why);
 
 #endif

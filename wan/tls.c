@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <arpa/inet.h>
 
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
+#include "protocol/clock.h"
 #include "protocol/p1.h"
 
 int tls_read_cipher(WOLFSSL *ssl, char *buf, int size, void *arg)
@@ -139,84 +141,86 @@ int tls_write(struct tls *t, struct bytes plain)
 	return t->ended ? 0 : buffer_append(&t->plain, plain);
 }
 
-static const char *alert_text(int code)
+struct reason {
+	int code;
+	enum tls_cause cause;
+	const char *text;
+};
+
+/* What a fatal alert of the peer says of us. */
+static const struct reason alerts[] = {
+	{42, TLS_CAUSE_OWN_REFUSED, "the peer found the certificate bad"},
+	{43, TLS_CAUSE_OWN_REFUSED, "the peer does not support the kind of certificate"},
+	{44, TLS_CAUSE_OWN_REFUSED, "the peer says the certificate was revoked"},
+	{45, TLS_CAUSE_OWN_REFUSED, "the peer says the certificate has expired"},
+	{46, TLS_CAUSE_OWN_REFUSED, "the peer does not accept the certificate"},
+	{48, TLS_CAUSE_OWN_REFUSED, "the peer does not know the certificate's CA"},
+	{49, TLS_CAUSE_OWN_REFUSED, "the peer denies access to the certificate's owner"},
+	{51, TLS_CAUSE_PSK, "the peer says a key does not verify"},
+	{70, TLS_CAUSE_VERSION, "the peer does not accept the TLS version"},
+	{71, TLS_CAUSE_VERSION, "the peer finds the ciphers too weak"},
+	{112, TLS_CAUSE_NAME, "the peer does not serve that name"},
+	{115, TLS_CAUSE_PSK, "the peer does not know the PSK identity"},
+	{116, TLS_CAUSE_OWN_MISSING, "the peer wants a certificate"},
+	{120, TLS_CAUSE_OTHER, "the peer does not speak the wanted protocol"},
+	{40, TLS_CAUSE_OTHER, "the peer refused the handshake"},
+};
+
+static const struct reason errors[] = {
+	{ASN_AFTER_DATE_E, TLS_CAUSE_EXPIRED, "the peer's certificate has expired"},
+	{ASN_BEFORE_DATE_E, TLS_CAUSE_NOT_YET, "the peer's certificate is not valid yet"},
+	{ASN_NO_SIGNER_E, TLS_CAUSE_AUTHORITY, "the peer's certificate comes from an unknown CA"},
+	{ASN_SELF_SIGNED_E, TLS_CAUSE_AUTHORITY, "the peer's certificate comes from an unknown CA"},
+	{ASN_SIG_CONFIRM_E, TLS_CAUSE_AUTHORITY, "the peer's certificate has a wrong signature"},
+	{DOMAIN_NAME_MISMATCH, TLS_CAUSE_NAME, "the server's certificate is for another name"},
+	{IPADDR_MISMATCH, TLS_CAUSE_NAME, "the server's certificate is for another name"},
+	{VERSION_ERROR, TLS_CAUSE_VERSION, "the peer wants another version of TLS"},
+	{BAD_BINDER, TLS_CAUSE_PSK, "the pre-shared key does not match"},
+	{PSK_KEY_ERROR, TLS_CAUSE_PSK, "the pre-shared key does not match"},
+	{MATCH_SUITE_ERROR, TLS_CAUSE_VERSION, "no cipher in common"},
+	{UNSUPPORTED_SUITE, TLS_CAUSE_VERSION, "no cipher in common"},
+	{UNKNOWN_RECORD_TYPE, TLS_CAUSE_NOT_TLS, "what the peer sends is not TLS"},
+	{UNKNOWN_HANDSHAKE_TYPE, TLS_CAUSE_NOT_TLS, "what the peer sends is not TLS"},
+	{VERIFY_MAC_ERROR, TLS_CAUSE_OTHER, "a record was damaged"},
+	{DECRYPT_ERROR, TLS_CAUSE_OTHER, "a record was damaged"},
+};
+
+static const struct reason *reason_of(const struct reason *list, size_t count, int code)
 {
-	switch (code) {
-	case 40:
-		return "the peer refused the handshake";
-	case 42:
-		return "the peer found the certificate bad";
-	case 43:
-		return "the peer does not support the kind of certificate";
-	case 44:
-		return "the peer says the certificate was revoked";
-	case 45:
-		return "the peer says the certificate has expired";
-	case 46:
-		return "the peer does not accept the certificate";
-	case 48:
-		return "the peer does not know the certificate's CA";
-	case 51:
-		return "the peer says a key does not verify";
-	case 70:
-		return "the peer does not accept the TLS version";
-	case 115:
-		return "the peer does not know the PSK identity";
-	case 116:
-		return "the peer wants a certificate";
-	case 120:
-		return "the peer does not speak the wanted protocol";
-	default:
-		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].code == code)
+			return &list[i];
 	}
+	return NULL;
 }
 
-static const char *error_text(int code)
-{
-	switch (code) {
-	case ASN_AFTER_DATE_E:
-		return "the peer's certificate has expired";
-	case ASN_BEFORE_DATE_E:
-		return "the peer's certificate is not valid yet";
-	case ASN_NO_SIGNER_E:
-	case ASN_SELF_SIGNED_E:
-		return "the peer's certificate comes from an unknown CA";
-	case ASN_SIG_CONFIRM_E:
-		return "the peer's certificate has a wrong signature";
-	case DOMAIN_NAME_MISMATCH:
-	case IPADDR_MISMATCH:
-		return "the server's certificate is for another name";
-	case VERSION_ERROR:
-		return "the peer wants another version of TLS";
-	case BAD_BINDER:
-	case PSK_KEY_ERROR:
-		return "the pre-shared key does not match";
-	case MATCH_SUITE_ERROR:
-	case UNSUPPORTED_SUITE:
-		return "no cipher in common";
-	case UNKNOWN_RECORD_TYPE:
-	case UNKNOWN_HANDSHAKE_TYPE:
-		return "what the peer sends is not TLS";
-	case VERIFY_MAC_ERROR:
-	case DECRYPT_ERROR:
-		return "a record was damaged";
-	default:
-		return NULL;
-	}
-}
-
-int tls_refuse(struct tls *t, const char *why)
+int tls_refuse(struct tls *t, enum tls_cause cause, const char *why)
 {
 	snprintf(t->error, sizeof(t->error), "%s", why);
+	t->cause = cause;
 	t->ended = TLS_REFUSED;
 	return TLS_REFUSED;
+}
+
+/* A certificate is out of its dates by our clock, which is told, for it may be what is wrong. */
+static int refuse_dates(struct tls *t, const struct reason *reason)
+{
+	time_t now = time(NULL);
+	char why[128], date[16] = "";
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm))
+		(void)strftime(date, sizeof(date), "%Y-%m-%d", &tm);
+	(void)snprintf(why, sizeof(why), "%s; the clock here says %s", reason->text, date);
+	return tls_refuse(t, clock_plausible(now) ? reason->cause : TLS_CAUSE_CLOCK, why);
 }
 
 /* After a wolfSSL call failed: 0 when it only wants more input. */
 static int outcome(struct tls *t, int result)
 {
 	int code = wolfSSL_get_error(t->ssl, result);
-	WOLFSSL_ALERT_HISTORY alerts;
+	WOLFSSL_ALERT_HISTORY history;
+	const struct reason *reason;
 	const char *text;
 
 	wolfSSL_ERR_clear_error();
@@ -229,13 +233,17 @@ static int outcome(struct tls *t, int result)
 		snprintf(t->error, sizeof(t->error), "the peer closed the connection");
 		return TLS_CLOSED;
 	}
-	text = error_text(code);
-	if (!text && wolfSSL_get_alert_history(t->ssl, &alerts) == WOLFSSL_SUCCESS &&
-	    alerts.last_rx.level == alert_fatal)
-		text = alert_text(alerts.last_rx.code);
-	if (!text)
-		text = wolfSSL_ERR_reason_error_string((unsigned long)code);
-	return tls_refuse(t, text ? text : "TLS failed");
+	reason = reason_of(errors, sizeof(errors) / sizeof(errors[0]), code);
+	if (reason && (code == ASN_AFTER_DATE_E || code == ASN_BEFORE_DATE_E))
+		return refuse_dates(t, reason);
+	if (!reason && wolfSSL_get_alert_history(t->ssl, &history) == WOLFSSL_SUCCESS &&
+	    history.last_rx.level == alert_fatal)
+		reason =
+			reason_of(alerts, sizeof(alerts) / sizeof(alerts[0]), history.last_rx.code);
+	if (reason)
+		return tls_refuse(t, reason->cause, reason->text);
+	text = wolfSSL_ERR_reason_error_string((unsigned long)code);
+	return tls_refuse(t, TLS_CAUSE_OTHER, text ? text : "TLS failed");
 }
 
 static int settle_server(struct tls *t)
@@ -350,6 +358,11 @@ bool tls_established(const struct tls *t)
 const char *tls_error(const struct tls *t)
 {
 	return t->error;
+}
+
+enum tls_cause tls_cause(const struct tls *t)
+{
+	return t->cause;
 }
 
 const char *tls_alpn(const struct tls *t)

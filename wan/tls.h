@@ -18,6 +18,22 @@ enum tls_side { TLS_CLIENT, TLS_SERVER };
 /* How the peer proved who it is. */
 enum tls_auth { TLS_AUTH_NONE, TLS_AUTH_CERTIFICATE, TLS_AUTH_PSK };
 
+/* What a refused connection failed at: each has a remedy of its own. */
+enum tls_cause {
+	TLS_CAUSE_NONE,
+	TLS_CAUSE_CLOCK,     /* the certificate's dates do not fit, for our clock cannot be right */
+	TLS_CAUSE_EXPIRED,   /* the peer's certificate */
+	TLS_CAUSE_NOT_YET,   /* the peer's certificate is not valid yet */
+	TLS_CAUSE_AUTHORITY, /* it comes from an unknown CA, or is forged */
+	TLS_CAUSE_NAME,      /* it is for another name */
+	TLS_CAUSE_OWN_REFUSED, /* the peer does not take our certificate */
+	TLS_CAUSE_OWN_MISSING, /* the peer wants a certificate */
+	TLS_CAUSE_PSK,         /* the pre-shared key, or its identity, is not the peer's */
+	TLS_CAUSE_VERSION,     /* no version or cipher in common */
+	TLS_CAUSE_NOT_TLS,     /* what answers does not speak TLS */
+	TLS_CAUSE_OTHER,
+};
+
 /* Borrowed for tls_context_new() only. */
 struct tls_options {
 	enum tls_side side;
@@ -38,6 +54,8 @@ struct tls_options {
 /*
  * 0 and *out, or a negative errno and one sentence in why: which file, which line, what is wrong (a
  * key that does not match its certificate, a certificate that is not valid at this time, ...).
+ * While the clock cannot be right (protocol/clock.h) no dates are looked at here: a device that
+ * starts without the time is to come up, and says TLS_CAUSE_CLOCK until it has it.
  */
 int tls_context_new(const struct tls_options *options, struct tls_context **out, char *why,
 		    size_t why_size);
@@ -76,8 +94,9 @@ void tls_output_taken(struct tls *t, size_t size);
 void tls_close(struct tls *t);
 
 bool tls_established(const struct tls *t);
-const char *tls_error(const struct tls *t);   /* one clause for a person: certificate expired, name
-						 does not match, ... */
+const char *tls_error(const struct tls *t); /* one clause for a person: certificate expired, name
+					       does not match, ... */
+enum tls_cause tls_cause(const struct tls *t);
 const char *tls_alpn(const struct tls *t);    /* "" when none was negotiated */
 const char *tls_version(const struct tls *t); /* "TLSv1.3" */
 bool tls_resumed(const struct tls *t);
