@@ -342,6 +342,11 @@ void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost)
 	gateway_core_wan_failed(g->core, token, lost ? WAN_FAILURE_LOST : WAN_FAILURE_SILENT);
 }
 
+void sim_gateway_unreached(struct sim_gateway *g, uint64_t token)
+{
+	gateway_core_wan_failed(g->core, token, WAN_FAILURE_DOWN);
+}
+
 void sim_gateway_stream_up(struct sim_gateway *g, unsigned pne, bool secure)
 {
 	ck_assert_int_eq(
@@ -543,6 +548,14 @@ int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *
 		return gateway_core_reset_again(g->core, &id, g->run);
 	}
 	return -EINVAL;
+}
+
+void sim_gateway_revoke_aside(struct sim_gateway *g, const char *name)
+{
+	struct name id;
+
+	ck_assert_int_eq(name_set(&id, bytes_text(name)), 0);
+	(void)gateway_core_revoke(g->core, &id, 0);
 }
 
 int sim_gateway_revoke_full(struct sim_gateway *g, enum sim_revoke what, const char *name)

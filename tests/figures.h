@@ -103,6 +103,8 @@ void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, ui
 void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body);
 /* lost: the connection went away; otherwise the answer did not come in time. */
 void sim_gateway_failed(struct sim_gateway *g, uint64_t token, bool lost);
+/* The connection did not come in time. */
+void sim_gateway_unreached(struct sim_gateway *g, uint64_t token);
 void sim_gateway_stream_up(struct sim_gateway *g, unsigned pne, bool secure);
 void sim_gateway_stream_bytes(struct sim_gateway *g, unsigned pne, struct bytes b);
 void sim_gateway_stream_down(struct sim_gateway *g, unsigned pne);
@@ -116,6 +118,8 @@ void sim_gateway_cancel(struct sim_gateway *g);
 /* What the operator may ask; the verdicts come as those of a figure. */
 enum sim_revoke { SIM_REVOKE, SIM_REVOKE_USER, SIM_REVOKE_ALL, SIM_RESET_AGAIN };
 int sim_gateway_revoke(struct sim_gateway *g, enum sim_revoke what, const char *name);
+/* A revocation by somebody else: its verdict is not that of what is under way. */
+void sim_gateway_revoke_aside(struct sim_gateway *g, const char *name);
 /* While the disk is full. */
 int sim_gateway_revoke_full(struct sim_gateway *g, enum sim_revoke what, const char *name);
 /* full: while the disk is. */

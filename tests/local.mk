@@ -10,6 +10,7 @@ include tests/system.mk
 include tests/protocol.mk
 include tests/storage.mk
 include tests/faults.mk
+include tests/verdicts.mk
 include tests/pan.mk
 include tests/wan.mk
 include tests/gateway.mk
