@@ -24,3 +24,8 @@ check_PROGRAMS += tests/test-gateway-reach
 tests_test_gateway_reach_SOURCES = tests/test-gateway-reach.c
 tests_test_gateway_reach_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_gateway_reach_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-opening
+tests_test_opening_SOURCES = tests/test-opening.c
+tests_test_opening_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_opening_LDADD = $(TEST_LIBS)
+tests_test_opening_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=vault_open
