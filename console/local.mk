@@ -1,0 +1,34 @@
+# Knows the control API alone, nothing of the gateway's code.
+bin_PROGRAMS += pngwctl
+pngwctl_SOURCES = \
+	console/agent.c console/agent.h \
+	console/client.c console/client-decode.c console/client.h \
+	console/command.c console/command.h console/commands.def console/command-internal.h \
+	console/command-assign.c console/command-bluetooth.c console/command-diagnosis.c \
+	console/command-help.c console/command-look.c console/command-session.c \
+	console/command-vault.c \
+	console/complete.c console/complete.h \
+	console/console.c console/console.h \
+	console/entry.c console/entry.h \
+	console/history.c console/history.h \
+	console/kind.c console/kind.h \
+	console/main.c \
+	console/man.c console/man.h \
+	console/news.c console/news.h \
+	console/procedure.c console/procedure.h \
+	console/shell.c console/shell.h \
+	console/signals.c console/signals.h \
+	console/terminal.c console/terminal.h \
+	console/writer.c console/writer.h console/writer-json.c console/writer-kv.c \
+	console/writer-text.c
+pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
+pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS)
+
+dist_man_MANS += console/pngwctl.1
+EXTRA_DIST += console/pngwctl.bash
+bashcompletiondir = $(datadir)/bash-completion/completions
+install-data-local:
+	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
+	$(INSTALL_DATA) '$(srcdir)/console/pngwctl.bash' '$(DESTDIR)$(bashcompletiondir)/pngwctl'
+uninstall-local:
+	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl'
