@@ -3,6 +3,7 @@ libpngw_la_SOURCES += \
 	storage/anchor.c storage/anchor-file.c storage/anchor.h \
 	storage/ledger.c storage/ledger.h \
 	storage/ledger-check.c storage/ledger-check.h \
+	storage/library.c storage/library.h \
 	storage/record.c storage/record.h \
 	storage/vault.c storage/vault.h \
 	storage/vault-batch.c \

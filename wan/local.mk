@@ -1,8 +1,11 @@
 libpngw_la_SOURCES += \
 	wan/buffer.c wan/buffer.h \
+	wan/certificate.c wan/certificate.h \
 	wan/client.c wan/client.h \
 	wan/conn.c wan/conn.h \
 	wan/http.c wan/http.h wan/http1.c wan/http2.c \
+	wan/library.c wan/library.h \
 	wan/listener.c wan/listener.h \
+	wan/probe.c wan/probe.h \
 	wan/tls-context.c wan/tls-identity.c wan/tls-internal.h \
 	wan/tls.c wan/tls.h

@@ -184,7 +184,7 @@ static int readable(const char *file, char *why, size_t why_size)
  * Whether key_file's key made the certificate's public key, found out by a signature: for elliptic
  * curves wolfSSL_CTX_check_private_key() takes any key.
  */
-static bool key_matches(WOLFSSL_X509 *x, const char *key_file)
+bool tls_key_matches(WOLFSSL_X509 *x, const char *key_file)
 {
 	static const char text[] = "pngw";
 	WOLFSSL_BIO *bio = wolfSSL_BIO_new_file(key_file, "r");
@@ -233,7 +233,7 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 				o->certificate_file);
 	before = wolfSSL_X509_cmp_current_time(wolfSSL_X509_get_notBefore(x));
 	after = wolfSSL_X509_cmp_current_time(wolfSSL_X509_get_notAfter(x));
-	matches = key_matches(x, o->key_file);
+	matches = tls_key_matches(x, o->key_file);
 	wolfSSL_X509_free(x);
 	if (before >= 0 && clock_plausible(time(NULL)))
 		return complain(-EINVAL, why, why_size, "%s is not valid yet", o->certificate_file);

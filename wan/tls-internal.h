@@ -92,6 +92,13 @@ int tls_ticket(WOLFSSL *ssl, unsigned char name[WOLFSSL_TICKET_NAME_SZ],
  */
 bool tls_hello_selects_psk(struct bytes record);
 
+/* Whether the key in key_file, PEM, made the public key of x. */
+bool tls_key_matches(WOLFSSL_X509 *x, const char *key_file);
+
+/* From when and until when x is valid: seconds since 1970; 0 when that is no date. */
+int64_t tls_x509_from(const WOLFSSL_X509 *x);
+int64_t tls_x509_until(const WOLFSSL_X509 *x);
+
 /* Server: who the client is. Repeating it changes nothing. 0 or TLS_REFUSED. */
 int tls_settle_client(struct tls *t);
 

@@ -386,6 +386,18 @@ bool tls_resumed(const struct tls *t)
 	return t->established && t->resumed;
 }
 
+bool tls_peer_validity(const struct tls *t, int64_t *from, int64_t *until)
+{
+	WOLFSSL_X509 *x = wolfSSL_get_peer_certificate(t->ssl);
+
+	if (!x)
+		return false;
+	*from = tls_x509_from(x);
+	*until = tls_x509_until(x);
+	wolfSSL_X509_free(x);
+	return *until != 0;
+}
+
 enum tls_auth tls_peer_auth(const struct tls *t)
 {
 	return t->established ? t->auth : TLS_AUTH_NONE;

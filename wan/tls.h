@@ -100,6 +100,11 @@ enum tls_cause tls_cause(const struct tls *t);
 const char *tls_alpn(const struct tls *t);    /* "" when none was negotiated */
 const char *tls_version(const struct tls *t); /* "TLSv1.3" */
 bool tls_resumed(const struct tls *t);
+/*
+ * From when and until when the certificate that the peer showed is valid, in seconds since 1970;
+ * false when it showed none in this connection.
+ */
+bool tls_peer_validity(const struct tls *t, int64_t *from, int64_t *until);
 
 /*
  * Who the peer is. For a server: the Entity ID in the subject CN of the client's certificate, or
