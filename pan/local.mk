@@ -10,6 +10,7 @@ libpngw_la_SOURCES += \
 	pan/bluetooth-stream.c pan/bluetooth-stream.h \
 	pan/bluez.c pan/bluez.h pan/bluez-internal.h \
 	pan/bluez-adapter.c pan/bluez-call.c pan/bluez-device.c \
+	pan/bluez-features.c pan/bluez-features.h \
 	pan/bus.c pan/bus.h \
 	pan/frame.c pan/frame.h \
 	pan/link.c pan/link.h \
