@@ -27,6 +27,7 @@ enum {
 };
 
 #define IDENTITY_OWNER "gateway"
+#define BACKUP_ITEM    "backup"
 
 static struct bytes index_item(uint32_t index, uint8_t out[4])
 {
@@ -155,6 +156,17 @@ void records_put_clock(struct vault_batch *b, const struct clock_mark *mark)
 	record_begin(&w);
 	add_number(&w, TAG_SINCE, mark->service);
 	add_number(&w, TAG_WALL, mark->wall);
+	vault_batch_put(b, &id, record_bytes(&w));
+	record_end(&w);
+}
+
+void records_put_backup(struct vault_batch *b, uint64_t wall)
+{
+	struct vault_id id = {VAULT_CLOCK, bytes_text(IDENTITY_OWNER), bytes_text(BACKUP_ITEM)};
+	struct record_writer w;
+
+	record_begin(&w);
+	add_number(&w, TAG_WALL, wall);
 	vault_batch_put(b, &id, record_bytes(&w));
 	record_end(&w);
 }
@@ -481,6 +493,20 @@ int records_get_clock(struct vault *v, struct clock_mark *out)
 		r = VAULT_DAMAGED;
 	else
 		*out = found;
+	vault_content_free(&content);
+	return r;
+}
+
+int records_get_backup(struct vault *v, uint64_t *wall)
+{
+	struct vault_id id = {VAULT_CLOCK, bytes_text(IDENTITY_OWNER), bytes_text(BACKUP_ITEM)};
+	struct vault_content content;
+	int r = vault_get(v, &id, &content);
+
+	if (r != 0)
+		return r;
+	if (get_number(bytes_of(content.data, content.size), TAG_WALL, wall) != 0)
+		r = VAULT_DAMAGED;
 	vault_content_free(&content);
 	return r;
 }

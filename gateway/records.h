@@ -60,6 +60,8 @@ void records_put_issued(struct vault_batch *b, const struct name *entity,
 			const struct stored_key *k, uint64_t since);
 void records_put_verifier(struct vault_batch *b, const struct name *user, const struct verifier *v);
 void records_put_clock(struct vault_batch *b, const struct clock_mark *mark);
+/* When the last backup was finished: seconds since 1970. */
+void records_put_backup(struct vault_batch *b, uint64_t wall);
 void records_put_relayed(struct vault_batch *b, const struct name *entity, const struct relayed *r);
 void records_erase_relayed(struct vault_batch *b, const struct name *entity);
 void records_erase_eukey(struct vault_batch *b, const struct name *entity, uint32_t index);
@@ -102,6 +104,7 @@ int records_parse_bluetooth(struct bytes owner, struct bytes content, struct nam
 			    struct bluetooth_place *out);
 int records_get_verifier(struct vault *v, const struct name *user, struct verifier *out);
 int records_get_clock(struct vault *v, struct clock_mark *out);
+int records_get_backup(struct vault *v, uint64_t *wall);
 /* Zeros where there is none. */
 int records_get_relayed(struct vault *v, const struct name *entity, struct relayed *out);
 
