@@ -7,6 +7,7 @@
 #include "gateway/bluetooth.h"
 #include "gateway/control.h"
 #include "gateway/daemon.h"
+#include "gateway/doctor.h"
 #include "gateway/opening.h"
 #include "pan/bearer.h"
 #include "wan/client.h"
@@ -25,6 +26,24 @@ struct pan {
 	struct gateway_daemon *daemon;
 	struct bearer *bearer; /* NULL when stopped */
 	size_t index;
+};
+
+/* Who waits for an examination; the caller's, linked until done or forgotten. */
+struct daemon_waiter {
+	doctor_done *done;
+	void *arg;
+	struct daemon_waiter *next;
+};
+
+/* daemon-doctor.c's. */
+struct daemon_examination {
+	struct doctor *doctor; /* NULL: none is under way */
+	struct daemon_waiter *waiters;
+	struct doctor_report *last;
+	uv_timer_t timer;
+	enum leg leg; /* of the verdict that it was begun for; LEG_NONE: on request */
+	bool began;   /* by itself, at: */
+	uint64_t began_at;
 };
 
 struct gateway_daemon {
@@ -49,6 +68,7 @@ struct gateway_daemon {
 	uv_signal_t signals[3];
 	char last_wan[256];
 	struct gateway_health health; /* of the vault when it was opened */
+	struct daemon_examination examination;
 	bool stopping;
 	char failure[OPENING_WHY_SIZE];
 	struct gateway_daemon_events events;
@@ -67,6 +87,21 @@ int gateway_daemon_stream_write(void *arg, void *stream, struct bytes frame);
 void gateway_daemon_stream_close(void *arg, void *stream);
 int gateway_daemon_reach(void *arg, const struct name *entity);
 void gateway_daemon_arrived(void *arg, void *stream, const struct name *entity);
+
+/*
+ * daemon-doctor.c. Examines what pngwd stands on, or waits for the examination that is under way.
+ * On 0 w->done is called once, from the loop, unless the daemon stops or it is forgotten first.
+ */
+int gateway_daemon_examine(struct gateway_daemon *d, struct daemon_waiter *w);
+void gateway_daemon_examine_forget(struct gateway_daemon *d, struct daemon_waiter *w);
+/* The last report there was, or NULL; until the next one. */
+const struct doctor_report *gateway_daemon_examined(const struct gateway_daemon *d);
+void gateway_daemon_doctor_init(struct gateway_daemon *d);
+/* A procedure has ended: where it failed, the daemon is examined, and what may explain it logged.
+ */
+void gateway_daemon_doctor_verdict(struct gateway_daemon *d, const struct verdict *v);
+/* Before the core and Bluetooth end. */
+void gateway_daemon_doctor_stop(struct gateway_daemon *d);
 
 /* daemon-wan.c. What the credentials of config make: 0, or a negative errno and why. */
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,

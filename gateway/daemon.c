@@ -74,6 +74,7 @@ static void verdict_line(void *arg, uint64_t run, const struct verdict *v)
 	put_line(d, line);
 	gateway_control_verdict(d->control, run, v);
 	gateway_api_verdict(d->api, run, v);
+	gateway_daemon_doctor_verdict(d, v);
 }
 
 static void pne_gone(void *arg, const struct name *entity)
@@ -453,6 +454,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	d->timer.data = d;
 	(void)uv_prepare_start(&d->prepare, before_sleep);
 	watch_signals(d);
+	gateway_daemon_doctor_init(d);
 	*out = d;
 
 	r = gateway_daemon_tls(&d->config, &d->tls, why, why_size);
@@ -491,6 +493,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "stopping");
 	if (d->events.stopping)
 		d->events.stopping(d->events_arg);
+	gateway_daemon_doctor_stop(d);
 	if (d->opening)
 		gateway_opening_abandon(d->opening);
 	d->opening = NULL;
@@ -524,6 +527,7 @@ void gateway_daemon_free(struct gateway_daemon *d)
 	if (!d)
 		return;
 	vault_close(d->vault);
+	free(d->examination.last);
 	tls_context_unref(d->tls);
 	free(d);
 }

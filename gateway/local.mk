@@ -16,7 +16,11 @@ libpngw_la_SOURCES += \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h \
-	gateway/daemon-pan.c gateway/daemon-wan.c \
+	gateway/daemon-doctor.c gateway/daemon-pan.c gateway/daemon-wan.c \
+	gateway/doctor.c gateway/doctor.h gateway/doctor-internal.h gateway/doctor-checks.def \
+	gateway/doctor-bluetooth.c gateway/doctor-files.c gateway/doctor-keys.c \
+	gateway/doctor-ledger.c gateway/doctor-network.c gateway/doctor-offline.c \
+	gateway/doctor-process.c gateway/doctor-tls.c gateway/doctor-vault.c \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
 	gateway/health.c gateway/health.h \
 	gateway/hosted-pne.c gateway/hosted-pne.h \

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "gateway/daemon.h"
+#include "gateway/doctor.h"
 #include "gateway/hosted-pne.h"
 #include "gateway/opening.h"
 #include <config.h>
@@ -18,18 +19,34 @@
 #define EXIT_CONFIG 78
 
 static const char usage[] =
-	"usage: pngwd --config FILE [--check-config]\n"
+	"usage: pngwd --config FILE [--check-config | --doctor [--json]]\n"
 	"  --config FILE     settings, see doc/pngw.conf.md\n"
 	"  --check-config    read the settings and the TLS files, say what is wrong, and end\n"
+	"  --doctor          examine what pngwd stands on, where it does not run; 1: a check "
+	"failed\n"
+	"  --json            the same for a program\n"
+	"  --list-checks     every check of --doctor as a table, and end\n"
 	"  --list-settings   every setting as a table, and end\n"
 	"  --version         and end\n"
 	"SIGHUP reads credentials and limits again; SIGTERM and SIGINT stop cleanly.\n";
+
+/* Every link takes a descriptor: as many as the system allows, not as it gives to begin with. */
+static void raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+}
 
 /* Keys are in memory: no core file, and nobody of the same user reads it. */
 static void harden(void)
 {
 	static const struct rlimit none;
 
+	raise_files();
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -93,13 +110,19 @@ static int run(const char *file, const struct config *config)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
-		{"list-settings", no_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"doctor", no_argument, NULL, 'd'},
+		{"json", no_argument, NULL, 'j'},
+		{"list-checks", no_argument, NULL, 'L'},
+		{"list-settings", no_argument, NULL, 'l'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	struct config config;
 	const char *file = NULL;
-	bool check = false;
+	bool check = false, doctor = false, json = false;
 	char why[512];
 	int option;
 
@@ -111,6 +134,15 @@ int main(int argc, char **argv)
 		case 'k':
 			check = true;
 			break;
+		case 'd':
+			doctor = true;
+			break;
+		case 'j':
+			json = true;
+			break;
+		case 'L':
+			gateway_doctor_write_markdown(stdout);
+			return EXIT_SUCCESS;
 		case 'l':
 			gateway_config_write_markdown(stdout);
 			return EXIT_SUCCESS;
@@ -125,9 +157,14 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (!file || optind != argc) {
+	if (!file || optind != argc || (doctor && check) || (json && !doctor)) {
 		(void)fputs(usage, stderr);
 		return EXIT_USAGE;
+	}
+	if (doctor) {
+		harden();
+		(void)secret_setup();
+		return gateway_doctor_offline(file, json);
 	}
 	if (gateway_config_load(file, &config, why, sizeof(why)) != 0) {
 		(void)fprintf(stderr, "%s\n", why);

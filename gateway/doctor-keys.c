@@ -1,0 +1,197 @@
+/* What the vault tells about PNEs: their pools, revocations, and what the server has not heard. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gateway/doctor-internal.h"
+#include "gateway/revoke.h"
+
+#define DAY  86400U
+/* A key expires soon when no more than that is left, or a tenth of its lifetime. */
+#define SOON (7U * DAY)
+
+/* Names, and as many of them as a sentence holds. */
+struct doctor_names {
+	size_t count;
+	char text[160];
+};
+
+static void add(struct doctor_names *n, const char *name)
+{
+	size_t used = strlen(n->text);
+
+	n->count++;
+	if (n->count > 4)
+		return;
+	if (n->count == 4)
+		(void)snprintf(n->text + used, sizeof(n->text) - used, ", ...");
+	else
+		(void)snprintf(n->text + used, sizeof(n->text) - used, "%s%.40s", used ? ", " : "",
+			       name);
+}
+
+/* entities, each once, in no order. */
+struct entities {
+	struct name *list;
+	size_t count, room;
+};
+
+static int on_key(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct entities *e = arg;
+	struct name name;
+
+	(void)item;
+	(void)content;
+	if (name_set(&name, owner) != 0)
+		return 0;
+	for (size_t i = e->count; i > 0; i--) {
+		if (name_equal(&e->list[i - 1], &name))
+			return 0;
+	}
+	if (e->count == e->room) {
+		size_t room = e->room ? 2 * e->room : 64;
+		struct name *list = reallocarray(e->list, room, sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		e->list = list;
+		e->room = room;
+	}
+	e->list[e->count++] = name;
+	return 0;
+}
+
+struct pools {
+	struct doctor_names low, user, expiring;
+	size_t count;
+};
+
+static uint64_t service_clock(struct vault *v)
+{
+	struct clock_mark mark = {0, 0};
+
+	if (records_get_clock(v, &mark) != 0)
+		return 0;
+	return clock_resume(&mark, (uint64_t)time(NULL));
+}
+
+static bool expires_soon(const struct pool *p, const struct pool_limits *l, uint64_t service)
+{
+	uint64_t soon = l->lifetime_s / 10 < SOON ? l->lifetime_s / 10 : SOON;
+
+	for (size_t i = 0; l->lifetime_s > 0 && i < p->count; i++) {
+		if (p->keys[i].state == KEY_UNSPENT &&
+		    p->keys[i].since + l->lifetime_s <= service + soon)
+			return true;
+	}
+	return false;
+}
+
+static void examine_pool(struct pools *out, const struct doctor_subject *s,
+			 const struct core_options *options, const struct name *entity,
+			 uint64_t service)
+{
+	struct core_pool_info info;
+	struct pool pool = {0};
+
+	if (records_load_pool(s->vault, entity, &pool) != 0)
+		return;
+	/* One that was never assigned a set has no pool. */
+	if (pool.count > 0) {
+		out->count++;
+		if (pool_left(&pool, &options->pool, service) <= options->pool.low_water)
+			add(&out->low, entity->text);
+		if (expires_soon(&pool, &options->pool, service))
+			add(&out->expiring, entity->text);
+		if (s->core && gateway_core_pool_info(s->core, entity, &info) == 0 &&
+		    info.refill_needs_user)
+			add(&out->user, entity->text);
+	}
+	pool_clear(&pool);
+}
+
+static void judge(struct doctor_findings *f, enum doctor_id id, const struct doctor_names *n,
+		  size_t pools, const char *what)
+{
+	if (n->count > 0)
+		doctor_find(f, id, DOCTOR_WARNING, "%zu of %zu pools %s: %s", n->count, pools, what,
+			    n->text);
+	else if (pools == 0)
+		doctor_find(f, id, DOCTOR_OK, "there is no pool");
+	else
+		doctor_find(f, id, DOCTOR_OK, "none of %zu pools %s", pools, what);
+}
+
+static void examine_pools(struct doctor_findings *f, const struct doctor_subject *s)
+{
+	uint64_t service = service_clock(s->vault);
+	struct core_options options;
+	struct entities e = {.list = NULL};
+	struct pools p = {.count = 0};
+	int r = vault_each(s->vault, VAULT_EUKEY, BYTES_NONE, on_key, &e, NULL);
+
+	gateway_config_core_options(s->config, &options);
+	for (size_t i = 0; r == 0 && i < e.count; i++) {
+		if (!name_equal(&e.list[i], &s->config->entity_id))
+			examine_pool(&p, s, &options, &e.list[i], service);
+	}
+	free(e.list);
+	judge(f, DOCTOR_POOLS_LOW, &p.low, p.count, "is at its low water mark or below");
+	judge(f, DOCTOR_KEYS_EXPIRING, &p.expiring, p.count, "has a key that expires soon");
+	if (s->core)
+		judge(f, DOCTOR_POOLS_USER, &p.user, p.count, "waits for its user's password");
+	else
+		doctor_find(f, DOCTOR_POOLS_USER, DOCTOR_NOT_APPLICABLE, "pngwd does not run");
+}
+
+static int on_revocation(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct doctor_names *n = arg;
+	struct revocation r;
+
+	(void)item;
+	if (revocation_parse(owner, content, &r) == 0 && revocation_wants_reset(&r))
+		add(n, r.entity.text);
+	return 0;
+}
+
+static int on_delivery(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct doctor_names *n = arg;
+	struct delivery d;
+
+	if (records_parse_delivery(owner, item, content, &d) == 0)
+		add(n, d.entity.text);
+	return 0;
+}
+
+void doctor_examine_keys(struct doctor_findings *f, const struct doctor_subject *s)
+{
+	static const enum doctor_id ids[] = {DOCTOR_REVOCATIONS, DOCTOR_REPORTS, DOCTOR_POOLS_LOW,
+					     DOCTOR_POOLS_USER, DOCTOR_KEYS_EXPIRING};
+	struct doctor_names revoked = {.count = 0}, reports = {.count = 0};
+
+	if (!s->vault) {
+		for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+			doctor_find(f, ids[i], DOCTOR_NOT_APPLICABLE, "the vault is not open");
+		return;
+	}
+	(void)vault_each(s->vault, VAULT_REVOCATION, BYTES_NONE, on_revocation, &revoked, NULL);
+	if (revoked.count > 0)
+		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_WARNING,
+			    "%zu revoked PNEs have not confirmed: %s", revoked.count, revoked.text);
+	else
+		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_OK, "no reset is outstanding");
+	(void)vault_each(s->vault, VAULT_DELIVERY, BYTES_NONE, on_delivery, &reports, NULL);
+	if (reports.count > 0)
+		doctor_find(f, DOCTOR_REPORTS, DOCTOR_WARNING,
+			    "%zu reports wait for the server, about %s", reports.count,
+			    reports.text);
+	else
+		doctor_find(f, DOCTOR_REPORTS, DOCTOR_OK, "no report waits");
+	examine_pools(f, s);
+}
