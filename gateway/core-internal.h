@@ -4,6 +4,7 @@
 /* What the files of the core share. */
 
 #include "gateway/core.h"
+#include "gateway/recorder.h"
 #include "gateway/report.h"
 
 /* Tokens of posts and batches tell whose they are. */
@@ -158,6 +159,18 @@ void gateway_core_remove(struct core *c, struct procedure *p);
 /* Writes that p is under way, or is no more. */
 void gateway_core_journal(struct core *c, const struct procedure *p, bool begins);
 void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v);
+/* The recorder at this time, or NULL. */
+struct recorder *gateway_core_recorder(struct core *c);
+/* What the relay was called with and what came of it goes on record. */
+void gateway_core_relay_called(struct core *c, const struct relay_call *call,
+			       const struct actions *a);
+/*
+ * Judges: true, and v's id and detail were filled in and it was told. Its figure, user and entity
+ * are the caller's.
+ */
+bool gateway_core_judge(struct core *c, uint64_t run, const struct facts *f, struct verdict *v);
+/* Whether something runs for entity, for facts of a start: gateway_core_busy_with(). */
+bool gateway_core_busy_facts(struct core *c, const struct name *entity, struct facts *f);
 /* Gives the verdicts of what the last run did not finish, or goes on with it. */
 int gateway_core_give_leftovers(struct core *c);
 /* A new procedure, not started; NULL: out of memory. */

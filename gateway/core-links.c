@@ -63,6 +63,8 @@ static void link_up(void *arg, const struct hello *peer)
 	struct core_link *older = gateway_core_link_of(c, &peer->entity);
 	char text[240];
 
+	gateway_recorder_link(gateway_core_recorder(c), &peer->entity, true, l->level, l->peer);
+
 	if (name_equal(&peer->entity, &c->options.self)) {
 		gateway_core_say(c, LOG_LEVEL_WARNING,
 				 "a PNE that calls itself by the PN GW's Entity ID is refused");
@@ -141,6 +143,7 @@ static void link_message(void *arg, struct bytes xml)
 	struct core_link *l = arg;
 	struct core *c = l->core;
 	struct relay_link view = relay_view(l);
+	struct relay_call call = {.kind = CALL_REQUEST, .link = &view, .xml = xml};
 	struct malformation why;
 	enum status refused = STATUS_OK;
 	struct message *m;
@@ -160,7 +163,7 @@ static void link_message(void *arg, struct bytes xml)
 		return;
 	}
 	if (m->kind == MESSAGE_id_password_installation_response) {
-		struct event e = {.kind = EVENT_MESSAGE, .message = m};
+		struct event e = {.kind = EVENT_MESSAGE, .message = m, .xml = xml};
 
 		gateway_core_give_entity(c, view.entity, &e);
 		message_free(m);
@@ -172,8 +175,11 @@ static void link_message(void *arg, struct bytes xml)
 		return;
 	}
 	c->counters.relayed++;
+	call.message = m;
+	call.count = gateway_relay_count(c->relay);
 	gateway_actions_begin(&a);
 	gateway_relay_request(c->relay, &view, m, xml, &a);
+	gateway_core_relay_called(c, &call, &a);
 	if (a.count == 0)
 		c->counters.coalesced++;
 	if (a.count == 1 && a.list[0].kind == ACTION_RECEIPT)
@@ -189,16 +195,20 @@ static void link_receipt(void *arg, const struct receipt *receipt)
 	struct core_link *l = arg;
 	struct relay_link view = relay_view(l);
 	struct event e = {.kind = EVENT_RECEIPT, .receipt = receipt};
+	struct relay_call call = {.kind = CALL_RECEIPT, .link = &view, .receipt = receipt};
 	struct actions a;
 
 	if (l->dying)
 		return;
 	gateway_core_reset_receipt(l->core, view.entity, receipt);
+	call.count = gateway_relay_count(l->core->relay);
 	gateway_actions_begin(&a);
-	if (gateway_relay_receipt(l->core->relay, &view, receipt, &a))
+	if (gateway_relay_receipt(l->core->relay, &view, receipt, &a)) {
+		gateway_core_relay_called(l->core, &call, &a);
 		gateway_core_perform(l->core, NULL, &a);
-	else
+	} else {
 		gateway_core_give_entity(l->core, view.entity, &e);
+	}
 }
 
 static void link_pong(void *arg, uint64_t token)
@@ -271,6 +281,7 @@ void gateway_core_forget_link(struct core *c, struct core_link *l, const char *w
 	if (l->up) {
 		take_from_bucket(c, l);
 		entity = link_peer(l->engine)->entity;
+		gateway_recorder_link(gateway_core_recorder(c), &entity, false, l->level, why);
 		(void)snprintf(text, sizeof(text), "PNE %s is gone: %s", entity.text, why);
 		gateway_core_say(c, LOG_LEVEL_INFO, text);
 		if (c->ports.gone)

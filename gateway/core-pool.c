@@ -307,8 +307,10 @@ static void look_soon(struct core *c, const struct name *entity)
 static void start_renewal(struct core *c, const struct name *entity, const struct name *user,
 			  uint64_t run)
 {
+	const struct facts no_memory = {
+		.matter = MATTER_RENEWAL, .known = true, .most = 1, .error = -ENOMEM};
 	struct procedure *p = gateway_core_add(c, &gateway_renewal, user, entity, run);
-	struct verdict v = {.id = VERDICT_GATEWAY_MEMORY, .figure = FIGURE_7};
+	struct verdict v = {.figure = FIGURE_7};
 
 	if (p) {
 		gateway_core_begin(c, p);
@@ -316,7 +318,7 @@ static void start_renewal(struct core *c, const struct name *entity, const struc
 	}
 	v.entity = *entity;
 	v.user = *user;
-	gateway_core_verdict(c, run, &v);
+	(void)gateway_core_judge(c, run, &no_memory, &v);
 }
 
 bool gateway_core_busy_with(struct core *c, const struct name *entity)
@@ -329,10 +331,21 @@ bool gateway_core_busy_with(struct core *c, const struct name *entity)
 	return gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity);
 }
 
+bool gateway_core_busy_facts(struct core *c, const struct name *entity, struct facts *f)
+{
+	const struct procedure *p;
+
+	f->busy = gateway_core_busy_with(c, entity);
+	p = gateway_core_procedure_for(c, entity);
+	f->holder = p ? p->id : 0;
+	return f->busy;
+}
+
 int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 {
 	struct core_start s = {.figure = FIGURE_7, .entities = entity, .count = 1, .run = run};
 
+	gateway_recorder_command(gateway_core_recorder(c), "renew", run, FIGURE_7, NULL, entity);
 	if (records_get_pne_owner(c->vault, entity, &s.user) == 0 &&
 	    gateway_core_reach_first(c, REACH_FOR_RENEWAL, &s))
 		return 1;
@@ -341,20 +354,18 @@ int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 
 int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t run)
 {
+	struct facts f = {.matter = MATTER_RENEWAL};
 	struct verdict v = {.figure = FIGURE_7};
 
 	v.entity = *entity;
-	if (records_get_pne_owner(c->vault, entity, &v.user) != 0)
-		v.id = gateway_core_link_of(c, entity) ? VERDICT_GATEWAY_POOL_EMPTY
-						       : VERDICT_PNE_UNKNOWN;
-	else if (gateway_core_busy_with(c, entity))
-		v.id = VERDICT_BUSY_WITH_PNE;
-	else if (c->procedure_count >= c->options.max_procedures)
-		v.id = VERDICT_GATEWAY_BUSY;
-	else
+	f.known = records_get_pne_owner(c->vault, entity, &v.user) == 0;
+	f.link_up = gateway_core_link_of(c, entity) != NULL;
+	if (f.known)
+		(void)gateway_core_busy_facts(c, entity, &f);
+	f.under_way = c->procedure_count;
+	f.most = c->options.max_procedures;
+	if (!gateway_core_judge(c, run, &f, &v))
 		start_renewal(c, entity, &v.user, run);
-	if (v.id != VERDICT_DONE)
-		gateway_core_verdict(c, run, &v);
 	gateway_core_sweep_links(c);
 	return 1;
 }

@@ -32,15 +32,13 @@ static void waiting_free(struct waiting *w)
 	free(w);
 }
 
-static void give_verdict(struct core *c, const struct waiting *w, size_t i, enum verdict_id id,
-			 const char *detail)
+static void give_verdict(struct core *c, const struct waiting *w, size_t i, const struct facts *f)
 {
-	struct verdict v = {.id = id, .figure = w->start.figure};
+	struct verdict v = {.figure = w->start.figure};
 
 	v.user = w->start.user;
 	v.entity = w->entities[i];
-	(void)snprintf(v.detail, sizeof(v.detail), "%s", detail);
-	gateway_core_verdict(c, w->start.run, &v);
+	(void)gateway_core_judge(c, w->start.run, f, &v);
 }
 
 bool gateway_core_reach_first(struct core *c, enum reach_for what, const struct core_start *s)
@@ -143,6 +141,8 @@ void gateway_core_reach_link_up(struct core *c, const struct name *entity)
 void gateway_core_unreachable(struct core *c, const struct name *entity, enum verdict_id id,
 			      const char *detail)
 {
+	const struct facts f = {.matter = MATTER_UNREACHABLE, .told = id, .why = detail};
+
 	for (struct waiting *w = c->waiting; w; w = w->next) {
 		for (size_t i = 0; i < w->start.count; i++) {
 			if (w->states[i] != SOUGHT || !name_equal(&w->entities[i], entity))
@@ -150,13 +150,15 @@ void gateway_core_unreachable(struct core *c, const struct name *entity, enum ve
 			w->states[i] = GONE;
 			gateway_core_wake_by(c, c->ports.now(c->arg) + 1);
 			if (w->what != REACH_FOR_RESET)
-				give_verdict(c, w, i, id, detail);
+				give_verdict(c, w, i, &f);
 		}
 	}
 }
 
 void gateway_core_reach_revoked(struct core *c, const struct name *entity, const struct name *user)
 {
+	const struct facts f = {.matter = MATTER_WAITING, .revoked = true};
+
 	for (struct waiting *w = c->waiting; w; w = w->next) {
 		if (w->what == REACH_FOR_RESET || (user && !name_equal(&w->start.user, user)))
 			continue;
@@ -166,7 +168,7 @@ void gateway_core_reach_revoked(struct core *c, const struct name *entity, const
 				continue;
 			w->states[i] = GONE;
 			gateway_core_wake_by(c, c->ports.now(c->arg) + 1);
-			give_verdict(c, w, i, VERDICT_REVOKED, "");
+			give_verdict(c, w, i, &f);
 		}
 	}
 }
@@ -174,6 +176,7 @@ void gateway_core_reach_revoked(struct core *c, const struct name *entity, const
 /* Of any run when every is set. */
 static void cancel(struct core *c, bool every, uint64_t run)
 {
+	const struct facts f = {.matter = MATTER_WAITING};
 	struct waiting **at = &c->waiting;
 
 	while (*at) {
@@ -186,7 +189,7 @@ static void cancel(struct core *c, bool every, uint64_t run)
 		*at = w->next;
 		for (size_t i = 0; i < w->start.count; i++) {
 			if (w->states[i] != GONE || w->what == REACH_FOR_RESET)
-				give_verdict(c, w, i, VERDICT_CANCELLED, "");
+				give_verdict(c, w, i, &f);
 		}
 		waiting_free(w);
 	}

@@ -62,33 +62,46 @@ static void put_back(struct core *c, struct reset *x)
 	free(x);
 }
 
-void gateway_reset_verdict(struct core *c, uint64_t run, const struct name *entity,
-			   enum verdict_id id, const char *detail)
+void gateway_reset_absent(struct core *c, uint64_t run, const struct name *entity, int error,
+			  bool known)
 {
-	struct verdict v = {.id = id, .entity = *entity};
+	const struct facts f = {.matter = MATTER_REVOCATION, .error = error, .known = known};
+	struct verdict v = {.entity = *entity};
 
-	(void)snprintf(v.detail, sizeof(v.detail), "%s", detail);
-	gateway_core_verdict(c, run, &v);
+	(void)gateway_core_judge(c, run, &f, &v);
 }
 
 /* Whoever waits has the verdict now. */
-static void conclude(struct core *c, struct reset *x, enum verdict_id id, const char *detail)
+static void conclude(struct core *c, struct reset *x, const struct facts *f)
 {
+	struct verdict v = {.entity = x->r.entity};
+
 	x->due = 0;
 	x->sent = 0;
 	if (!x->owed)
 		return;
 	x->owed = false;
-	gateway_reset_verdict(c, x->run, &x->r.entity, id, detail);
+	(void)gateway_core_judge(c, x->run, f, &v);
+}
+
+static struct facts facts_of(const struct core *c, const struct reset *x, const char *why)
+{
+	return (struct facts){.matter = MATTER_RESET,
+			      .self = name_equal(&x->r.entity, &c->options.self),
+			      .reset = x->r.reset,
+			      .seen = x->r.seen,
+			      .seen_index = x->r.seen_index,
+			      .why = why};
 }
 
 void gateway_reset_unconfirmed(struct core *c, struct reset *x, const char *why)
 {
-	char seen[160];
+	struct facts f = facts_of(c, x, why);
 
-	if (revocation_seen(&x->r, seen, sizeof(seen))[0])
-		why = seen;
-	conclude(c, x, VERDICT_PNE_RESET_UNCONFIRMED, why);
+	/* What is known now may be better than what is on record. */
+	f.self = false;
+	f.reset = RESET_UNCONFIRMED;
+	conclude(c, x, &f);
 }
 
 /* Takes b over. The state as it is now goes into the same batch. */
@@ -201,6 +214,7 @@ static void ask(struct core *c, struct reset *x)
 /* What is durable is carried on with. */
 void gateway_reset_go_on(struct core *c, struct reset *x)
 {
+	const struct facts f = facts_of(c, x, NULL);
 	bool ask_now = x->ask;
 	char text[240];
 
@@ -217,9 +231,9 @@ void gateway_reset_go_on(struct core *c, struct reset *x)
 		gateway_core_state_soon(c);
 	if (name_equal(&x->r.entity, &c->options.self)) {
 		(void)gateway_core_load_identity(c);
-		conclude(c, x, VERDICT_DONE, "the PN GW's own EUKey and its owner are erased");
+		conclude(c, x, &f);
 	} else if (x->r.reset != RESET_UNCONFIRMED) {
-		conclude(c, x, VERDICT_DONE, "revoked; the PNE has erased its EUKey");
+		conclude(c, x, &f);
 	} else if (ask_now) {
 		ask(c, x);
 	}
@@ -228,13 +242,14 @@ void gateway_reset_go_on(struct core *c, struct reset *x)
 /* The end of every function that took x: what could not be stored is told, and x may go. */
 void gateway_reset_settle(struct core *c, struct reset *x)
 {
+	const struct facts f = {.matter = MATTER_REVOCATION, .error = x->failed};
 	char text[200];
 
 	if (x->storing == 0 && x->failed != 0) {
 		(void)snprintf(text, sizeof(text), "revocation of %s: %s", x->r.entity.text,
 			       strerror(-x->failed));
 		gateway_core_say(c, LOG_LEVEL_ERROR, text);
-		conclude(c, x, gateway_storage_verdict(x->failed), strerror(-x->failed));
+		conclude(c, x, &f);
 	}
 	put_back(c, x);
 }
@@ -269,6 +284,7 @@ int gateway_core_reset_again(struct core *c, const struct name *entity, uint64_t
 	struct core_start s = {.entities = entity, .count = 1, .run = run};
 	struct revocation r;
 
+	gateway_recorder_command(gateway_core_recorder(c), "reset", run, FIGURE_NONE, NULL, entity);
 	if (revocation_get(c->vault, entity, &r) == 0 && r.epoch > 0 &&
 	    gateway_core_reach_first(c, REACH_FOR_RESET, &s))
 		return 1;
@@ -282,12 +298,11 @@ int gateway_core_reset_now(struct core *c, const struct name *entity, uint64_t r
 
 	x = gateway_reset_take(c, entity, &error);
 	if (!x) {
-		gateway_reset_verdict(c, run, entity, gateway_storage_verdict(error),
-				      strerror(-error));
+		gateway_reset_absent(c, run, entity, error, false);
 		return 1;
 	}
 	if (x->r.epoch == 0) {
-		gateway_reset_verdict(c, run, entity, VERDICT_NOT_REVOKED, "");
+		gateway_reset_absent(c, run, entity, 0, true);
 		gateway_reset_settle(c, x);
 		return 1;
 	}

@@ -42,7 +42,9 @@ void gateway_reset_unconfirmed(struct core *c, struct reset *x, const char *why)
 /* A fact about the whole device. */
 void gateway_reset_fact(struct core *c, struct vault_batch *b, enum ledger_event event,
 			const struct revocation *r);
-void gateway_reset_verdict(struct core *c, uint64_t run, const struct name *entity,
-			   enum verdict_id id, const char *detail);
+/* The verdict where there is nothing to revoke or, of a device that is known, to reset; or of the
+ * errno. */
+void gateway_reset_absent(struct core *c, uint64_t run, const struct name *entity, int error,
+			  bool known);
 
 #endif

@@ -20,12 +20,15 @@ static struct procedure *any_procedure(struct core *c, const struct name *entity
 
 static void end_relayed(struct core *c, const struct name *entity, const struct name *user)
 {
+	struct relay_call call = {.kind = CALL_REVOKE, .entity = entity, .user = user};
 	struct actions a;
 	bool again;
 
 	do {
+		call.count = gateway_relay_count(c->relay);
 		gateway_actions_begin(&a);
 		again = gateway_relay_revoke(c->relay, entity, user, &a);
+		gateway_core_relay_called(c, &call, &a);
 		gateway_core_perform(c, NULL, &a);
 	} while (again);
 }
@@ -172,13 +175,12 @@ static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 	end_procedures(c, entity);
 	x = gateway_reset_take(c, entity, &error);
 	if (!x) {
-		gateway_reset_verdict(c, run, entity, gateway_storage_verdict(error),
-				      strerror(-error));
+		gateway_reset_absent(c, run, entity, error, false);
 		return;
 	}
 	if (!is_known(c, entity)) {
 		if (x->r.epoch == 0) {
-			gateway_reset_verdict(c, run, entity, VERDICT_DEVICE_UNKNOWN, "");
+			gateway_reset_absent(c, run, entity, 0, false);
 		} else {
 			gateway_reset_owe(c, x, run);
 			x->ask = true;
@@ -205,6 +207,8 @@ static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 
 int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run)
 {
+	gateway_recorder_command(gateway_core_recorder(c), "revoke", run, FIGURE_NONE, NULL,
+				 entity);
 	revoke_one(c, entity, run);
 	gateway_core_sweep_links(c);
 	return 1;
@@ -331,6 +335,7 @@ static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 	int verdicts = 0, erased = 0;
 	int r;
 
+	gateway_recorder_command(gateway_core_recorder(c), "revoke", run, FIGURE_NONE, user, NULL);
 	end_all_procedures(c, user);
 	r = gateway_core_known_names(c, &names);
 	if (r == 0)
@@ -426,6 +431,14 @@ uint32_t gateway_core_revoked_index(struct core *c, const struct name *entity)
 	return index;
 }
 
+static void revoked_by_server(struct core *c, const struct name *entity)
+{
+	const struct facts f = {.matter = MATTER_REVOKED};
+	struct verdict v = {.entity = *entity};
+
+	(void)gateway_core_judge(c, 0, &f, &v);
+}
+
 void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 				   const struct m_element_state *server)
 {
@@ -452,7 +465,7 @@ void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 			x->r.since = c->ports.wall(c->arg);
 		revoke(c, x, x->r.key_index);
 		if (x->failed == 0 && x->r.epoch > before.epoch)
-			gateway_reset_verdict(c, 0, entity, VERDICT_REVOKED, "by the server");
+			revoked_by_server(c, entity);
 		break;
 	case REVOCATION_CONFIRMED:
 		x->r.told = true;

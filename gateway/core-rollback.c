@@ -140,7 +140,9 @@ static int quarantine(struct core *c)
 void gateway_core_quarantined(struct core *c, int result)
 {
 	struct core_rollback *rollback = &c->pool.rollback;
-	struct verdict v = {.id = VERDICT_GATEWAY_ROLLED_BACK};
+	const struct facts f = {
+		.matter = MATTER_ROLLBACK, .sequence = rollback->known, .why = rollback->who};
+	struct verdict v = {.id = VERDICT_DONE};
 	char text[128];
 
 	rollback->error = result;
@@ -153,9 +155,7 @@ void gateway_core_quarantined(struct core *c, int result)
 		gateway_core_say(c, LOG_LEVEL_ERROR, text);
 		return;
 	}
-	(void)snprintf(v.detail, sizeof(v.detail), "%s knows of ledger entry %lu", rollback->who,
-		       (unsigned long)rollback->known);
-	gateway_core_verdict(c, 0, &v);
+	(void)gateway_core_judge(c, 0, &f, &v);
 	gateway_core_pool_limits(c);
 	gateway_core_state_quarantined(c);
 }

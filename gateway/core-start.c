@@ -42,15 +42,19 @@ static struct procedure *add_procedure(struct core *c, const struct procedure_ty
 	return p;
 }
 
-static void refuse(struct core *c, const struct core_start *s, const struct name *entity,
-		   enum verdict_id id)
+/* True: it was, for these facts. */
+static bool refused(struct core *c, const struct core_start *s, const struct name *entity,
+		    const struct facts *f)
 {
-	struct verdict v = {.id = id, .figure = s->figure};
+	struct verdict v = {.figure = s->figure};
 
 	v.user = s->user;
 	v.entity = *entity;
-	gateway_core_verdict(c, s->run, &v);
+	return gateway_core_judge(c, s->run, f, &v);
 }
+
+static const struct facts no_memory = {
+	.matter = MATTER_START, .password = true, .most = 1, .error = -ENOMEM};
 
 static const struct procedure_type *type_of(enum figure figure)
 {
@@ -73,24 +77,20 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 				   const struct name *entity, struct secret *password,
 				   uint64_t leader)
 {
+	struct facts f = {.matter = MATTER_START, .password = password != NULL};
 	struct procedure *p;
 	uint64_t id;
 
-	if (!password) {
-		refuse(c, s, entity, VERDICT_PASSWORD_UNUSABLE);
+	if (password && entity->text[0])
+		(void)gateway_core_busy_facts(c, entity, &f);
+	f.under_way = c->procedure_count;
+	f.most = c->options.max_procedures;
+	if (refused(c, s, entity, &f))
 		return NULL;
-	}
-	if (entity->text[0] && gateway_core_busy_with(c, entity)) {
-		refuse(c, s, entity, VERDICT_BUSY_WITH_PNE);
-		return NULL;
-	}
-	if (c->procedure_count >= c->options.max_procedures) {
-		refuse(c, s, entity, VERDICT_GATEWAY_BUSY);
-		return NULL;
-	}
 	p = add_procedure(c, type_of(s->figure), s, entity);
 	if (!p) {
-		refuse(c, s, entity, VERDICT_GATEWAY_MEMORY);
+		f.error = -ENOMEM;
+		(void)refused(c, s, entity, &f);
 		return NULL;
 	}
 	p->leader = leader;
@@ -113,7 +113,7 @@ static void start_figure6(struct core *c, const struct core_start *s, struct sec
 	leader = add_procedure(c, &gateway_figure6_subscription, s, &none);
 	if (!leader) {
 		for (size_t i = 0; i < s->count; i++)
-			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
+			(void)refused(c, s, &s->entities[i], &no_memory);
 		return;
 	}
 	leader->silent = true;
@@ -146,7 +146,7 @@ static void start_chosen(struct core *c, const struct core_start *s, struct secr
 
 	if (!entities) {
 		for (size_t i = 0; i < s->count; i++)
-			refuse(c, s, &s->entities[i], VERDICT_GATEWAY_MEMORY);
+			(void)refused(c, s, &s->entities[i], &no_memory);
 		return;
 	}
 	part.entities = entities;
@@ -200,6 +200,10 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 	struct secret *password = NULL;
 	int r = s->typed ? p1_password(secret_bytes(s->typed), &password) : -EINVAL;
 
+	for (size_t i = 0; i == 0 || i < s->count; i++)
+		gateway_recorder_command(gateway_core_recorder(c), "start", s->run, s->figure,
+					 &s->user, i < s->count ? &s->entities[i] : NULL);
+
 	secret_unref(password);
 	/* With a password that is none nothing is connected to. */
 	if (r == 0 && s->count > 0 && gateway_core_reach_first(c, REACH_FOR_START, s))
@@ -209,6 +213,7 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 
 void gateway_core_cancel(struct core *c, uint64_t run)
 {
+	gateway_recorder_command(gateway_core_recorder(c), "cancel", run, FIGURE_NONE, NULL, NULL);
 	gateway_core_cancel_reach(c, run);
 	for (;;) {
 		struct event e = {.kind = EVENT_CANCEL};
@@ -275,6 +280,7 @@ static bool resume(struct core *c, const struct verdict *v)
 
 int gateway_core_give_leftovers(struct core *c)
 {
+	const struct facts interrupted = {.matter = MATTER_RESTART};
 	struct leftovers left = {.core = c, .batch = vault_batch_new()};
 	int r;
 
@@ -287,7 +293,7 @@ int gateway_core_give_leftovers(struct core *c)
 		vault_batch_free(left.batch);
 	for (size_t i = 0; r == 0 && i < left.count; i++) {
 		if (!resume(c, &left.list[i]))
-			gateway_core_verdict(c, 0, &left.list[i]);
+			(void)gateway_core_judge(c, 0, &interrupted, &left.list[i]);
 	}
 	free(left.list);
 	return r;

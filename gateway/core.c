@@ -9,7 +9,32 @@
 
 void gateway_core_say(struct core *c, enum log_level level, const char *text)
 {
+	gateway_recorder_line(gateway_core_recorder(c), text);
 	c->ports.log(c->arg, level, text);
+}
+
+struct recorder *gateway_core_recorder(struct core *c)
+{
+	struct recorder *r = c->options.recorder;
+
+	if (r)
+		gateway_recorder_at(r, c->ports.now(c->arg), c->ports.wall(c->arg));
+	return r;
+}
+
+void gateway_core_relay_called(struct core *c, const struct relay_call *call,
+			       const struct actions *a)
+{
+	gateway_recorder_relay(gateway_core_recorder(c), call, &c->options.relay, a);
+}
+
+bool gateway_core_judge(struct core *c, uint64_t run, const struct facts *f, struct verdict *v)
+{
+	if (!gateway_judge(f, v))
+		return false;
+	gateway_recorder_judgement(gateway_core_recorder(c), run, f, v);
+	gateway_core_verdict(c, run, v);
+	return true;
 }
 
 void gateway_core_wake_by(struct core *c, uint64_t at)
@@ -60,6 +85,35 @@ int gateway_core_load_identity(struct core *c)
 	return 0;
 }
 
+static void relay_stored(struct core *c, uint64_t token, int result)
+{
+	struct relay_call call = {.kind = CALL_STORED,
+				  .count = gateway_relay_count(c->relay),
+				  .now = c->ports.now(c->arg),
+				  .token = token,
+				  .result = result};
+	struct actions a;
+
+	gateway_actions_begin(&a);
+	gateway_relay_stored(c->relay, call.now, token, result, &a);
+	gateway_core_relay_called(c, &call, &a);
+	gateway_core_perform(c, NULL, &a);
+}
+
+static void relay_failed(struct core *c, uint64_t token, const struct wan_end *how)
+{
+	struct relay_call call = {.kind = CALL_WAN_FAILED,
+				  .count = gateway_relay_count(c->relay),
+				  .token = token,
+				  .failed = how};
+	struct actions a;
+
+	gateway_actions_begin(&a);
+	gateway_relay_wan_failed(c->relay, token, how, &a);
+	gateway_core_relay_called(c, &call, &a);
+	gateway_core_perform(c, NULL, &a);
+}
+
 static void stored(void *arg, int result)
 {
 	struct pending pending = *(struct pending *)arg;
@@ -73,12 +127,7 @@ static void stored(void *arg, int result)
 	if (c->ending || pending.token == 0)
 		return;
 	if (pending.token & TOKEN_RELAY) {
-		struct actions a;
-
-		gateway_actions_begin(&a);
-		gateway_relay_stored(c->relay, c->ports.now(c->arg), pending.token & ~TOKEN_RELAY,
-				     result, &a);
-		gateway_core_perform(c, NULL, &a);
+		relay_stored(c, pending.token & ~TOKEN_RELAY, result);
 		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 		gateway_core_report_soon(c);
 		return;
@@ -214,6 +263,7 @@ void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v)
 		c->counters.done++;
 	else
 		c->counters.failed++;
+	gateway_recorder_verdict(gateway_core_recorder(c), run, v);
 	c->ports.verdict(c->arg, run, v);
 	if (v->id == VERDICT_DONE && v->entity.text[0] && v->key_index > 0)
 		gateway_core_reset_superseded(c, &v->entity);
@@ -379,14 +429,11 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 	if (p && failed.kind != EVENT_KINDS) {
 		gateway_core_give(c, p, &failed);
 	} else if (!p && failed.kind == EVENT_STORED) {
-		gateway_relay_stored(c->relay, c->ports.now(c->arg), failed_relay, failed.result,
-				     a);
-		gateway_core_perform(c, NULL, a);
+		relay_stored(c, failed_relay, failed.result);
 	} else if (!p && failed_relay != 0) {
 		struct wan_end how = wan_end_of(c, WAN_FAILURE_DOWN);
 
-		gateway_relay_wan_failed(c->relay, failed_relay, &how, a);
-		gateway_core_perform(c, NULL, a);
+		relay_failed(c, failed_relay, &how);
 	}
 }
 
@@ -432,7 +479,9 @@ void gateway_core_give(struct core *c, struct procedure *p, const struct event *
 	if (e->kind == EVENT_ANSWER || e->kind == EVENT_WAN_FAILED)
 		p->request = NULL;
 	gateway_actions_begin(&a);
+	gateway_recorder_event(gateway_core_recorder(c), p, &given, &c->options.pool);
 	gateway_procedure_handle(p, &given, &a);
+	gateway_recorder_handled(c->options.recorder, p, &a);
 	gateway_core_perform(c, p, &a);
 	gateway_core_pool_view_end(&pool);
 	p = gateway_core_procedure_of(c, id);
@@ -457,6 +506,7 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 	c->wan = *wan;
 	(void)snprintf(c->wan_why, sizeof(c->wan_why), "%s", wan->why ? wan->why : "");
 	c->wan.why = c->wan_why;
+	gateway_recorder_wan(gateway_core_recorder(c), wan->up, wan->mutual, c->wan_why);
 	if (!came_up)
 		return;
 	c->report_due = 0;
@@ -486,13 +536,32 @@ static bool is_revoked(struct core *c, const struct message *m)
 	       m->eukey_assignment_response.key.key_index <= gateway_core_revoked_index(c, &entity);
 }
 
+static void relay_answered(struct core *c, uint64_t token, const struct message *m,
+			   struct bytes body)
+{
+	struct relay_call call = {.kind = is_revoked(c, m) ? CALL_DROP_ANSWER : CALL_ANSWERED,
+				  .count = gateway_relay_count(c->relay),
+				  .now = c->ports.now(c->arg),
+				  .token = token,
+				  .message = m,
+				  .xml = body};
+	struct actions a;
+
+	gateway_actions_begin(&a);
+	if (call.kind == CALL_DROP_ANSWER)
+		gateway_relay_drop_answer(c->relay, token, &a);
+	else
+		gateway_relay_answered(c->relay, call.now, token, m, body, &a);
+	gateway_core_relay_called(c, &call, &a);
+	gateway_core_perform(c, NULL, &a);
+}
+
 void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 {
 	struct malformation why;
 	struct message *m = NULL;
 	char line[128], text[256];
 	struct procedure *p;
-	struct actions a;
 	int r = message_decode(body, &m, &why);
 
 	if (r == MESSAGE_MALFORMED) {
@@ -509,18 +578,12 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 			c, token, r == -ENOMEM ? VERDICT_GATEWAY_MEMORY : VERDICT_SERVER_MALFORMED,
 			r == -ENOMEM ? "" : malformation_describe(&why, line, sizeof(line)));
 	} else if (token & TOKEN_RELAY) {
-		gateway_actions_begin(&a);
-		if (is_revoked(c, m))
-			gateway_relay_drop_answer(c->relay, token & ~TOKEN_RELAY, &a);
-		else
-			gateway_relay_answered(c->relay, c->ports.now(c->arg), token & ~TOKEN_RELAY,
-					       m, body, &a);
-		gateway_core_perform(c, NULL, &a);
+		relay_answered(c, token & ~TOKEN_RELAY, m, body);
 		gateway_core_wake_by(c, c->ports.now(c->arg) + c->options.relay.receipt_ms);
 	} else {
 		p = gateway_core_procedure_of(c, token);
 		if (p) {
-			struct event e = {.kind = EVENT_ANSWER, .message = m};
+			struct event e = {.kind = EVENT_ANSWER, .message = m, .xml = body};
 
 			gateway_core_give(c, p, &e);
 		}
@@ -536,16 +599,13 @@ static void wan_failed(struct core *c, uint64_t token, const struct wan_end *how
 			  .failed = how->verdict,
 			  .why = how->why};
 	struct procedure *p;
-	struct actions a;
 
 	if (token & TOKEN_REPORT) {
 		gateway_core_report_later(c, "no answer");
 	} else if (token & TOKEN_STATE) {
 		gateway_core_state_failed(c, how->failure);
 	} else if (token & TOKEN_RELAY) {
-		gateway_actions_begin(&a);
-		gateway_relay_wan_failed(c->relay, token & ~TOKEN_RELAY, how, &a);
-		gateway_core_perform(c, NULL, &a);
+		relay_failed(c, token & ~TOKEN_RELAY, how);
 	} else {
 		p = gateway_core_procedure_of(c, token);
 		if (p)
@@ -605,20 +665,30 @@ static uint64_t tick_procedures(struct core *c, uint64_t now)
 	return next;
 }
 
-void gateway_core_tick(struct core *c)
+/* One request whose receipt did not come; true when there may be a further one. */
+static bool tick_relay(struct core *c, uint64_t now, uint64_t *next)
 {
-	uint64_t now = c->ports.now(c->arg);
-	uint64_t next, relay_next;
+	struct relay_call call = {
+		.kind = CALL_TICK, .count = gateway_relay_count(c->relay), .now = now};
 	struct actions a;
 	bool again;
 
+	gateway_actions_begin(&a);
+	again = gateway_relay_tick(c->relay, now, next, &a);
+	gateway_core_relay_called(c, &call, &a);
+	gateway_core_perform(c, NULL, &a);
+	return again;
+}
+
+void gateway_core_tick(struct core *c)
+{
+	uint64_t now = c->ports.now(c->arg);
+	uint64_t next, relay_next = 0;
+
 	c->wake_at = 0;
 	next = tick_procedures(c, now);
-	do {
-		gateway_actions_begin(&a);
-		again = gateway_relay_tick(c->relay, now, &relay_next, &a);
-		gateway_core_perform(c, NULL, &a);
-	} while (again);
+	while (tick_relay(c, now, &relay_next))
+		;
 	next = earlier(next, relay_next);
 	next = earlier(next, gateway_core_tick_links(c, now));
 	next = earlier(next, gateway_core_tick_report(c, now));
@@ -644,6 +714,8 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 	gateway_core_set_options(c, options);
 	c->options.self = options->self;
 	c->options.server = options->server;
+	c->options.recorder = options->recorder;
+	gateway_recorder_began(gateway_core_recorder(c));
 	r = gateway_relay_new(&options->relay, &c->relay);
 	if (r == 0)
 		r = gateway_core_load_identity(c);
@@ -662,8 +734,10 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 void gateway_core_set_options(struct core *c, const struct core_options *options)
 {
 	struct name self = c->options.self, server = c->options.server;
+	struct recorder *recorder = c->options.recorder;
 
 	c->options = *options;
+	c->options.recorder = recorder;
 	c->options.self = self;
 	c->options.server = server;
 	(void)snprintf(c->path, sizeof(c->path), "%s", options->path);
@@ -677,15 +751,10 @@ void gateway_core_set_options(struct core *c, const struct core_options *options
 /* What was forwarded may be held, though its receipt comes too late: that goes on record. */
 static void end_relayed(struct core *c)
 {
-	struct actions a;
 	uint64_t next;
-	bool again = c->relay != NULL;
 
-	while (again) {
-		gateway_actions_begin(&a);
-		again = gateway_relay_tick(c->relay, UINT64_MAX, &next, &a);
-		gateway_core_perform(c, NULL, &a);
-	}
+	while (c->relay && tick_relay(c, UINT64_MAX, &next))
+		;
 }
 
 void gateway_core_free(struct core *c)

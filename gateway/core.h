@@ -23,6 +23,8 @@ struct core_counters {
 	uint64_t links, relayed, coalesced, refused, procedures, done, failed, reports;
 };
 
+struct recorder;
+
 struct core_options {
 	struct name self;
 	struct name server;
@@ -33,7 +35,8 @@ struct core_options {
 	unsigned max_procedures;
 	unsigned ping_ms; /* a link that was silent that long is pinged, twice that long dropped; 0:
 			     never */
-	unsigned hello_ms; /* how long a new link may take for its hello */
+	unsigned hello_ms;         /* how long a new link may take for its hello */
+	struct recorder *recorder; /* borrowed, at least as long as the core; NULL: none */
 };
 
 enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
@@ -88,7 +91,7 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 /* Ends everything: procedures with CANCELLED, streams closed. The vault must be flushed or closed
  * after. */
 void gateway_core_free(struct core *c);
-/* New limits; identities stay. */
+/* New limits; identities and the recorder stay. */
 void gateway_core_set_options(struct core *c, const struct core_options *options);
 
 /* A stream of a bearer is there; -ENOMEM: the caller closes it. */

@@ -27,9 +27,9 @@ bool gateway_credentials_request(struct procedure *p, const struct event *e, str
 		r->key_set.gateway_key.kind = p->gateway_kind;
 		r->key_set.gateway_key.key_index = p->gateway_index;
 	} else if (e->s->own_key->index != 0 && name_equal(&e->s->own_key->user, &p->user)) {
-		result = p1_held_proof(e->s->own_key->key, name_bytes(&p->user),
-				       name_bytes(&p->entity), e->s->own_key->index, &p->awaited,
-				       proof);
+		result = profile_held_proof(p->profile, e->s->own_key->key, name_bytes(&p->user),
+					    name_bytes(&p->entity), e->s->own_key->index,
+					    &p->awaited, proof);
 		if (result != 0) {
 			gateway_error(p, out, result);
 			return false;
@@ -47,10 +47,10 @@ bool gateway_credentials_request(struct procedure *p, const struct event *e, str
 			.nonce_count = 1,
 		};
 
-		result = digest_client_nonce(p->client_nonce);
+		result = profile_client_nonce(p->profile, p->client_nonce);
 		in.client_nonce = bytes_text(p->client_nonce);
 		if (result == 0)
-			result = digest_response(p->ph, &in, response);
+			result = profile_digest(p->profile, p->ph, &in, response);
 		if (result != 0) {
 			gateway_error(p, out, result);
 			return false;

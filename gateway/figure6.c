@@ -227,11 +227,12 @@ static void trigger(struct procedure *p, const struct event *e, struct actions *
 
 	if (!gateway_new_id(p, out))
 		return;
-	result = p1_random(rand, sizeof(rand));
+	result = profile_rand(p->profile, rand, sizeof(rand));
 	if (result == 0)
-		result = p1_auth_data(p->ph, message_name(m.kind), name_bytes(&p->user),
-				      name_bytes(e->s->self), name_bytes(&p->entity),
-				      bytes_of(rand, sizeof(rand)), &p->awaited, auth);
+		result = profile_auth_data(p->profile, p->ph, message_name(m.kind),
+					   name_bytes(&p->user), name_bytes(e->s->self),
+					   name_bytes(&p->entity), bytes_of(rand, sizeof(rand)),
+					   &p->awaited, auth);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return;

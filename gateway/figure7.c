@@ -105,7 +105,7 @@ static void issue(struct procedure *p, const struct event *e, struct actions *ou
 {
 	struct stored_key k = {
 		.user = p->user, .index = p->key_index, .key = p->key, .repeatable = true};
-	int r = p1_random(p->rand, sizeof(p->rand));
+	int r = profile_rand(p->profile, p->rand, sizeof(p->rand));
 
 	if (r != 0) {
 		vault_batch_free(b);
@@ -130,7 +130,7 @@ static void issue(struct procedure *p, const struct event *e, struct actions *ou
 static int put_verifier(const struct procedure *p, struct vault_batch *b)
 {
 	struct verifier v = {.iterations = p->iterations};
-	int r = gateway_verifier_mac(p->ph, &p->user, v.mac);
+	int r = gateway_verifier_mac(p->profile, p->ph, &p->user, v.mac);
 
 	memcpy(v.salt, p->salt, sizeof(v.salt));
 	if (r == 0)
@@ -253,7 +253,7 @@ static void checked(struct procedure *p, const struct event *e, struct actions *
 		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
 		return;
 	}
-	r = gateway_verifier_mac(e->ph, &p->user, mac);
+	r = gateway_verifier_mac(p->profile, e->ph, &p->user, mac);
 	if (r != 0) {
 		gateway_error(p, out, r);
 		return;
@@ -282,7 +282,8 @@ static void send_notification(struct procedure *p, const struct event *e, struct
 	}
 	p1_key_context(&c, P1_NOTIFICATION, name_bytes(&p->user), name_bytes(&p->entity),
 		       p->key_index);
-	result = p1_wrap(p->temporary_key, bytes_of(p->rand, sizeof(p->rand)), &c, p->key, wrapped);
+	result = profile_wrap(p->profile, p->temporary_key, bytes_of(p->rand, sizeof(p->rand)), &c,
+			      p->key, wrapped);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return;
@@ -412,8 +413,8 @@ static void receipt(struct procedure *p, const struct event *e, struct actions *
 		refused(p, e, out);
 		return;
 	}
-	result = p1_held_proof(p->key, name_bytes(&p->user), name_bytes(&p->entity), p->key_index,
-			       &p->awaited, proof);
+	result = profile_held_proof(p->profile, p->key, name_bytes(&p->user),
+				    name_bytes(&p->entity), p->key_index, &p->awaited, proof);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return;

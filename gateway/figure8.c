@@ -96,9 +96,10 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 	p->step = 7;
 	p1_key_context(&c, P1_EUKEY, name_bytes(&p->user), name_bytes(&p->entity),
 		       r->key.key_index);
-	result = p1_unwrap(p->ph,
-			   digest_salt(bytes_text(p->nonce), bytes_text(p->client_nonce), salt), &c,
-			   r->key.wrapped, &p->key);
+	result =
+		profile_unwrap(p->profile, p->ph,
+			       digest_salt(bytes_text(p->nonce), bytes_text(p->client_nonce), salt),
+			       &c, r->key.wrapped, &p->key);
 	if (result == P1_REFUSED) {
 		gateway_fail(p, out, VERDICT_GATEWAY_CANNOT_UNWRAP, NULL);
 		return;
@@ -117,8 +118,9 @@ static void take_key(struct procedure *p, const struct event *e, struct actions 
 	p->delivery.message_id = id;
 	p->delivery.has_proof = true;
 	if (result == 0)
-		result = p1_held_proof(p->key, name_bytes(&p->user), name_bytes(&p->entity),
-				       p->key_index, &id, p->delivery.proof);
+		result = profile_held_proof(p->profile, p->key, name_bytes(&p->user),
+					    name_bytes(&p->entity), p->key_index, &id,
+					    p->delivery.proof);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return;

@@ -54,7 +54,7 @@ static int unwrap_one(const struct procedure *p, const struct m_key_set *set,
 	struct p1_context c;
 
 	p1_key_context(&c, P1_SET, name_bytes(&p->user), name_bytes(&p->entity), k->key_index);
-	return p1_unwrap(p->gateway_secret, set->rand_server, &c, k->wrapped, out);
+	return profile_unwrap(p->profile, p->gateway_secret, set->rand_server, &c, k->wrapped, out);
 }
 
 /* One more key of the set, of rising or falling index; the lowest one is the next to be issued. */
@@ -100,7 +100,7 @@ static int take_chain(struct procedure *p, const struct event *e, const struct m
 		keep(p, e, b, index, key);
 		if (left == 1)
 			break;
-		r = p1_chain_below(key, &below);
+		r = profile_chain_below(p->profile, key, &below);
 		if (r != 0) {
 			secret_unref(key);
 			return r;
@@ -118,9 +118,9 @@ int gateway_key_set_take(struct procedure *p, const struct event *e, const struc
 	int r;
 
 	secret_clear(&p->temporary_key);
-	r = p1_unwrap_temporary_key(p->gateway_secret, set->rand_server, name_bytes(&p->user),
-				    name_bytes(&p->entity), set->wrapped_temporary_key,
-				    &p->temporary_key);
+	r = profile_unwrap_temporary_key(p->profile, p->gateway_secret, set->rand_server,
+					 name_bytes(&p->user), name_bytes(&p->entity),
+					 set->wrapped_temporary_key, &p->temporary_key);
 	if (r == 0)
 		r = set->kind == KEY_SET_CHAIN ? take_chain(p, e, set, b)
 					       : take_random(p, e, set, b);
@@ -131,12 +131,13 @@ int gateway_key_set_take(struct procedure *p, const struct event *e, const struc
 	return 0;
 }
 
-int gateway_verifier_mac(const struct secret *ph, const struct name *user, uint8_t mac[P1_MAC_SIZE])
+int gateway_verifier_mac(const struct profile *x, const struct secret *ph, const struct name *user,
+			 uint8_t mac[P1_MAC_SIZE])
 {
 	struct p1_context label, over;
 
 	p1_context_begin(&label, "pngw offline password");
 	p1_context_begin(&over, NULL);
 	p1_context_add(&over, name_bytes(user));
-	return p1_mac(ph, &label, &over, mac);
+	return profile_verifier(x, ph, &label, &over, mac);
 }

@@ -22,7 +22,7 @@ int gateway_key_set_take(struct procedure *p, const struct event *e, const struc
 			 struct vault_batch *b);
 
 /* What checks a password without the server: a MAC under its PH. 0 or a negative errno. */
-int gateway_verifier_mac(const struct secret *ph, const struct name *user,
+int gateway_verifier_mac(const struct profile *x, const struct secret *ph, const struct name *user,
 			 uint8_t mac[P1_MAC_SIZE]);
 
 #endif

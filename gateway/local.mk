@@ -26,9 +26,14 @@ libpngw_la_SOURCES += \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
 	gateway/openers.c gateway/openers.h \
 	gateway/opening.c gateway/opening.h \
+	gateway/judge.c gateway/judge.h \
 	gateway/key-set.c gateway/key-set.h \
+	gateway/note.c gateway/note.h gateway/note-names.c gateway/note-xml.c gateway/notes.def \
 	gateway/pool.c gateway/pool.h gateway/refill.c \
 	gateway/procedure.c gateway/procedure.h \
+	gateway/profile.c gateway/profile.h \
+	gateway/bundle.c gateway/trace.c gateway/trace.h \
+	gateway/recorder.c gateway/recorder.h gateway/recorder-internal.h gateway/recorder-core.c \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \
 	gateway/report.c gateway/report.h \

@@ -268,7 +268,7 @@ bool gateway_derive(struct procedure *p, struct actions *out)
 
 bool gateway_new_id(struct procedure *p, struct actions *out)
 {
-	int r = p1_random(p->awaited.b, MESSAGE_ID_SIZE);
+	int r = profile_message_id(p->profile, &p->awaited);
 
 	if (r != 0)
 		gateway_error(p, out, r);
@@ -303,11 +303,11 @@ bool gateway_seal_password(struct procedure *p, struct actions *out, const struc
 			   struct sealed_password *buffer, struct m_encrypted_password *field)
 {
 	const struct bytes rand = bytes_of(buffer->rand, sizeof(buffer->rand));
-	int result = p1_random(buffer->rand, sizeof(buffer->rand));
+	int result = profile_rand(p->profile, buffer->rand, sizeof(buffer->rand));
 
 	if (result == 0)
-		result = p1_seal_password(secret, rand, name_bytes(&p->user), binding, password,
-					  buffer->sealed);
+		result = profile_seal_password(p->profile, secret, rand, name_bytes(&p->user),
+					       binding, password, buffer->sealed);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return false;

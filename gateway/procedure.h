@@ -8,6 +8,7 @@
  * verdict.
  */
 
+#include "gateway/profile.h"
 #include "gateway/records.h"
 #include "pan/bearer.h"
 #include "pan/frame.h"
@@ -96,6 +97,7 @@ struct event {
 	enum event_kind kind;
 	const struct surroundings *s;
 	const struct message *message;
+	struct bytes xml; /* the message as it came, for the record; or BYTES_NONE */
 	const struct receipt *receipt;
 	enum wan_failure failure;
 	enum verdict_id failed; /* of an answer that is none; DONE: not known */
@@ -181,6 +183,13 @@ struct procedure {
 	bool silent;        /* its verdict is told to others only as EVENT_SUBSCRIBED */
 	bool background; /* nobody asked for it: it is in nobody's way, its verdict only logged */
 	void *request;   /* the core's: what is on its way to the server */
+	const struct profile
+		*profile; /* whoever listens to the profile, or gives instead of it; NULL */
+	/* The recorder's: what it has noted last, so that it need not be noted again. */
+	struct {
+		bool begun;
+		uint64_t surroundings, pool;
+	} noted;
 
 	struct secret *password;
 	struct secret *ph;

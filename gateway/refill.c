@@ -21,8 +21,9 @@ static void request(struct procedure *p, const struct event *e, struct actions *
 	}
 	if (!gateway_shared_key(p, e, out) || !gateway_new_id(p, out))
 		return;
-	result = p1_refill_proof(newest->key, name_bytes(&p->user), name_bytes(&p->entity),
-				 newest->index, &p->awaited, name_bytes(e->s->self), proof);
+	result = profile_refill_proof(p->profile, newest->key, name_bytes(&p->user),
+				      name_bytes(&p->entity), newest->index, &p->awaited,
+				      name_bytes(e->s->self), proof);
 	if (result != 0) {
 		gateway_error(p, out, result);
 		return;

@@ -485,7 +485,7 @@ static void world_make(struct world *w, const struct row *row)
 	pool_key(w, 1, KEY_DELIVERED);
 	pool_key(w, 2, KEY_ISSUED);
 	w->verifier.iterations = 1000;
-	ck_assert_int_eq(gateway_verifier_mac(row->given & OTHER_PASSWORD ? w->key : w->ph,
+	ck_assert_int_eq(gateway_verifier_mac(NULL, row->given & OTHER_PASSWORD ? w->key : w->ph,
 					      &w->user, w->verifier.mac),
 			 0);
 	w->s = (struct surroundings){
