@@ -17,7 +17,8 @@ enum matter {
 	MATTER_ROLLBACK,    /* an older copy of the vault was put back: sequence, why (who knows) */
 	MATTER_REVOKED,     /* by the server */
 	MATTER_RESET,       /* a revocation that is durable: self, reset, seen, seen_index, why */
-	MATTER_REVOCATION,  /* there is none, of a device that is known or not, or it could not be: error */
+	MATTER_REVOCATION,  /* there is none, of a device that is known or not, or it could not be:
+			       error */
 	MATTERS
 };
 

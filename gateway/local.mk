@@ -33,14 +33,19 @@ libpngw_la_SOURCES += \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/profile.c gateway/profile.h \
 	gateway/bundle.c gateway/trace.c gateway/trace.h \
+	gateway/replay.c gateway/replay.h gateway/replay-internal.h gateway/replay-compare.c \
+	gateway/replay-procedure.c gateway/replay-relay.c gateway/replay-stage.c \
 	gateway/recorder.c gateway/recorder.h gateway/recorder-internal.h gateway/recorder-core.c \
 	gateway/records.c gateway/records.h \
 	gateway/relay.c gateway/relay.h \
 	gateway/report.c gateway/report.h \
 	gateway/revoke.c gateway/revoke.h
 
-bin_PROGRAMS += pngw-start
+bin_PROGRAMS += pngw-start pngw-replay
 pngw_start_SOURCES = gateway/start.c
+pngw_replay_SOURCES = gateway/replay-main.c
+dist_man_MANS += doc/pngw-replay.1
+EXTRA_DIST += doc/recorder.md
 EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md doc/pools.md
 
 sbin_PROGRAMS += pngwd

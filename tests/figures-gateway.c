@@ -33,6 +33,7 @@ struct sim_gateway {
 	uint64_t run;
 };
 
+static struct recorder *recorder;
 static struct pool_limits pools;
 static int64_t wall_offset;
 
@@ -170,6 +171,7 @@ static struct core_options options_of_now(void)
 		.pool = pools,
 		.max_procedures = SIM_PROCEDURES,
 		.hello_ms = 5000,
+		.recorder = recorder,
 	};
 
 	ck_assert_int_eq(name_set(&options.self, bytes_text(SIM_GATEWAY)), 0);
@@ -189,6 +191,11 @@ static struct vault *open_vault(const char *directory)
 	(void)snprintf(key, sizeof(key), "%s/gateway.key", directory);
 	ck_assert_msg(vault_open(&options, &v, why, sizeof(why)) == 0, "%s", why);
 	return v;
+}
+
+void sim_gateway_recorder(struct recorder *r)
+{
+	recorder = r;
 }
 
 void sim_gateway_lose_clock(const char *directory)
@@ -496,6 +503,17 @@ static void disk_free(const struct full_disk *d)
 {
 	(void)setrlimit(RLIMIT_FSIZE, &d->before);
 	(void)signal(SIGXFSZ, d->handler);
+}
+
+bool sim_gateway_work_full(struct sim_gateway *g)
+{
+	struct full_disk disk;
+	bool done;
+
+	disk_full(&disk);
+	done = sim_gateway_work(g);
+	disk_free(&disk);
+	return done;
 }
 
 void sim_gateway_quarantine_full(struct sim_gateway *g, uint32_t known)

@@ -8,6 +8,8 @@
 #define RECONNECT_MS 500U
 #define LIMIT_MS     120000U
 
+void (*many_wire)(struct bytes b);
+
 struct bytes sim_challenge(void)
 {
 	return bytes_text("which key is it?");
@@ -57,6 +59,8 @@ static void enqueue(struct sim *s, enum hop hop, unsigned pne, uint64_t id, uint
 		    struct bytes b)
 {
 	ck_assert_uint_lt(s->queued, QUEUE_MAX);
+	if (many_wire)
+		many_wire(b);
 	s->queue[s->queued++] = (struct item){hop, pne, id, epoch, copy_of(b), b.size};
 }
 

@@ -61,6 +61,9 @@ struct sim {
 	size_t count;
 };
 
+/* Everything that goes over a wire, while it is not NULL. */
+extern void (*many_wire)(struct bytes b);
+
 /* Everybody is there and connected, with a Temporary Key each. */
 struct sim *many_new(bool secure);
 void many_free(struct sim *s);

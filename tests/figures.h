@@ -86,6 +86,9 @@ bool sim_pne_fingerprint(struct sim_pne *p, struct name *user, uint32_t *index,
 			 uint8_t out[P1_FINGERPRINT_SIZE]);
 
 struct sim_gateway;
+struct recorder;
+/* What each PN GW that is made from now on records to; NULL: nothing. */
+void sim_gateway_recorder(struct recorder *r);
 struct sim_gateway *sim_gateway_new(struct sim *s, const char *directory);
 /* The record of the service clock in the vault of directory is lost; no PN GW may have it open. */
 void sim_gateway_lose_clock(const char *directory);
@@ -99,6 +102,8 @@ struct sim_ledger {
 };
 void sim_gateway_end(struct sim_gateway *g, struct sim_ledger *ledger);
 bool sim_gateway_work(struct sim_gateway *g);
+/* The same while the disk is full. */
+bool sim_gateway_work_full(struct sim_gateway *g);
 void sim_gateway_wan(struct sim_gateway *g, bool up, struct secret *exporter, uint64_t generation);
 void sim_gateway_answered(struct sim_gateway *g, uint64_t token, struct bytes body);
 /* lost: the connection went away; otherwise the answer did not come in time. */

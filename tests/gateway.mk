@@ -6,6 +6,13 @@ check_PROGRAMS += tests/test-gateway-figures
 tests_test_gateway_figures_SOURCES = tests/test-gateway-figures.c
 tests_test_gateway_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_gateway_figures_LDADD = $(TEST_LIBS)
+# All roles in one process: failures are recorded, and replayed by pngw-replay.
+check_PROGRAMS += tests/test-replay
+tests_test_replay_SOURCES = tests/test-replay.c tests/figures.h tests/figures-gateway.c \
+	tests/figures-many.c tests/figures-many.h tests/figures-pne.c tests/figures-server.c
+tests_test_replay_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_replay_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=secret_unref,--wrap=secret_clear
+tests_test_replay_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/test-recorder
 tests_test_recorder_SOURCES = tests/test-recorder.c
 tests_test_recorder_CPPFLAGS = $(TEST_CPPFLAGS)
