@@ -128,6 +128,12 @@ struct core {
 	struct name owner;
 	struct core_wan wan;
 	char wan_why[160];
+	/*
+	 * With TLS 1.3 a connection on which we are refused comes up first, again and again: the
+	 * refusal since when nothing was answered.
+	 */
+	enum verdict_id refused;
+	char refused_why[160];
 	uint64_t wake_at;
 	struct pending *pending;
 	struct waiting *waiting; /* commands, for PNEs that are being connected to */

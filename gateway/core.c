@@ -332,10 +332,10 @@ static struct wan_end wan_end_of(const struct core *c, enum wan_failure failure)
 {
 	struct wan_end end = {.failure = failure};
 
-	if (failure == WAN_FAILURE_DOWN || (failure == WAN_FAILURE_LOST && c->wan.tls_refused))
-		end.verdict = c->wan.down;
-	if (failure == WAN_FAILURE_DOWN || failure == WAN_FAILURE_LOST)
-		end.why = c->wan_why;
+	if (failure == WAN_FAILURE_DOWN || failure == WAN_FAILURE_LOST) {
+		end.verdict = c->wan.up ? c->refused : c->wan.down;
+		end.why = c->wan.up ? c->refused_why : c->wan_why;
+	}
 	return end;
 }
 
@@ -507,6 +507,10 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 	(void)snprintf(c->wan_why, sizeof(c->wan_why), "%s", wan->why ? wan->why : "");
 	c->wan.why = c->wan_why;
 	gateway_recorder_wan(gateway_core_recorder(c), wan->up, wan->mutual, c->wan_why);
+	if (!wan->up) {
+		c->refused = wan->tls_refused ? wan->down : VERDICT_DONE;
+		(void)snprintf(c->refused_why, sizeof(c->refused_why), "%s", c->wan_why);
+	}
 	if (!came_up)
 		return;
 	c->report_due = 0;
@@ -564,6 +568,7 @@ void gateway_core_answered(struct core *c, uint64_t token, struct bytes body)
 	struct procedure *p;
 	int r = message_decode(body, &m, &why);
 
+	c->refused = VERDICT_DONE;
 	if (r == MESSAGE_MALFORMED) {
 		(void)snprintf(text, sizeof(text), "the server's answer is no message: %s",
 			       malformation_describe(&why, line, sizeof(line)));

@@ -137,6 +137,10 @@ static enum verdict_id down_verdict(const struct wan_state *state)
 		return VERDICT_WAN_CUT;
 	case WAN_CAUSE_TLS:
 		return tls_verdict(state->tls);
+	case WAN_CAUSE_HTTP:
+		return VERDICT_WAN_NOT_CPNS;
+	case WAN_CAUSE_DEAF:
+		return VERDICT_WAN_SILENT;
 	case WAN_CAUSE_LOST:
 		return VERDICT_WAN_LOST;
 	case WAN_CAUSE_OWN:

@@ -387,8 +387,9 @@ void cell_wan_failed(struct procedure *p, const struct event *e, struct actions 
 			cell_begin_with_wan(p, e, out);
 			return;
 		}
-		/* A connection on which we are refused comes up first. */
-		if (e->failure == WAN_FAILURE_LOST && !e->s->wan_tls_refused)
+		if (e->failed != VERDICT_DONE)
+			gateway_fail(p, out, e->failed, e->why);
+		else if (e->failure == WAN_FAILURE_LOST)
 			gateway_fail(p, out, VERDICT_WAN_LOST, e->s->wan_why);
 		else
 			cell_wan_absent(p, e, out);

@@ -324,7 +324,7 @@ static void go_down(struct wan *w, enum wan_cause cause, enum tls_cause tls, con
 /* One that was up, for a reason of ours. */
 static void lose(struct wan *w, const char *why)
 {
-	go_down(w, WAN_CAUSE_LOST, TLS_CAUSE_NONE, why);
+	go_down(w, WAN_CAUSE_DEAF, TLS_CAUSE_NONE, why);
 }
 
 static void fail_here(struct wan *w, const char *why)
@@ -338,6 +338,9 @@ static void conn_is_down(struct conn *c, enum tls_cause tls, const char *why)
 {
 	struct attempt *a = c->arg;
 	enum wan_cause cause = c->is_up ? WAN_CAUSE_LOST : WAN_CAUSE_CUT;
+
+	if (c->is_up && c->http_result == HTTP_BROKEN)
+		cause = WAN_CAUSE_HTTP;
 
 	if (a->wan)
 		go_down(a->wan, tls != TLS_CAUSE_NONE ? WAN_CAUSE_TLS : cause, tls, why);
@@ -360,6 +363,7 @@ static void on_answer(void *arg, void *request, enum http_outcome outcome, int s
 		if (r->sendings < SENDINGS_MAX) {
 			send_again(r);
 			conn_touch(&a->conn);
+			dispatch(a->wan);
 			return;
 		}
 		answer.result = WAN_UNREAD;

@@ -39,6 +39,8 @@ enum wan_cause {
 	WAN_CAUSE_MUTE,    /* the connection is taken, but nothing is said */
 	WAN_CAUSE_CUT,     /* it is closed before TLS is agreed on */
 	WAN_CAUSE_TLS,     /* TLS refuses it: wan_state.tls */
+	WAN_CAUSE_HTTP,    /* TLS is agreed on, but what answers does not speak HTTP */
+	WAN_CAUSE_DEAF,    /* it is there, but nothing answers on it: given up */
 	WAN_CAUSE_LOST,    /* it was there, and went away */
 	WAN_CAUSE_OWN,     /* this side has no memory or descriptors for it */
 };

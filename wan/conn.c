@@ -140,6 +140,8 @@ static void finish(struct conn *c)
 {
 	if (c->http_result != HTTP_BROKEN && !http_done(c->http))
 		return;
+	if (c->http_result == 0)
+		c->http_result = http_feed(c->http, BYTES_NONE);
 	if (!c->lingers) {
 		fail(c, TLS_CAUSE_NONE,
 		     c->http_result == HTTP_BROKEN ? "the peer breaks the rules of HTTP"

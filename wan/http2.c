@@ -38,6 +38,7 @@ struct http2 {
 	unsigned resets, answers;
 	bool out_of_memory;
 	bool closing;
+	bool goaway; /* the peer's has come */
 };
 
 static struct http2 *of(struct http *h)
@@ -271,6 +272,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 	int r = 0;
 
+	if (frame->hd.type == NGHTTP2_GOAWAY)
+		h->goaway = true;
 	if (!s || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (h->base.options.side == TLS_CLIENT) {
@@ -352,12 +355,13 @@ static int http2_feed(struct http *base, struct bytes plain)
 	struct http2 *h = of(base);
 	ssize_t n;
 
-	if (plain.size == 0)
-		return 0;
-	n = nghttp2_session_mem_recv(h->session, plain.data, plain.size);
+	n = plain.size > 0 ? nghttp2_session_mem_recv(h->session, plain.data, plain.size) : 0;
 	if (h->out_of_memory || n == NGHTTP2_ERR_NOMEM)
 		return -ENOMEM;
 	if (n < 0 || h->resets > RESETS_ALLOWED + h->answers)
+		return HTTP_BROKEN;
+	/* nghttp2 takes leave of a peer that does not speak HTTP/2. */
+	if (!h->closing && !h->goaway && !nghttp2_session_want_read(h->session))
 		return HTTP_BROKEN;
 	return 0;
 }

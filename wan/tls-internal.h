@@ -58,6 +58,8 @@ struct tls {
 	int ended; /* the positive outcome, for ever */
 	char error[160];
 	enum tls_cause cause;
+	bool heard; /* something came */
+	bool alien; /* the first byte that came begins no TLS record */
 
 	bool psk_selected; /* server: what our own ServerHello said */
 	bool offered, ambiguous;
@@ -101,6 +103,9 @@ int64_t tls_x509_until(const WOLFSSL_X509 *x);
 
 /* Server: who the client is. Repeating it changes nothing. 0 or TLS_REFUSED. */
 int tls_settle_client(struct tls *t);
+
+/* The date by our clock. Returns out. */
+const char *tls_today(char out[16]);
 
 /* Ends t for ever; returns TLS_REFUSED. */
 int tls_refuse(struct tls *t, enum tls_cause cause, const char *why);

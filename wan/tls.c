@@ -133,6 +133,10 @@ void tls_free(struct tls *t)
 
 int tls_feed(struct tls *t, struct bytes cipher)
 {
+	if (!t->heard && cipher.size > 0) {
+		t->heard = true;
+		t->alien = cipher.data[0] < 20 || cipher.data[0] > 24;
+	}
 	return t->ended ? 0 : buffer_append(&t->in, cipher);
 }
 
@@ -202,17 +206,38 @@ int tls_refuse(struct tls *t, enum tls_cause cause, const char *why)
 	return TLS_REFUSED;
 }
 
+const char *tls_today(char out[16])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	out[0] = '\0';
+	if (gmtime_r(&now, &tm))
+		(void)strftime(out, 16, "%Y-%m-%d", &tm);
+	return out;
+}
+
+/* wolfSSL tells a client nothing of its PSK: it just ends. */
+static int refuse_psk(struct tls *t, int code)
+{
+	const bool known = code == BAD_BINDER;
+	const uint8_t alert[] = {21, 3, 3, 0, 2, alert_fatal, known ? 51 : 115};
+
+	if (buffer_append(&t->out, bytes_of(alert, sizeof(alert))) < 0)
+		return -ENOMEM;
+	return tls_refuse(t, TLS_CAUSE_PSK,
+			  known ? "the pre-shared key does not match"
+				: "the client's PSK identity is not known");
+}
+
 /* A certificate is out of its dates by our clock, which is told, for it may be what is wrong. */
 static int refuse_dates(struct tls *t, const struct reason *reason)
 {
-	time_t now = time(NULL);
-	char why[128], date[16] = "";
-	struct tm tm;
+	char why[128], today[16];
 
-	if (gmtime_r(&now, &tm))
-		(void)strftime(date, sizeof(date), "%Y-%m-%d", &tm);
-	(void)snprintf(why, sizeof(why), "%s; the clock here says %s", reason->text, date);
-	return tls_refuse(t, clock_plausible(now) ? reason->cause : TLS_CAUSE_CLOCK, why);
+	(void)snprintf(why, sizeof(why), "%s; the clock here says %s", reason->text,
+		       tls_today(today));
+	return tls_refuse(t, clock_plausible(time(NULL)) ? reason->cause : TLS_CAUSE_CLOCK, why);
 }
 
 /* After a wolfSSL call failed: 0 when it only wants more input. */
@@ -234,6 +259,14 @@ static int outcome(struct tls *t, int result)
 		return TLS_CLOSED;
 	}
 	reason = reason_of(errors, sizeof(errors) / sizeof(errors[0]), code);
+	if (t->alien && !t->established)
+		return tls_refuse(t, TLS_CAUSE_NOT_TLS, "what the peer sends is not TLS");
+	if (t->context->side == TLS_SERVER && t->context->psks && !t->established &&
+	    !t->context->has_certificate)
+		return refuse_psk(t, code);
+	if (reason && reason->cause == TLS_CAUSE_AUTHORITY && t->context->psks)
+		return tls_refuse(t, TLS_CAUSE_PSK,
+				  "the server shows a certificate and does not take the PSK");
 	if (reason && (code == ASN_AFTER_DATE_E || code == ASN_BEFORE_DATE_E))
 		return refuse_dates(t, reason);
 	if (!reason && wolfSSL_get_alert_history(t->ssl, &history) == WOLFSSL_SUCCESS &&
