@@ -6,7 +6,13 @@ set -euo pipefail
 top=${PNGW_SRCDIR:?}
 build=${PNGW_BUILDDIR:?}
 folder=$(mktemp -d /tmp/pngw-faults.XXXXXX)
-trap 'rm -rf "$folder"' EXIT
+rogue=
+end() {
+	trap - EXIT
+	[ -z "$rogue" ] || kill "$rogue" 2>/dev/null || true
+	rm -rf "$folder"
+}
+trap end EXIT
 least=200
 under=()
 if [ -n "${PNGW_VALGRIND:-}" ]; then
@@ -23,11 +29,23 @@ pids=()
 run() {
 	local name=$1
 	shift
-	"$@" >"$folder/$name" 2>"$folder/$name.err" &
+	"$@" 9>&- >"$folder/$name" 2>"$folder/$name.err" &
 	names+=("$name")
 	pids+=($!)
 }
 
+# What stands where a CPNS Server should; it goes when its input does, so with this script.
+"$top/tests/make-certs" "$folder/certs" localhost gateway-1
+mkfifo "$folder/hold"
+"$top/tests/faults/rogue.py" "$folder/certs" <"$folder/hold" >"$folder/ports" &
+rogue=$!
+exec 9>"$folder/hold"
+for ((i = 0; i < 600; i++)); do
+	! grep -q '^ready' "$folder/ports" || break
+	sleep 0.05
+done
+
+run wan "${under[@]}" "$build/tests/faults/wan" "$top/tests/faults/wan.faults" "$folder/certs" "$folder/ports"
 run figures "${under[@]}" "$build/tests/faults/figures" "$top/tests/faults/figures.faults"
 
 right=0

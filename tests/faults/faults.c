@@ -103,9 +103,11 @@ static bool read_table(const char *table)
 /* What nobody can act on. */
 static const char *vagueness(const char *sentence)
 {
-	static const char *const empty[] = {
-		": timeout", ": timed out", ": unknown",     ": error",   ": failed. ", "?",
-		"Next: . ",  "Next: see ",  "Unknown error", "(timeout)", "(unknown)"};
+	static const char *const empty[] = {": timeout (",     ": timeout. ",   ": timed out (",
+					    ": timed out. ",   ": unknown (",   ": unknown. ",
+					    ": unknown error", ": error (",     ": error. ",
+					    ": failed. ",      "Next: . Retry", "Next: see ",
+					    "(timeout)",       "(unknown)",     "Unknown error"};
 	const char *next = strstr(sentence, "Next: ");
 
 	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
