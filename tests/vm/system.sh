@@ -9,7 +9,7 @@
 #   pne_up NAME RADIO OPTION...   plugs the radio, runs cpns-pne; pne_address NAME; pne_log NAME TEXT
 #   gw COMMAND...                 a command of the PN GW, with the user's password
 #   pne_type NAME TEXT            a line on its standard input: a password, an answer to a question
-#   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER
+#   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER; shows what was said
 #   expect CODE TEXT COMMAND...   runs it: that exit code, and a line with TEXT ($scratch/out)
 #   same_key NAME                 ends the PNE and compares its EUKey's fingerprint with the server's
 #   same_keys NAME...             the same for several, which go on: what is not equal is told, on standard output
@@ -138,6 +138,7 @@ pair() {
 	gw bluetooth pair "$address" >"$scratch/pair"
 	local result=$?
 	[ -z "$pid" ] || wait "$pid"
+	cat "$scratch/pair"
 	return $result
 }
 

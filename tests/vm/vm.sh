@@ -55,7 +55,7 @@ ether() {
 
 # A relative path of the socket: absolute ones may be longer than an address can be.
 _vm_boot() {
-	local machine=$1 image=$2 radios=$3 dir=$vm_dir/$1 port radio try arguments
+	local machine=$1 image=$2 radios=$3 dir=$vm_dir/$1 port radio try serial arguments
 	_vm_running "$machine" qemu && return 0
 	mkdir -p "$dir"
 	rm -f "$dir/console" "$dir/ssh"
@@ -63,8 +63,12 @@ _vm_boot() {
 		port=$((20000 + (RANDOM + try) % 12000))
 		arguments=()
 		for ((radio = 0; radio < radios; radio++)); do
+			# With many ports on one, QEMU drops messages to a machine that is slow to read them.
+			serial=serial$((radio / 8))
+			[ $((radio % 8)) != 0 ] ||
+				arguments+=(-device "virtio-serial-pci,id=$serial,max_ports=9")
 			arguments+=(-chardev "socket,id=radio$radio,path=../ether/$machine-$radio"
-				-device "virtserialport,chardev=radio$radio,name=radio$radio")
+				-device "virtserialport,bus=$serial.0,chardev=radio$radio,name=radio$radio")
 		done
 		if (cd "$dir" && qemu-system-x86_64 -name "pngw-$machine" -daemonize -pidfile pid \
 			-accel tcg,thread=multi -cpu max -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
@@ -73,8 +77,7 @@ _vm_boot() {
 			-serial file:console -object rng-random,id=rng,filename=/dev/urandom \
 			-device virtio-rng-pci,rng=rng \
 			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" \
-			-device virtio-net-pci,netdev=net,romfile= \
-			-device virtio-serial-pci,max_ports=31 "${arguments[@]}" 8>&- 9>&-) >"$dir/qemu" 2>&1; then
+			-device virtio-net-pci,netdev=net,romfile= "${arguments[@]}" 8>&- 9>&-) >"$dir/qemu" 2>&1; then
 			break
 		fi
 		port=
