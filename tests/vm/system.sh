@@ -11,6 +11,10 @@
 #   pne_type NAME TEXT            a line on its standard input: a password, an answer to a question
 #   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER; shows what was said
 #   expect CODE TEXT COMMAND...   runs it: that exit code, and a line with TEXT ($scratch/out)
+#   le_only RADIO...              plugs these radios of "pnes" and takes BR/EDR from them
+#   find_pnes NAME...             the PN GW searches until it has found them all; found[NAME] is where
+#   bond NAME, bond NAME yes      pairs what was found, in the second case by comparing numbers, and connects
+#   key_table PROCEDURE NAME...   a table of fingerprints, one line each pair; fails where two are not the same
 #   same_key NAME                 ends the PNE and compares its EUKey's fingerprint with the server's
 #   same_keys NAME...             the same for several, which go on: what is not equal is told, on standard output
 
@@ -20,7 +24,7 @@ server=cpns.example
 gateway=gw-livingroom
 room=/tmp/pngw
 challenge=00112233445566778899aabbccddeeff
-declare -A radio_of=()
+declare -A radio_of=() found=()
 
 system_make() {
 	local setting
@@ -108,7 +112,7 @@ pne_up() {
 	shift 2
 	radio_of[$name]=$radio
 	[ "$radio" = 0 ] || radio_plug pnes "$radio" || return 1
-	daemon pnes "cpns-$name" /usr/local/sbin/vm-typed "$name" cpns-pne --entity "$name" --bearer bluez --adapter "$(radio_hci pnes "$radio")" \
+	daemon pnes "cpns-$name" /usr/local/sbin/vm-typed "$name" vm-radio run "$radio" cpns-pne --entity "$name" --bearer bluez \
 		--state "$room/$name" --temporary-key-file "$room/keys.csv" --iterations-floor 10000 "$@" &&
 		pne_log "$name" "Bluetooth is ready"
 }
@@ -127,7 +131,7 @@ pne_address() {
 
 pair() {
 	local address pid=
-	address=$(pne_address "$1")
+	address=${found[$1]:-$(pne_address "$1")}
 	if [ -n "${2:-}" ]; then
 		(
 			await_that 40 sh -c 'grep -q "answer:" "$1"' - "$scratch/pair" &&
@@ -184,4 +188,83 @@ same_keys() {
 		fi
 	done
 	return $bad
+}
+
+le_only() {
+	on pnes - <<-SCRIPT
+		set -e
+		for radio in $*; do
+			[ \$radio = 0 ] || vm-radio plug \$radio
+			for setting in "power off" "bredr off" "power on"; do
+				vm-radio manage \$radio \$setting
+			done
+		done >/dev/null
+	SCRIPT
+}
+
+find_pnes() {
+	local name try missing=
+	for try in 1 2 3; do
+		gw bluetooth scan 12 >"$scratch/scan" || failed "the search: $(cat "$scratch/scan")"
+		missing=
+		for name in "$@"; do
+			found[$name]=$(sed -n "s/^\([0-9A-F:]*\) .*PNE.* name=$name\$/\1/p" "$scratch/scan")
+			[ -n "${found[$name]}" ] || missing+=" $name"
+		done
+		[ -n "$missing" ] || return 0
+		say "search $try does not find$missing yet"
+	done
+	cat "$scratch/scan"
+	failed "not found:$missing"
+}
+
+bond() {
+	expect 0 "done; paired" pair "$@"
+	expect 0 "$1: done" gw bluetooth connect "${found[$1]}"
+}
+
+key_table() {
+	local procedure name rest index print theirs same result=0 names=()
+	while [ $# -gt 0 ]; do
+		names+=("$1" "$2")
+		shift 2
+	done
+	printf '%s\n' "${names[@]}" | awk 'NR % 2 == 0' >"$scratch/names"
+	on pnes - >"$scratch/held" <<-SCRIPT
+		for name in $(tr '\n' ' ' <"$scratch/names"); do
+			[ -d "$room/\$name" ] || continue
+			cp -r "$room/\$name" /tmp/copy
+			cpns-pne --entity "\$name" --state /tmp/copy --fingerprint "$challenge"
+			rm -rf /tmp/copy
+		done
+	SCRIPT
+	on gateway - >"$scratch/issued" <<-SCRIPT
+		for name in $(tr '\n' ' ' <"$scratch/names"); do
+			cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" "$user" "\$name" |
+				sed "s/^/\$name /"
+		done
+		echo "own \$($room/start fingerprint --challenge "$challenge")"
+	SCRIPT
+	printf '  %-34s %-13s %3s %-16s %-16s %s\n' procedure entity key "entity's" "server's" same
+	set -- "${names[@]}"
+	while [ $# -gt 0 ]; do
+		procedure=$1
+		name=$2
+		shift 2
+		if [ "$name" = "$gateway" ]; then
+			rest=$(sed -n 's/^own //p' "$scratch/issued")
+		else
+			rest=$(awk -v name="$name" '$1 == name' "$scratch/held")
+		fi
+		index=$(awk '{ print $(NF - 1) }' <<<"$rest")
+		print=$(awk '{ print $NF }' <<<"$rest")
+		theirs=$(awk -v name="$name" -v i="$index" '$1 == name && $(NF - 1) == i { print $NF }' "$scratch/issued")
+		same=yes
+		if [ -z "$print" ] || [ "$print" != "$theirs" ]; then
+			same=NO
+			result=1
+		fi
+		printf '  %-34s %-13s %3s %-16s %-16s %s\n' "$procedure" "$name" "$index" "$print" "${theirs:-none}" "$same"
+	done
+	return $result
 }

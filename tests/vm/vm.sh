@@ -55,9 +55,10 @@ ether() {
 
 # A relative path of the socket: absolute ones may be longer than an address can be.
 _vm_boot() {
-	local machine=$1 image=$2 radios=$3 dir=$vm_dir/$1 port radio try serial arguments
+	local machine=$1 image=$2 radios=$3 dir=$vm_dir/$1 port radio try serial arguments khz
 	_vm_running "$machine" qemu && return 0
 	mkdir -p "$dir"
+	gcc -O2 -Wall -o "$dir/tsc" "$vm_top/tsc.c" && khz=$("$dir/tsc") || return 1
 	rm -f "$dir/console" "$dir/ssh"
 	for try in 1 2 3 4 5 6 7 8 9 10; do
 		port=$((20000 + (RANDOM + try) % 12000))
@@ -73,7 +74,7 @@ _vm_boot() {
 		if (cd "$dir" && qemu-system-x86_64 -name "pngw-$machine" -daemonize -pidfile pid \
 			-accel tcg,thread=multi -cpu max -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
 			-kernel "$image/vmlinuz" -initrd "$image/root.cpio" \
-			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable no_timer_check panic=-1" \
+			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable tsc_early_khz=$khz no_timer_check panic=-1" \
 			-serial file:console -object rng-random,id=rng,filename=/dev/urandom \
 			-device virtio-rng-pci,rng=rng \
 			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" \
