@@ -1,6 +1,7 @@
 /*
- * Preloaded into our daemons in the machine: right after one has said a line with the text that is in
- * /run/halt, it stops (SIGSTOP) and /run/halted has its number. guest-halt writes and reads these.
+ * Preloaded into our daemons in the machine: right after one has said a line with the text that is
+ * in /run/halt, it stops (SIGSTOP) and /run/halted has its number. guest-halt writes and reads
+ * these.
  */
 #include <fcntl.h>
 #include <signal.h>
