@@ -69,7 +69,9 @@ static void fail(struct gateway_bluetooth *b, struct attempt *a, int error, cons
 	enum verdict_id id = gateway_bluetooth_connect_verdict(error);
 
 	a->tries++;
-	if (a->tries < TRIES && (error == -EBUSY || error == -ECONNRESET || error == -EALREADY)) {
+	/* BlueZ cancels, or cannot say why, when the device's last connection ends just then. */
+	if (a->tries < TRIES && (error == -EBUSY || error == -ECONNRESET || error == -EALREADY ||
+				 error == -ECANCELED || error == -EIO)) {
 		a->phase = PHASE_QUEUED;
 		a->not_before = uv_now(b->loop) + AGAIN_MS;
 		soon(b, 0);

@@ -42,10 +42,10 @@ enum verdict_id gateway_bluetooth_connect_verdict(int error)
 		return VERDICT_PAN_NO_SERVICE;
 	case ENOENT:
 		return VERDICT_PAN_UNKNOWN_DEVICE;
+	case EMFILE:
+		return VERDICT_PAN_FULL;
 	case EACCES:
 		return VERDICT_PNE_REFUSED;
-	case ECANCELED:
-		return VERDICT_CANCELLED;
 	case ENOMEM:
 		return VERDICT_GATEWAY_MEMORY;
 	}
@@ -55,6 +55,8 @@ enum verdict_id gateway_bluetooth_connect_verdict(int error)
 enum verdict_id gateway_bluetooth_pairing_verdict(int error)
 {
 	switch (-error) {
+	case ECANCELED:
+		return VERDICT_CANCELLED;
 	case EKEYREJECTED:
 		return VERDICT_PAN_WRONG_PIN;
 	case EACCES:

@@ -247,6 +247,10 @@ done
 # Connections that come to nothing, and what they say.
 tell fail ConnectProfile Failed br-connection-page-timeout
 outcome 2 "[PAN_OUT_OF_REACH]" bluetooth connect "$device"
+tell fail ConnectProfile Failed br-connection-concurrent-connection-limit
+outcome 2 "[PAN_FULL]" bluetooth connect "$device"
+tell fail ConnectProfile Failed br-connection-canceled
+outcome 2 "[PAN_LOST]" bluetooth connect "$device"
 tell fail ConnectProfile Failed br-connection-key-missing
 outcome 1 "[PAN_BOND_STALE]" bluetooth connect "$device"
 grep -qF "bluetooth unbond" "$run/start.out" || complain "no remedy for a stale bond"

@@ -305,6 +305,8 @@ START_TEST(errors)
 		{"org.bluez.Error.Failed", "br-connection-page-timeout", -EHOSTDOWN},
 		{"org.bluez.Error.Failed", "le-connection-abort-by-remote", -ECONNRESET},
 		{"org.bluez.Error.Failed", "Host is down", -EHOSTDOWN},
+		{"org.bluez.Error.Failed", "br-connection-concurrent-connection-limit", -EMFILE},
+		{"org.bluez.Error.Failed", "Too many links", -EMFILE},
 		{"org.bluez.Error.BREDR.Unknown", "br-connection-key-missing", -ENOKEY},
 		{"org.bluez.Error.NotAvailable", "br-connection-profile-unavailable",
 		 -EPROTONOSUPPORT},
