@@ -137,7 +137,7 @@ static bool pack_text(struct note_writer *w, struct bytes text, int element, boo
 		return true;
 	}
 	if (tokens) {
-		if (!note_parse_token(text, &token))
+		if (!note_parse_token(text, &token) || token.size > sizeof(binary))
 			return false;
 		put_binary(w, token);
 		return true;

@@ -231,7 +231,7 @@ void gateway_note_actions(struct note_writer *w, const struct actions *a)
 			break;
 		case ACTION_STEP:
 			note_number(w, NOTE_figure, x->figure);
-			note_number(w, NOTE_step, x->step);
+			note_always(w, NOTE_step, x->step);
 			gateway_note_name(w, NOTE_user, &x->user);
 			gateway_note_name(w, NOTE_entity, &x->entity);
 			break;

@@ -28,6 +28,7 @@ static const struct {
 	{"frame", fuzz_frame},
 	{"link", fuzz_link},
 	{"digest", fuzz_digest},
+	{"bundle", fuzz_bundle},
 };
 
 /* Copies into memory of exactly that size, so that a read beyond the end is seen. */

@@ -15,6 +15,7 @@
 bool fuzz_message(struct bytes input); /* an XML message */
 bool fuzz_frame(struct bytes input);   /* size of the pieces less one, then a stream */
 bool fuzz_link(struct bytes input);    /* bit 0: this end is the PN GW; rest: as above; a stream */
+bool fuzz_bundle(struct bytes input);  /* a bundle, which is replayed */
 bool fuzz_digest(struct bytes input);  /* an Authorization header's value */
 
 #define MUST(condition)                                                                   \
