@@ -435,10 +435,57 @@ void gateway_config_core_options(const struct config *config, struct core_option
 	};
 }
 
+/* names: "a, b, c". */
+static void write_choice(FILE *out, const char *names, unsigned value)
+{
+	for (unsigned i = 0; i < value; i++) {
+		names += strcspn(names, ",");
+		names += strspn(names, ", ");
+	}
+	(void)fprintf(out, "\"%.*s\"", (int)strcspn(names, ","), names);
+}
+
+static void write_value(FILE *out, const struct setting *s, const struct config *config)
+{
+	const char *at = (const char *)config + s->offset;
+	unsigned number = 0;
+	bool flag = false;
+
+	switch (s->kind) {
+	case KIND_TEXT:
+	case KIND_ENTITY_ID:
+		/* A struct name is its text. */
+		(void)fprintf(out, "\"%s\"", at);
+		return;
+	case KIND_NUMBER:
+		memcpy(&number, at, sizeof(number));
+		(void)fprintf(out, "%u", number);
+		return;
+	case KIND_FLAG:
+		memcpy(&flag, at, sizeof(flag));
+		(void)fputs(flag ? "true" : "false", out);
+		return;
+	case KIND_CHOICE:
+		memcpy(&number, at, sizeof(number));
+		write_choice(out, s->names, number);
+		return;
+	}
+}
+
+void gateway_config_write(const struct config *config, FILE *out)
+{
+	for (size_t i = 0; i < SETTINGS; i++) {
+		(void)fprintf(out, "%s = ", settings[i].path);
+		write_value(out, &settings[i], config);
+		(void)fputc('\n', out);
+	}
+	for (size_t i = 0; i < config->listen_count; i++)
+		(void)fprintf(out, "pan.listen = \"%s\", %s\n", config->listen[i].address,
+			      pan_security_name(config->listen[i].security));
+}
+
 static void write_default(FILE *out, const struct setting *s)
 {
-	const char *name = s->names;
-
 	switch (s->kind) {
 	case KIND_TEXT:
 		if (!s->fallback_text)
@@ -458,11 +505,9 @@ static void write_default(FILE *out, const struct setting *s)
 		(void)fputs(s->fallback ? "true" : "false", out);
 		return;
 	case KIND_CHOICE:
-		for (unsigned i = 0; i < s->fallback; i++) {
-			name += strcspn(name, ",");
-			name += strspn(name, ", ");
-		}
-		(void)fprintf(out, "`\"%.*s\"`", (int)strcspn(name, ","), name);
+		(void)fputc('`', out);
+		write_choice(out, s->names, s->fallback);
+		(void)fputc('`', out);
 		return;
 	}
 }

@@ -41,6 +41,9 @@ int gateway_config_load(const char *file, struct config *out, char *why, size_t 
 /* What the core wants of it. path is borrowed from config. */
 void gateway_config_core_options(const struct config *config, struct core_options *out);
 
+/* All settings as they are, one a line: paths, nothing that is in the files they name. */
+void gateway_config_write(const struct config *config, FILE *out);
+
 /* The table of settings for doc/pngw.conf.md. */
 void gateway_config_write_markdown(FILE *out);
 

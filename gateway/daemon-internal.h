@@ -9,6 +9,7 @@
 #include "gateway/daemon.h"
 #include "gateway/doctor.h"
 #include "gateway/opening.h"
+#include "gateway/recorder.h"
 #include "pan/bearer.h"
 #include "wan/client.h"
 
@@ -53,6 +54,7 @@ struct gateway_daemon {
 	struct gateway_opening *opening; /* NULL once the vault is open */
 	struct vault *vault;
 	struct core *core;
+	struct recorder *recorder;
 	struct wan *wan;
 	struct tls_context *tls;
 	struct pan pans[CONFIG_LISTEN_MAX];
@@ -76,6 +78,9 @@ struct gateway_daemon {
 };
 
 void gateway_daemon_log(struct gateway_daemon *d, enum log_level level, const char *text);
+
+/* daemon-bundle.c. A bundle of everything. 0 or a negative errno. */
+int gateway_daemon_bundle(struct gateway_daemon *d, FILE *out);
 
 /* daemon-pan.c. Listens as pan.listen i says: 0, or a negative errno and why. */
 int gateway_daemon_start_pan(struct gateway_daemon *d, size_t i, char *why, size_t why_size);

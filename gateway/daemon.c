@@ -373,6 +373,7 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 	int r;
 
 	gateway_config_core_options(&d->config, &options);
+	options.recorder = d->recorder;
 	r = gateway_core_new(&options, d->vault, &ports, d, &d->core);
 	if (r != 0) {
 		(void)snprintf(why, why_size, "vault: %s", strerror(r < 0 ? -r : EIO));
@@ -457,6 +458,11 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	gateway_daemon_doctor_init(d);
 	*out = d;
 
+	r = gateway_recorder_new(config->recorder_size, &d->recorder);
+	if (r != 0) {
+		(void)snprintf(why, why_size, "recorder: %s", strerror(-r));
+		return r;
+	}
 	r = gateway_daemon_tls(&d->config, &d->tls, why, why_size);
 	if (r != 0)
 		return r;
@@ -529,5 +535,6 @@ void gateway_daemon_free(struct gateway_daemon *d)
 	vault_close(d->vault);
 	free(d->examination.last);
 	tls_context_unref(d->tls);
+	gateway_recorder_free(d->recorder);
 	free(d);
 }

@@ -198,6 +198,32 @@ START_TEST(test_example)
 }
 END_TEST
 
+/* What goes into a bundle: all settings, by name. */
+START_TEST(test_written)
+{
+	char path[1024], *text = NULL, why[256];
+	struct config config;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)snprintf(path, sizeof(path), "%s/gateway/pngw.conf.example", getenv("PNGW_SRCDIR"));
+	ck_assert_msg(gateway_config_load(path, &config, why, sizeof(why)) == 0, "%s", why);
+	config.iterations_floor = 4711;
+	config.card = true;
+	config.secure_level = PAN_SECURITY_ENCRYPTED;
+	(void)strcpy(config.vault_path, "/here/vault");
+	gateway_config_write(&config, out);
+	(void)fclose(out);
+	ck_assert_ptr_nonnull(strstr(text, "iterations_floor = 4711\n"));
+	ck_assert_ptr_nonnull(strstr(text, "card = true\n"));
+	ck_assert_ptr_nonnull(strstr(text, "pan.secure_level = \"encrypted\"\n"));
+	ck_assert_ptr_nonnull(strstr(text, "vault.path = \"/here/vault\"\n"));
+	ck_assert_ptr_nonnull(strstr(text, "recorder.size = 262144\n"));
+	ck_assert_ptr_nonnull(strstr(text, "pan.listen = \"unix:"));
+	free(text);
+}
+END_TEST
+
 /* The table in the manual is the one the program has. */
 START_TEST(test_manual)
 {
@@ -233,6 +259,7 @@ int main(void)
 	tcase_add_test(tests, test_bluetooth);
 	tcase_add_test(tests, test_missing_file);
 	tcase_add_test(tests, test_example);
+	tcase_add_test(tests, test_written);
 	tcase_add_test(tests, test_manual);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
