@@ -8,6 +8,7 @@
 #include "gateway/control.h"
 #include "gateway/daemon.h"
 #include "gateway/doctor.h"
+#include "gateway/metrics.h"
 #include "gateway/opening.h"
 #include "gateway/recorder.h"
 #include "pan/bearer.h"
@@ -47,6 +48,19 @@ struct daemon_examination {
 	uint64_t began_at;
 };
 
+/* daemon-metrics.c's. */
+struct daemon_metrics_job;
+struct daemon_metrics {
+	struct metrics *metrics;
+	struct metrics_now now;
+	uv_timer_t timer;
+	uint64_t due; /* of the timer, in milliseconds of uv_hrtime() */
+	bool read;    /* the pools, at: */
+	uint64_t read_at;
+	struct daemon_metrics_job *job; /* a text is being written */
+	int failed;                     /* the last one was not: what was logged */
+};
+
 struct gateway_daemon {
 	uv_loop_t *loop;
 	char file[CONFIG_TEXT_MAX];
@@ -71,6 +85,8 @@ struct gateway_daemon {
 	char last_wan[256];
 	struct gateway_health health; /* of the vault when it was opened */
 	struct daemon_examination examination;
+	struct daemon_metrics metrics;
+	bool journal; /* standard error is systemd's */
 	bool stopping;
 	char failure[OPENING_WHY_SIZE];
 	struct gateway_daemon_events events;
@@ -107,6 +123,14 @@ void gateway_daemon_doctor_init(struct gateway_daemon *d);
 void gateway_daemon_doctor_verdict(struct gateway_daemon *d, const struct verdict *v);
 /* Before the core and Bluetooth end. */
 void gateway_daemon_doctor_stop(struct gateway_daemon *d);
+
+/* daemon-metrics.c. 0 or -ENOMEM. */
+int gateway_daemon_metrics_init(struct gateway_daemon *d);
+/* The configuration says whether, where and how often they are written. */
+void gateway_daemon_metrics_configured(struct gateway_daemon *d);
+/* The text of now, the caller's to free(); NULL: out of memory. */
+char *gateway_daemon_metrics_text(struct gateway_daemon *d, size_t *size);
+void gateway_daemon_metrics_stop(struct gateway_daemon *d);
 
 /* daemon-wan.c. What the credentials of config make: 0, or a negative errno and why. */
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,

@@ -159,6 +159,7 @@ static void wan_changed(void *arg, const struct wan_state *state)
 			       .why = state->why};
 	char text[256];
 
+	gateway_metrics_wan(d->metrics.metrics, state->up);
 	if (!d->core || !d->wan)
 		return;
 	if (state->up) {
@@ -255,6 +256,7 @@ void gateway_daemon_renew_wan(struct gateway_daemon *d)
 		return;
 	d->wan = NULL;
 	d->last_wan[0] = '\0';
+	gateway_metrics_wan(d->metrics.metrics, false);
 	gateway_core_wan_state(d->core, &down);
 	wan_stop(old);
 }

@@ -9,25 +9,26 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/journal.h"
 #include "protocol/p1.h"
 #include "storage/vault-manage.h"
 
 /* How long what was erased may stand in the vault's log, in milliseconds. */
 #define SCRUB_MS 30000
 
-/* One line, one write. */
-static void put_line(struct gateway_daemon *d, const char *text)
+/* One line, one write, where it is no entry of the journal. */
+static void say(struct gateway_daemon *d, const struct journal_entry *e)
 {
 	char line[1024];
-	int n = snprintf(line, sizeof(line), "PN GW %s: %s\n", d->config.entity_id.text, text);
+	int n = snprintf(line, sizeof(line), "PN GW %s: %s\n", d->config.entity_id.text, e->text);
 
-	if (n < 0)
+	gateway_api_logged(d->api, e->text);
+	if (n < 0 || (d->journal && gateway_journal_send(e) == 0))
 		return;
 	if ((size_t)n >= sizeof(line)) {
 		n = sizeof(line) - 1;
 		line[n - 1] = '\n';
 	}
-	gateway_api_logged(d->api, text);
 	/* Nothing is left to tell it to when standard error is gone. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
@@ -35,15 +36,21 @@ static void put_line(struct gateway_daemon *d, const char *text)
 
 void gateway_daemon_log(struct gateway_daemon *d, enum log_level level, const char *text)
 {
-	static const char *const names[] = {
-		[LOG_LEVEL_INFO] = "info",
-		[LOG_LEVEL_WARNING] = "warning",
-		[LOG_LEVEL_ERROR] = "error",
+	static const struct {
+		const char *name;
+		int priority;
+	} levels[] = {
+		[LOG_LEVEL_INFO] = {"info", 6},
+		[LOG_LEVEL_WARNING] = {"warning", 4},
+		[LOG_LEVEL_ERROR] = {"error", 3},
 	};
 	char line[640];
+	const struct journal_entry e = {.text = line,
+					.priority = levels[level].priority,
+					.gateway = d->config.entity_id.text};
 
-	(void)snprintf(line, sizeof(line), "%s: %s", names[level], text);
-	put_line(d, line);
+	(void)snprintf(line, sizeof(line), "%s: %s", levels[level].name, text);
+	say(d, &e);
 }
 
 static void log_line(void *arg, enum log_level level, const char *text)
@@ -56,11 +63,18 @@ static void step_line(void *arg, uint64_t run, enum figure figure, unsigned step
 {
 	struct gateway_daemon *d = arg;
 	char text[256], line[512];
+	const struct journal_entry e = {.text = line,
+					.priority = 6,
+					.gateway = d->config.entity_id.text,
+					.figure = figure,
+					.step = step,
+					.entity = entity};
 
 	(void)snprintf(line, sizeof(line), "%s [user %s%s%s]",
 		       step_describe(figure, step, text, sizeof(text)), user->text,
 		       entity->text[0] ? ", entity " : "", entity->text);
-	put_line(d, line);
+	say(d, &e);
+	gateway_metrics_step(d->metrics.metrics, uv_now(d->loop), figure, step, user, entity);
 	gateway_control_line(d->control, run, line);
 	gateway_api_step(d->api, run, figure, step, user, entity);
 }
@@ -69,9 +83,14 @@ static void verdict_line(void *arg, uint64_t run, const struct verdict *v)
 {
 	struct gateway_daemon *d = arg;
 	char text[VERDICT_TEXT_SIZE], line[VERDICT_TEXT_SIZE + 16];
+	const struct journal_entry e = {.text = line,
+					.priority = v->id == VERDICT_DONE ? 6 : 4,
+					.gateway = d->config.entity_id.text,
+					.verdict = v};
 
 	(void)snprintf(line, sizeof(line), "verdict: %s", verdict_describe(v, text, sizeof(text)));
-	put_line(d, line);
+	say(d, &e);
+	gateway_metrics_verdict(d->metrics.metrics, uv_now(d->loop), v);
 	gateway_control_verdict(d->control, run, v);
 	gateway_api_verdict(d->api, run, v);
 	gateway_daemon_doctor_verdict(d, v);
@@ -162,8 +181,12 @@ static void before_sleep(uv_prepare_t *prepare)
 {
 	struct gateway_daemon *d = prepare->data;
 
-	while (d->vault && vault_pending(d->vault))
-		(void)vault_flush(d->vault);
+	while (d->vault && vault_pending(d->vault)) {
+		uint64_t since = uv_hrtime();
+		size_t told = vault_flush(d->vault);
+
+		gateway_metrics_commit(d->metrics.metrics, (uv_hrtime() - since) / 1000, told);
+	}
 	/* While the idle handle is active the loop looks for other work but does not sleep. */
 	if (d->vault && !d->stopping && vault_rekey_pending(d->vault))
 		(void)uv_idle_start(&d->sealing, seal_some);
@@ -336,6 +359,7 @@ static void reload(struct gateway_daemon *d)
 		gateway_core_set_options(d->core, &options);
 	}
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "configuration read again");
+	gateway_daemon_metrics_configured(d);
 	gateway_daemon_renew_wan(d);
 }
 
@@ -421,6 +445,7 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 		return;
 	}
 	(void)uv_timer_start(&d->scrubbing, scrub, SCRUB_MS, SCRUB_MS);
+	gateway_daemon_metrics_configured(d);
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "ready");
 	if (d->events.ready)
 		d->events.ready(d->events_arg, d);
@@ -456,7 +481,13 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	(void)uv_prepare_start(&d->prepare, before_sleep);
 	watch_signals(d);
 	gateway_daemon_doctor_init(d);
+	d->journal = gateway_journal_is(STDERR_FILENO);
+	r = gateway_daemon_metrics_init(d);
 	*out = d;
+	if (r != 0) {
+		(void)snprintf(why, why_size, "out of memory");
+		return r;
+	}
 
 	r = gateway_recorder_new(config->recorder_size, &d->recorder);
 	if (r != 0) {
@@ -500,6 +531,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	if (d->events.stopping)
 		d->events.stopping(d->events_arg);
 	gateway_daemon_doctor_stop(d);
+	gateway_daemon_metrics_stop(d);
 	if (d->opening)
 		gateway_opening_abandon(d->opening);
 	d->opening = NULL;
@@ -534,6 +566,7 @@ void gateway_daemon_free(struct gateway_daemon *d)
 		return;
 	vault_close(d->vault);
 	free(d->examination.last);
+	gateway_metrics_free(d->metrics.metrics);
 	tls_context_unref(d->tls);
 	gateway_recorder_free(d->recorder);
 	free(d);

@@ -16,7 +16,7 @@ libpngw_la_SOURCES += \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c \
-	gateway/daemon-doctor.c gateway/daemon-pan.c gateway/daemon-wan.c \
+	gateway/daemon-doctor.c gateway/daemon-metrics.c gateway/daemon-pan.c gateway/daemon-wan.c \
 	gateway/doctor.c gateway/doctor.h gateway/doctor-internal.h gateway/doctor-checks.def \
 	gateway/doctor-bluetooth.c gateway/doctor-files.c gateway/doctor-keys.c \
 	gateway/doctor-ledger.c gateway/doctor-network.c gateway/doctor-offline.c \
@@ -27,6 +27,8 @@ libpngw_la_SOURCES += \
 	gateway/openers.c gateway/openers.h \
 	gateway/opening.c gateway/opening.h \
 	gateway/judge.c gateway/judge.h \
+	gateway/journal.c gateway/journal.h \
+	gateway/metrics.c gateway/metrics.h gateway/metrics.def \
 	gateway/key-set.c gateway/key-set.h \
 	gateway/note.c gateway/note.h gateway/note-names.c gateway/note-xml.c gateway/notes.def \
 	gateway/pool.c gateway/pool.h gateway/refill.c \

@@ -12,6 +12,7 @@
 #include "gateway/daemon.h"
 #include "gateway/doctor.h"
 #include "gateway/hosted-pne.h"
+#include "gateway/metrics.h"
 #include "gateway/opening.h"
 #include <config.h>
 
@@ -26,6 +27,7 @@ static const char usage[] =
 	"failed\n"
 	"  --json            the same for a program\n"
 	"  --list-checks     every check of --doctor as a table, and end\n"
+	"  --list-metrics    every metric as a table, and end\n"
 	"  --list-settings   every setting as a table, and end\n"
 	"  --version         and end\n"
 	"SIGHUP reads credentials and limits again; SIGTERM and SIGINT stop cleanly.\n";
@@ -110,15 +112,11 @@ static int run(const char *file, const struct config *config)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"doctor", no_argument, NULL, 'd'},
-		{"json", no_argument, NULL, 'j'},
-		{"list-checks", no_argument, NULL, 'L'},
-		{"list-settings", no_argument, NULL, 'l'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
+		{"doctor", no_argument, NULL, 'd'},        {"json", no_argument, NULL, 'j'},
+		{"list-checks", no_argument, NULL, 'L'},   {"list-metrics", no_argument, NULL, 'M'},
+		{"list-settings", no_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 	};
 	struct config config;
 	const char *file = NULL;
@@ -142,6 +140,9 @@ int main(int argc, char **argv)
 			break;
 		case 'L':
 			gateway_doctor_write_markdown(stdout);
+			return EXIT_SUCCESS;
+		case 'M':
+			gateway_metrics_write_markdown(stdout);
 			return EXIT_SUCCESS;
 		case 'l':
 			gateway_config_write_markdown(stdout);
