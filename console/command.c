@@ -35,6 +35,8 @@ static const struct {
 	{"--random", "the set is of independent keys"},
 	{"--explain", "says which figure it would be, and why, and starts nothing"},
 	{"--user", "all devices of that user"},
+	{"--ascii", "drawn with ASCII characters alone"},
+	{"--invert", "for paper or a light screen"},
 	{"--remove", "the role has no PIN any more"},
 };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "console/label.h"
 #include "protocol/bytes.h"
 
 bool kind_number(const char *text, unsigned long min, unsigned long max, unsigned long *out)
@@ -36,6 +37,13 @@ static bool is_user(const char *text)
 static bool is_entity(const char *text)
 {
 	return entity_id_valid(bytes_text(text));
+}
+
+static bool is_address(const char *text)
+{
+	char address[LABEL_ADDRESS_SIZE];
+
+	return label_address(text, address) == 0;
 }
 
 static bool is_seconds(const char *text)
@@ -103,6 +111,7 @@ static const struct kind kinds[] = {
 	 COMPLETE_USERS, NULL},
 	{"ENTITY", is_entity, "an Entity ID: 1 to 64 of A-Z a-z 0-9 . _ : -", COMPLETE_ENTITIES,
 	 NULL},
+	{"ADDRESS", is_address, "a Bluetooth address: 00:11:22:33:44:55", COMPLETE_NOTHING, NULL},
 	{"DEVICE", is_entity, "a Bluetooth address or an Entity ID", COMPLETE_DEVICES, NULL},
 	{"SECONDS", is_seconds, "a number of seconds, 0 to 86400", COMPLETE_NOTHING, NULL},
 	{"COUNT", is_count, "a number of EUKeys, 1 to 64", COMPLETE_NOTHING, NULL},

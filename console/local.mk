@@ -5,17 +5,19 @@ pngwctl_SOURCES = \
 	console/client.c console/client-decode.c console/client.h \
 	console/command.c console/command.h console/commands.def console/command-internal.h \
 	console/command-assign.c console/command-bluetooth.c console/command-diagnosis.c \
-	console/command-help.c console/command-look.c console/command-session.c \
+	console/command-qr.c console/command-help.c console/command-look.c console/command-session.c \
 	console/command-vault.c \
 	console/complete.c console/complete.h \
 	console/console.c console/console.h \
 	console/entry.c console/entry.h \
 	console/history.c console/history.h \
 	console/kind.c console/kind.h \
+	console/label.c console/label.h \
 	console/main.c \
 	console/man.c console/man.h \
 	console/news.c console/news.h \
 	console/procedure.c console/procedure.h \
+	console/qr.c console/qr.h \
 	console/shell.c console/shell.h \
 	console/signals.c console/signals.h \
 	console/terminal.c console/terminal.h \
@@ -25,7 +27,7 @@ pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
 pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS)
 
 dist_man_MANS += console/pngwctl.1
-EXTRA_DIST += console/pngwctl.bash
+EXTRA_DIST += console/pngwctl.bash doc/labels.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-data-local:
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'

@@ -7,6 +7,7 @@ TEST_LIBS = libpngw.la $(CHECK_LIBS)
 TEST_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 
 include tests/system.mk
+include tests/tray.mk
 include tests/protocol.mk
 include tests/storage.mk
 include tests/faults.mk
