@@ -46,6 +46,11 @@ for ((i = 0; i < 600; i++)); do
 done
 
 run wan "${under[@]}" "$build/tests/faults/wan" "$top/tests/faults/wan.faults" "$folder/certs" "$folder/ports"
+# Without D-Bus for Python there are faults enough.
+if command -v dbus-daemon >/dev/null && /usr/bin/python3 -c 'import dbus, gi.repository' 2>/dev/null; then
+	PNGW_FAULTS_CERTS=$folder/certs run bluetooth "$top/tests/faults/bluetooth.py" \
+		"$top/tests/faults/bluetooth.faults" "$top" "$build"
+fi
 run figures "${under[@]}" "$build/tests/faults/figures" "$top/tests/faults/figures.faults"
 
 right=0
