@@ -202,7 +202,7 @@ int gateway_bluetooth_disconnect(struct gateway_bluetooth *b, const char *addres
 	}
 	if (d && d->connected) {
 		result = bluez_call(b->bluez, 0, NULL, NULL, d->path, "org.bluez.Device1",
-				    "Disconnect", NULL);
+				    "Disconnect", "");
 	}
 	return result;
 }

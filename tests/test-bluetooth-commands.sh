@@ -256,6 +256,19 @@ outcome 1 "[PAN_BOND_STALE]" bluetooth connect "$device"
 grep -qF "bluetooth unbond" "$run/start.out" || complain "no remedy for a stale bond"
 outcome 0 "$device" bluetooth bonds
 outcome 1 "not connected" bluetooth disconnect "$other"
+tell set "hci0/$device" Connected=b:true
+for ((i = 0; i < 100; i++)); do
+	start bluetooth disconnect "$device" || true
+	grep -qF "not connected" "$run/start.out" || break
+	sleep 0.05
+done
+grep -qF "being disconnected" "$run/start.out" || complain "a connected device is not disconnected"
+for ((i = 0; i < 100; i++)); do
+	tell get "hci0/$device" Connected
+	[ "$answer" = false ] && break
+	sleep 0.05
+done
+[ "$answer" = false ] || complain "BlueZ was not told to disconnect"
 
 # bluetoothd goes in the middle.
 outcome 0 removed bluetooth unbond "$device"
