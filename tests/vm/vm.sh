@@ -100,10 +100,16 @@ _vm_boot() {
 			UserKnownHostsFile /dev/null
 			LogLevel ERROR
 			ConnectTimeout 20
-			ControlMaster auto
 			ControlPath $dir/ssh
-			ControlPersist yes
 	CONF
+}
+
+# The connection that all commands share. Made here and not by the first of them, for it would keep
+# that one's output open.
+_vm_connect() {
+	local config=$vm_dir/$1/config
+	ssh -F "$config" -O check "$1" >/dev/null 2>&1 ||
+		ssh -F "$config" -M -f -N "$1" </dev/null >/dev/null 2>&1 8>&- 9>&-
 }
 
 _vm_ready() {
@@ -122,7 +128,7 @@ vm_up() {
 	for machine in "${vm_machines[@]}"; do
 		if ! await_that 600 _vm_ready "$machine" ||
 			! grep -q 'machine is ready' "$vm_dir/$machine/console" ||
-			! await_that 30 on "$machine" true; then
+			! await_that 30 _vm_connect "$machine" || ! on "$machine" true; then
 			echo "vm: $machine did not come up; $vm_dir/$machine/console says:" >&2
 			tail -n 30 "$vm_dir/$machine/console" >&2
 			return 1
