@@ -7,6 +7,7 @@
 #   system_up                     the server and the PN GW, which has its own EUKey and the user
 #   gateway_up, server_up         gateway_log TEXT [SECONDS]: until the PN GW said it since it started
 #   pne_up NAME RADIO OPTION...   plugs the radio, runs cpns-pne; pne_address NAME; pne_log NAME TEXT
+#   pne_begin NAME RADIO OPTION...   the same for several at once; pnes_ready waits for all that were begun
 #   gw COMMAND...                 a command of the PN GW, with the user's password
 #   pne_type NAME TEXT            a line on its standard input: a password, an answer to a question
 #   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER; shows what was said
@@ -24,7 +25,7 @@ server=cpns.example
 gateway=gw-livingroom
 room=/tmp/pngw
 challenge=00112233445566778899aabbccddeeff
-declare -A radio_of=() found=()
+declare -A radio_of=() found=() begun=()
 
 system_make() {
 	local setting
@@ -114,7 +115,21 @@ pne_up() {
 	[ "$radio" = 0 ] || radio_plug pnes "$radio" || return 1
 	daemon pnes "cpns-$name" /usr/local/sbin/vm-typed "$name" vm-radio run "$radio" cpns-pne --entity "$name" --bearer bluez \
 		--state "$room/$name" --temporary-key-file "$room/keys.csv" --iterations-floor 10000 "$@" &&
-		pne_log "$name" "Bluetooth is ready"
+		pne_log "$name" "Bluetooth is ready" 120
+}
+
+pne_begin() {
+	pne_up "$@" &
+	begun[$1]=$!
+	radio_of[$1]=$2
+}
+
+pnes_ready() {
+	local name
+	for name in "${!begun[@]}"; do
+		wait "${begun[$name]}" || failed "$name does not start"
+	done
+	begun=()
 }
 
 pne_type() {
