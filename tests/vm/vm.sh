@@ -168,7 +168,7 @@ put() {
 		arguments+=(-C "$(cd "$(dirname "$file")" && pwd)" "$(basename "$file")")
 	done
 	tar -cf - "${arguments[@]}" | ssh -F "$vm_dir/$machine/config" -T "$machine" \
-		"mkdir -p $(printf %q "$folder") && tar -xf - --no-same-owner -C $(printf %q "$folder")"
+		"mkdir -p $(printf %q "$folder") && tar -xmf - --no-same-owner -C $(printf %q "$folder")"
 }
 
 get() {

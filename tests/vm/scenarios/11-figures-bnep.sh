@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # run sources vm.sh first, system.sh sets the rest
+# The PN GW as a Network Access Point: PNEs join with BNEP and come over TCP. The bridge is made and removed, also
+# after a kill, and only there the PN GW listens.
+# shellcheck source=tests/vm/system.sh
+. "$vm_top/system.sh"
+scenario "Figures 5, 6 and 7 over TCP/IP on Bluetooth (BNEP), with the PN GW as Network Access Point"
+bridge=192.168.44.1
+port=$(sed -n "s/^| \`nap-port\` | \`\([0-9]*\)\`.*/\1/p" "$vm_top/../../doc/bluetooth.md")
+
+# join: the machine "pnes" as one device that joins; PNEs on it share its radio
+join() {
+	daemon pnes test-join bt-network -c "$gateway_address" nap
+	on pnes - <<-SCRIPT
+		for try in \$(seq 100); do
+			if ip link set bnep0 up 2>/dev/null; then
+				ip address replace 192.168.44.9/24 dev bnep0
+				exit 0
+			fi
+			sleep 0.2
+		done
+		exit 1
+	SCRIPT
+}
+pne_tcp() {
+	local name=$1
+	shift
+	daemon pnes "cpns-$name" /usr/local/sbin/vm-typed "$name" cpns-pne --entity "$name" \
+		--connect "tcp:$bridge:$port" --state "$room/$name" --temporary-key-file "$room/keys.csv" \
+		--iterations-floor 10000 "$@"
+}
+reaches() {
+	on "$1" python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)' \
+		"$2" "$port" 2>/dev/null
+}
+
+gateway_address=$(radio_address gateway 0)
+system_make 'nap = { enable = true; };' || failed "the configuration cannot be made"
+system_up
+pairable pnes 0
+agent pnes NoInputNoOutput || failed "no agent"
+gw bluetooth scan 12 --all >/dev/null
+expect 0 "done; paired" gw bluetooth pair "$(radio_address pnes 0)"
+expect 0 "offered, bridge pngw0" gw bluetooth status
+join || failed "the PNEs cannot join: $(vm_journal pnes -u test-join -o cat | tail -n 3)"
+ok "a device joins the Network Access Point"
+
+reaches pnes $bridge || failed "$bridge:$port cannot be reached"
+for address in 127.0.0.1 10.0.2.15; do
+	! reaches gateway $address || failed "$address:$port can be reached too"
+done
+ok "the PN GW listens on the bridge's address, and on no other"
+
+pne_tcp headset-2 || failed "headset-2 does not start"
+pne_tcp tablet-1 --ui --user "$user" || failed "tablet-1 does not start"
+await_that 120 on pnes test -p /run/typed-tablet-1 && pne_type tablet-1 "$password"
+gateway_log "PNE headset-2 is connected" || failed "headset-2 does not connect"
+expect 1 "[PAN_INSECURE]" gw figure6 "$user" headset-2
+expect 0 "done" gw figure7 "$user" headset-2
+pne_log tablet-1 "verdict: Figure 5 step 13" 60 || failed "tablet-1 gets no EUKey"
+ok "Figures 5 and 7 over BNEP; Figure 6 is refused, for TCP does not tell what is below it"
+
+before=$(on gateway cat /sys/class/net/pngw0/ifindex)
+unit_kill gateway pngw-gateway
+on gateway sed -i 's/nap = { enable = true;/& security = "authenticated";/' "$room/pngw.conf"
+on gateway test -e /sys/class/net/pngw0 || failed "the bridge is gone with a killed pngwd: this shows nothing"
+gateway_up || failed "the PN GW does not start again after kill -9"
+[ "$(on gateway cat /sys/class/net/pngw0/ifindex)" != "$before" ] || failed "the bridge was not made anew"
+ok "after kill -9 the bridge that was left behind is replaced"
+
+unit_stop pnes test-join
+join || failed "the PNEs cannot join again"
+pne_tcp headset-1 --security authenticated || failed "headset-1 does not start"
+gateway_log "PNE headset-1 is connected" 60 || failed "headset-1 does not connect"
+expect 0 "done" gw figure6 "$user" headset-1
+ok "Figure 6 over BNEP, where the configuration vouches for it"
+key_table "Figure 5, BNEP" tablet-1 "Figure 6, BNEP" headset-1 "Figure 7, BNEP" headset-2 "Figure 8" "$gateway" ||
+	failed "not the same key on both sides"
+ok "each EUKey is the same on both sides"
+
+unit_stop gateway pngw-gateway
+! on gateway test -e /sys/class/net/pngw0 || failed "the bridge stays when pngwd stops"
+ok "the bridge goes when pngwd stops"
