@@ -181,6 +181,21 @@ static int get_data(sd_bus *bus, const char *path, const char *interface, const 
 				     a->owner->psm & 0xff, a->owner->psm >> 8);
 }
 
+static int get_includes(sd_bus *bus, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *arg, sd_bus_error *error)
+{
+	const struct bluez_advertisement *a = arg;
+
+	(void)bus;
+	(void)path;
+	(void)interface;
+	(void)property;
+	(void)error;
+	if (a->with_psm)
+		return sd_bus_message_append(reply, "as", 0);
+	return sd_bus_message_append(reply, "as", 1, "local-name");
+}
+
 static int on_release(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
 	struct bluez_advertisement *a = arg;
@@ -201,6 +216,7 @@ static const sd_bus_vtable vtable[] = {
 	SD_BUS_PROPERTY("Discoverable", "b", get_discoverable, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("ServiceUUIDs", "as", get_uuids, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("ServiceData", "a{sv}", get_data, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Includes", "as", get_includes, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_VTABLE_END,
 };
 

@@ -525,6 +525,21 @@ static void bluez_bearer_stop(struct bearer *base)
 	uv_close((uv_handle_t *)&b->tick, on_tick_closed);
 }
 
+/* BlueZ does not tell everywhere what it heard of a device's abilities, but its bond has only the
+ * keys that can be used. */
+static bool over_le(const struct bluez_bearer *b, const struct bluez_device *d)
+{
+	const char *adapter = bluez_adapter_address(b->bluez);
+	struct bluetooth_bond le;
+	struct bluetooth_bond other;
+
+	return d->le_only ||
+	       (d->bonded &&
+		bluetooth_bond_read(b->bonds, adapter, d->address, BLUETOOTH_LE, &le) == 0 &&
+		bluetooth_bond_read(b->bonds, adapter, d->address, BLUETOOTH_RFCOMM, &other) == 0 &&
+		le.key != BLUETOOTH_KEY_UNKNOWN && other.key == BLUETOOTH_KEY_UNKNOWN);
+}
+
 static int bluez_bearer_connect(struct bearer *base, const char *address)
 {
 	struct bluez_bearer *b = bearer_of(base);
@@ -547,7 +562,7 @@ static int bluez_bearer_connect(struct bearer *base, const char *address)
 		return -EISCONN;
 	if (b->le && !b->gateway)
 		return -ENOTSUP;
-	if (b->gateway && d->le_only)
+	if (b->gateway && over_le(b, d))
 		return b->le ? bluez_le_connect(b, d) : -ENOTSUP;
 	return bluez_profile_connect(b, d);
 }

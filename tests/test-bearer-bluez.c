@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pan/bearer-bluez.h"
@@ -833,6 +834,41 @@ START_TEST(the_default_psm_is_not_advertised)
 }
 END_TEST
 
+/* BlueZ's storage: bonds/ADAPTER/DEVICE/info. */
+static void write_bond(const char *bonds, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/00:AA:01:00:00:10", bonds);
+	(void)mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/00:AA:01:00:00:10/" NEAR, bonds);
+	(void)mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/00:AA:01:00:00:10/" NEAR "/info", bonds);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+START_TEST(a_bond_of_le_alone_is_used_over_le)
+{
+	char bonds[] = "/tmp/pngw-bonds-XXXXXX";
+	char command[64];
+
+	ck_assert_ptr_nonnull(mkdtemp(bonds));
+	make_gateway((struct bearer_bluez_options){.bonds = bonds});
+	write_bond(bonds, "[LongTermKey]\nAuthenticated=2\nEncSize=16\n");
+	/* Not over BR/EDR, and LE is not enabled. */
+	ck_assert_int_eq(bearer_connect(rig.bearer, NEAR), -ENOTSUP);
+	write_bond(bonds, "[LinkKey]\nType=7\n[LongTermKey]\nAuthenticated=2\nEncSize=16\n");
+	ck_assert_int_eq(bearer_connect(rig.bearer, NEAR), 0);
+	until(is_connecting, 0);
+	snprintf(command, sizeof(command), "rm -r '%s'", bonds);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 START_TEST(errors_have_texts)
 {
 	ck_assert_str_eq(bearer_bluez_error_text(-EPERM),
@@ -880,6 +916,7 @@ int main(void)
 	tcase_add_test(tc, stopped_from_a_callback);
 	tcase_add_test(tc, a_pne_without_br_edr_advertises);
 	tcase_add_test(tc, the_default_psm_is_not_advertised);
+	tcase_add_test(tc, a_bond_of_le_alone_is_used_over_le);
 	tcase_add_test(tc, errors_have_texts);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
