@@ -207,13 +207,18 @@ same_keys() {
 
 le_only() {
 	on pnes - <<-SCRIPT
-		set -e
-		for radio in $*; do
-			[ \$radio = 0 ] || vm-radio plug \$radio
+		only() {
+			[ "\$1" = 0 ] || vm-radio plug "\$1" || return 1
 			for setting in "power off" "bredr off" "power on"; do
-				vm-radio manage \$radio \$setting
-			done
-		done >/dev/null
+				vm-radio manage "\$1" \$setting || return 1
+			done >/dev/null
+		}
+		for radio in $*; do
+			only \$radio &
+		done
+		for radio in $*; do
+			wait -n || exit 1
+		done
 	SCRIPT
 }
 
