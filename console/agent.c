@@ -68,20 +68,6 @@ static bool ask(struct agent *a, sd_bus_message *call, enum question question, c
 	return true;
 }
 
-static void answer_file(struct agent *a, sd_bus_message *call, const char *path)
-{
-	struct secret *s = NULL;
-	char why[512];
-
-	if (entry_file(path, &s, why, sizeof(why)) != 0) {
-		(void)fprintf(stderr, "pngwctl: %s\n", why);
-		refuse(a, call, "the file cannot be used");
-		return;
-	}
-	answer_secret(a, call, s);
-	secret_unref(s);
-}
-
 static bool from_stranger(struct agent *a, sd_bus_message *m)
 {
 	if (client_is_service(a->client, m))
@@ -113,12 +99,8 @@ static int request_password(sd_bus_message *m, void *arg, sd_bus_error *error)
 		refuse(a, m, hindrance(a));
 		return 1;
 	}
-	if (a->answers.password_file) {
-		answer_file(a, m, a->answers.password_file);
-		return 1;
-	}
-	if (a->password) {
-		answer_secret(a, m, a->password);
+	if (a->answers.password || a->password) {
+		answer_secret(a, m, a->answers.password ? a->answers.password : a->password);
 		return 1;
 	}
 	if (strcmp(purpose, "passphrase") == 0)
@@ -152,8 +134,8 @@ static int request_pin(sd_bus_message *m, void *arg, sd_bus_error *error)
 	if (r < 0 || from_stranger(a, m))
 		return r < 0 ? r : 1;
 	passkey = strcmp(kind, "passkey") == 0;
-	if (a->active && a->answers.pin_file) {
-		answer_file(a, m, a->answers.pin_file);
+	if (a->active && a->answers.pin) {
+		answer_secret(a, m, a->answers.pin);
 		return 1;
 	}
 	if (passkey)
@@ -315,6 +297,7 @@ void agent_end(struct agent *a)
 {
 	agent_give_up(a);
 	a->active = false;
+	a->answers = (struct agent_answers){.password = NULL};
 	secret_clear(&a->password);
 }
 

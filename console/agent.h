@@ -10,16 +10,16 @@
 #include <stdbool.h>
 
 #include "console/client.h"
+#include "protocol/secret.h"
 
 struct agent;
 struct writer;
 
-/* Where answers come from while a command runs; NULL or false: from the person. */
+/* The answers there are already; borrowed until agent_end(). Without them the person is asked. */
 struct agent_answers {
-	const char *password_file;
-	const char *pin_file;
-	bool yes;         /* to whatever is only to be confirmed */
-	bool interactive; /* a person can be asked about devices too */
+	struct secret *password, *pin; /* NULL: not there */
+	bool yes;                      /* to whatever is only to be confirmed */
+	bool interactive;              /* a person can be asked about devices too */
 };
 
 /* Makes it known on the bus; client and writer are borrowed. 0 or -errno. */

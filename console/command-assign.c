@@ -13,7 +13,7 @@ static int of_user(struct console *console, struct call *call, const char *metho
 	struct procedure p = {.options = options,
 			      .words = call,
 			      .asks = true,
-			      .answers.password_file = console->password_file};
+			      .password_file = console->password_file};
 	int code = console_connect(console);
 
 	if (code != 0)
@@ -162,7 +162,7 @@ int command_figure7(struct console *console, struct call *call)
 	struct procedure p = {.options = figure7_options,
 			      .words = call,
 			      .asks = true,
-			      .answers.password_file = console->password_file};
+			      .password_file = console->password_file};
 	int code = console_connect(console);
 
 	if (code != 0)

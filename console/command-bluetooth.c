@@ -57,6 +57,24 @@ int command_adapters(struct console *console, struct call *call)
 	return command_list(console, CLIENT_BLUETOOTH, "ListAdapters", columns, "no adapters");
 }
 
+/* Without BlueZ nothing is known: 0 when it is there. */
+static int why_none(struct console *console)
+{
+	json_object *status = NULL;
+	const char *state, *text;
+	int code = console_get(console, CLIENT_BLUETOOTH, "GetStatus", &status);
+
+	if (code != 0)
+		return code;
+	state = json_object_get_string(json_object_object_get(status, "state"));
+	text = json_object_get_string(json_object_object_get(status, "text"));
+	if (state && strcmp(state, "ready") != 0)
+		code = console_failed(console, EXIT_RETRY, "Bluetooth: %s",
+				      text && text[0] ? text : state);
+	(void)json_object_put(status);
+	return code;
+}
+
 static int list_devices(struct console *console, bool bonded)
 {
 	sd_bus_message *m;
@@ -73,9 +91,13 @@ static int list_devices(struct console *console, bool bonded)
 	code = command_call(console, m, &rows);
 	if (code != 0)
 		return code;
-	writer_table(&console->writer, device_columns, rows, bonded ? "no bonds" : "no devices");
+	if (json_object_array_length(rows) == 0)
+		code = why_none(console);
+	if (code == 0)
+		writer_table(&console->writer, device_columns, rows,
+			     bonded ? "no bonds" : "no devices");
 	(void)json_object_put(rows);
-	return EXIT_DONE;
+	return code;
 }
 
 int command_devices(struct console *console, struct call *call)
@@ -128,9 +150,9 @@ int command_pair(struct console *console, struct call *call)
 {
 	struct procedure p = {.words = call,
 			      .asks = true,
-			      .answers = {.pin_file = call_option(call, "--pin-file"),
-					  .yes = call_option(call, "--yes") != NULL,
-					  .interactive = isatty(STDIN_FILENO)}};
+			      .pin_file = call_option(call, "--pin-file"),
+			      .yes = call_option(call, "--yes") != NULL,
+			      .interactive = isatty(STDIN_FILENO)};
 	int code = console_connect(console);
 
 	if (code != 0)
@@ -200,7 +222,7 @@ int command_unbond(struct console *console, struct call *call)
 
 int command_disconnect(struct console *console, struct call *call)
 {
-	return of_device(console, call, "Disconnect", "disconnected");
+	return of_device(console, call, "Disconnect", "being disconnected");
 }
 
 int command_connect(struct console *console, struct call *call)
@@ -219,7 +241,7 @@ int command_connect(struct console *console, struct call *call)
 int command_discoverable(struct console *console, struct call *call)
 {
 	unsigned long seconds = strtoul(call->word[0], NULL, 10);
-	char text[64] = "not discoverable any more";
+	char text[64] = "can not be discovered any more";
 	sd_bus_message *m;
 	int code = console_connect(console);
 
@@ -230,6 +252,6 @@ int command_discoverable(struct console *console, struct call *call)
 		(void)sd_bus_message_append(m, "u", (uint32_t)seconds);
 	code = command_call(console, m, NULL);
 	if (seconds > 0)
-		(void)snprintf(text, sizeof(text), "discoverable for %lu s", seconds);
+		(void)snprintf(text, sizeof(text), "can be discovered for %lu s", seconds);
 	return code != 0 ? code : command_done(console, text);
 }

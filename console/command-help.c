@@ -6,21 +6,33 @@
 #include "console/command-internal.h"
 
 #define MEANING_COLUMN 31
+#define WIDTH          80 /* where there is no terminal to ask */
+
+/* What stands left of a meaning, and the meaning. */
+static void put_pair(const struct writer *w, const char *left, const char *meaning)
+{
+	int n = (int)writer_width(left);
+
+	(void)fputs(left, w->out);
+	if (n >= MEANING_COLUMN)
+		(void)fprintf(w->out, "\n%*s", MEANING_COLUMN, "");
+	else
+		(void)fprintf(w->out, "%*s", MEANING_COLUMN - n, "");
+	writer_wrap(w->out, meaning, w->width, MEANING_COLUMN, MEANING_COLUMN);
+	(void)fputc('\n', w->out);
+}
 
 static void put_options(const struct writer *w, const char *list)
 {
 	struct token token;
 
 	while (token_next(&list, &token)) {
-		char name[64];
+		char name[64], left[128];
 
 		(void)snprintf(name, sizeof(name), "%.*s", (int)token.name_size, token.name);
-		(void)fprintf(w->out, "  %s%s%-*s ", name, token.kind ? " " : "",
-			      (int)(MEANING_COLUMN - 4 - strlen(name) - (token.kind ? 1 : 0)),
-			      token.kind ? token.kind->name : "");
-		writer_wrap(w->out, command_option_meaning(name), w->width, MEANING_COLUMN,
-			    MEANING_COLUMN);
-		(void)fputc('\n', w->out);
+		(void)snprintf(left, sizeof(left), "  %s%s%s", name, token.kind ? " " : "",
+			       token.kind ? token.kind->name : "");
+		put_pair(w, left, command_option_meaning(name));
 	}
 }
 
@@ -90,23 +102,16 @@ static void put_command(const struct writer *w, const struct command *command)
 static void put_row(const struct writer *w, const struct command *command)
 {
 	char left[128];
-	int n = snprintf(left, sizeof(left), "  %s %s", command->name, command->arguments);
 
-	(void)fputs(left, w->out);
-	if (n >= MEANING_COLUMN)
-		(void)fprintf(w->out, "\n%*s", MEANING_COLUMN, "");
-	else
-		(void)fprintf(w->out, "%*s", MEANING_COLUMN - n, "");
-	writer_wrap(w->out, command->meaning, w->width, MEANING_COLUMN, MEANING_COLUMN);
-	(void)fputc('\n', w->out);
+	(void)snprintf(left, sizeof(left), "  %s %s", command->name, command->arguments);
+	put_pair(w, left, command->meaning);
 }
 
-static void put_all(const struct console *console)
+static void put_all(const struct writer *w, bool shell)
 {
-	const struct writer *w = &console->writer;
 	const struct command *command;
 
-	if (!console->shell)
+	if (!shell)
 		(void)fputs("usage: pngwctl [OPTIONS] [COMMAND [ARGUMENTS]]\n"
 			    "Without a command, on a terminal: a shell.\n",
 			    w->out);
@@ -118,14 +123,13 @@ static void put_all(const struct console *console)
 	}
 	(void)fputs("Options of every command:\n", w->out);
 	put_options(w, command_common_options);
-	if (!console->shell) {
+	if (!shell) {
 		(void)fputs("Options of pngwctl:\n", w->out);
 		put_options(w, command_program_options);
 	}
-	(void)fputs(
-		"\"help COMMAND\" has examples. Exit code: 0 done, 1 refused, 2 try again later, "
-		"64 usage.\n",
-		w->out);
+	(void)fputs("\"help COMMAND\" has examples.\n"
+		    "Exit code: 0 done, 1 refused, 2 try again later, 64 usage.\n",
+		    w->out);
 }
 
 static json_object *command_json(const struct command *command)
@@ -145,11 +149,15 @@ int command_help_of(struct console *console, const struct command *only)
 	json_object *rows;
 
 	if (console->writer.form == WRITER_TEXT) {
+		struct writer w = console->writer;
+
+		if (w.width == 0)
+			w.width = WIDTH;
 		if (only)
-			put_command(&console->writer, only);
+			put_command(&w, only);
 		else
-			put_all(console);
-		(void)fflush(console->writer.out);
+			put_all(&w, console->shell);
+		(void)fflush(w.out);
 		return EXIT_DONE;
 	}
 	rows = json_object_new_array();

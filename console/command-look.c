@@ -257,13 +257,15 @@ int command_revocations(struct console *console, struct call *call)
 			    "nothing was revoked");
 }
 
+static const char *text_of(json_object *record, const char *key)
+{
+	const char *text = json_object_get_string(json_object_object_get(record, key));
+
+	return text ? text : "-";
+}
+
 int command_fingerprint(struct console *console, struct call *call)
 {
-	static const struct column columns[] = {
-		{"user", "USER", COLUMN_PLAIN},     {"entity", "ENTITY", COLUMN_PLAIN},
-		{"key_index", "KEY", COLUMN_PLAIN}, {"fingerprint", "FINGERPRINT", COLUMN_PLAIN},
-		{NULL, NULL, COLUMN_PLAIN},
-	};
 	const char *hex = call_option(call, "--challenge");
 	uint8_t challenge[64];
 	char text[2 * sizeof(challenge) + 1];
@@ -288,16 +290,15 @@ int command_fingerprint(struct console *console, struct call *call)
 		return code;
 	(void)hex_encode(bytes_of(challenge, size), text, sizeof(text));
 	(void)json_object_object_add(record, "challenge", json_object_new_string(text));
+	/* In the form that the server and a PNE give theirs in. */
 	if (console->writer.form == WRITER_TEXT) {
-		json_object *rows = json_object_new_array();
-
 		if (!hex)
 			writer_say(&console->writer, "over the challenge %s", text);
-		(void)json_object_array_add(rows, json_object_get(record));
-		writer_table(&console->writer, columns, rows, "");
-		(void)json_object_put(rows);
+		writer_say(&console->writer, "%s %s %s %s", text_of(record, "user"),
+			   text_of(record, "entity"), text_of(record, "key_index"),
+			   text_of(record, "fingerprint"));
 	} else {
-		writer_record(&console->writer, columns, record);
+		writer_record(&console->writer, NULL, record);
 	}
 	(void)json_object_put(record);
 	return EXIT_DONE;

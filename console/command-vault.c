@@ -48,8 +48,7 @@ int command_vault_wraps(struct console *console, struct call *call)
 static int run(struct console *console, struct call *call, bool asks, const char *method,
 	       const char *types, const char *const *words)
 {
-	struct procedure p = {
-		.words = call, .asks = asks, .answers.password_file = console->password_file};
+	struct procedure p = {.words = call, .asks = asks, .password_file = console->password_file};
 	int code = console_connect(console);
 
 	if (code != 0)

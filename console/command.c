@@ -194,19 +194,35 @@ static const char *kept_name(const char *word, size_t size)
 	return NULL;
 }
 
+static bool any_option_in(const char *word, size_t size, struct token *token)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (commands[i].options && option_in(commands[i].options, word, size, token))
+			return true;
+	}
+	return false;
+}
+
+/* The option that the first size bytes of word name, of command; before there is one, of any. */
+static bool find_option(const struct parse *p, const char *word, size_t size, struct token *token)
+{
+	const struct command *command = p->call->command;
+
+	return option_in(command_common_options, word, size, token) ||
+	       (p->program && option_in(command_program_options, word, size, token)) ||
+	       (command ? option_in(command->options, word, size, token)
+			: any_option_in(word, size, token));
+}
+
 /* The word at p->at begins with two dashes. */
 static int take_option(struct parse *p)
 {
 	const char *word = p->words[p->at], *equals = strchr(word, '='), *value = "", *name;
 	size_t size = equals ? (size_t)(equals - word) : strlen(word);
-	const struct command *command = p->call->command;
 	struct token token;
 
-	if (!option_in(command_common_options, word, size, &token) &&
-	    !(p->program && option_in(command_program_options, word, size, &token)) &&
-	    !(command && option_in(command->options, word, size, &token)))
-		return wrong(p, "there is no option %.*s%s", (int)size, word,
-			     command ? "" : " before a command");
+	if (!find_option(p, word, size, &token))
+		return wrong(p, "there is no option %.*s", (int)size, word);
 	name = kept_name(word, size);
 	if (!name || p->call->options == CALL_OPTIONS_MAX)
 		return wrong(p, "too many options, at %s", word);
@@ -339,6 +355,13 @@ int command_parse(struct call *call, const char *const *words, size_t count, boo
 		} else {
 			call->word[call->count++] = word;
 		}
+	}
+	/* Those that came before the command too. */
+	for (size_t i = 0; i < call->options; i++) {
+		struct token token;
+
+		if (!find_option(&p, call->option[i].name, strlen(call->option[i].name), &token))
+			return wrong(&p, "there is no option %s", call->option[i].name);
 	}
 	if (!call->command || call_option(call, "--help"))
 		return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "console/entry.h"
 #include "console/signals.h"
 
 #define STEP_INDENT    13
@@ -61,9 +62,9 @@ static void note_text(const struct column *columns, json_object *data, char *tex
 
 		if (cell && cell[0] && strcmp(cell, "-") != 0)
 			used += (size_t)snprintf(
-				text + used, size - used, "%s%s%s%s", used ? "  " : "",
+				text + used, size - used, "%s%s%s%s", used ? " " : "",
 				c->form == COLUMN_FLAG ? "" : c->title,
-				c->form == COLUMN_FLAG || !c->title[0] ? "" : " ", cell);
+				c->form == COLUMN_FLAG || !c->title[0] ? "" : "=", cell);
 		free(cell);
 	}
 }
@@ -307,6 +308,42 @@ static int start(struct run *run)
 	return 0;
 }
 
+/* The answers that are in files. 0 or an exit code, said. */
+static int read_answers(struct console *console, const struct procedure *p,
+			struct agent_answers *answers)
+{
+	char why[512];
+
+	answers->yes = p->yes;
+	answers->interactive = p->interactive;
+	if ((p->password_file &&
+	     entry_file(p->password_file, &answers->password, why, sizeof(why)) != 0) ||
+	    (p->pin_file && entry_file(p->pin_file, &answers->pin, why, sizeof(why)) != 0))
+		return console_failed(console, EXIT_REFUSED, "%s", why);
+	return 0;
+}
+
+static int run_answered(struct run *run, const struct agent_answers *answers)
+{
+	struct console *console = run->console;
+	const struct client_events events = {on_signal, on_service, run};
+	int code;
+
+	client_listen(console->client, &events);
+	agent_begin(console->agent, answers);
+	code = start(run);
+	if (code == 0 && console->no_wait && !(run->p->asks && still_asking(run))) {
+		code = detached(run);
+	} else if (code == 0) {
+		code = wait_for(run);
+		if (code == 0)
+			code = run->ended ? end(run) : detached(run);
+	}
+	agent_end(console->agent);
+	client_listen(console->client, &run->before);
+	return code;
+}
+
 int procedure_run(struct console *console, struct procedure *p)
 {
 	struct run run = {.console = console,
@@ -315,21 +352,15 @@ int procedure_run(struct console *console, struct procedure *p)
 			  .steps = json_object_new_array(),
 			  .notes = json_object_new_array(),
 			  .verdicts = json_object_new_array()};
-	const struct client_events events = {on_signal, on_service, &run};
-	int code;
+	struct agent_answers answers = {.password = NULL};
+	int code = read_answers(console, p, &answers);
 
-	client_listen(console->client, &events);
-	agent_begin(console->agent, &p->answers);
-	code = start(&run);
-	if (code == 0 && console->no_wait && !(p->asks && still_asking(&run)))
-		code = detached(&run);
-	else if (code == 0) {
-		code = wait_for(&run);
-		if (code == 0)
-			code = run.ended ? end(&run) : detached(&run);
-	}
-	agent_end(console->agent);
-	client_listen(console->client, &run.before);
+	if (code == 0)
+		code = run_answered(&run, &answers);
+	else
+		(void)sd_bus_message_unref(p->call);
+	secret_unref(answers.password);
+	secret_unref(answers.pin);
 	(void)json_object_put(run.steps);
 	(void)json_object_put(run.notes);
 	(void)json_object_put(run.verdicts);

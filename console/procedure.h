@@ -12,8 +12,9 @@ struct procedure {
 	sd_bus_message *call; /* without its options; taken over */
 	void (*options)(sd_bus_message *call, const struct call *words); /* appends {sv}; NULL */
 	const struct call *words;
-	bool asks; /* it may need the agent */
-	struct agent_answers answers;
+	bool asks;                            /* it may need the agent */
+	const char *password_file, *pin_file; /* NULL: the person is asked */
+	bool yes, interactive;                /* see struct agent_answers */
 	const struct column *notes; /* of notes that are records; NULL: their text alone */
 	const char *no_notes;       /* for a person, when it is done and there was none; NULL */
 };

@@ -325,7 +325,8 @@ static void text_record(const struct writer *w, const struct column *columns, js
 	}
 	for (const struct column *c = columns; c->key; c++) {
 		char *cell = json_object_object_get(record, c->key) ? writer_cell(record, c) : NULL;
-		unsigned pad = widest - writer_width(c->title);
+		/* In columns only where somebody looks at it. */
+		unsigned pad = w->width > 0 ? widest - writer_width(c->title) : 0;
 
 		if (!cell)
 			continue;
