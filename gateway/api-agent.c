@@ -58,6 +58,15 @@ void gateway_api_unregister_agent(struct api_call *call)
 	gateway_api_done(call->m);
 }
 
+bool gateway_api_has_agent(struct api_call *call)
+{
+	if (call->client->agent)
+		return true;
+	gateway_api_error(call->m, "NoAgent",
+			  "this needs a password: register an agent that is asked for it");
+	return false;
+}
+
 static unsigned wait_ms(const struct gateway_api *api)
 {
 	return api->options.config->agent_wait;

@@ -15,20 +15,12 @@ static void begin(struct api_procedure *p, struct secret *secret)
 			       .typed = secret,
 			       .entities = p->entities,
 			       .count = p->count,
+			       .part = b->part,
 			       .set_kind = b->set_kind,
 			       .set_count = b->set_count};
 
 	s.run = gateway_api_procedure_run(p);
 	gateway_api_procedure_expect(p, gateway_core_start(p->api->core, &s));
-}
-
-static bool has_agent(struct api_call *call)
-{
-	if (call->client->agent)
-		return true;
-	gateway_api_error(call->m, "NoAgent",
-			  "this needs a password: register an agent that is asked for it");
-	return false;
 }
 
 /* Takes entities over. */
@@ -38,7 +30,7 @@ static void start(struct api_call *call, const char *kind, const char *purpose,
 {
 	struct api_procedure *p;
 
-	if (!has_agent(call)) {
+	if (!gateway_api_has_agent(call)) {
 		free(entities);
 		return;
 	}
@@ -52,26 +44,66 @@ static void start(struct api_call *call, const char *kind, const char *purpose,
 	gateway_api_procedure_ask(p, purpose);
 }
 
-static void start_for_user(struct api_call *call, enum figure figure, const char *kind,
+static void start_for_user(struct api_call *call, const struct api_begin *what, const char *kind,
 			   const char *purpose)
 {
-	struct api_begin what = {.figure = figure};
 	bool detach = false;
 	const struct api_option options[] = {{"Detach", 'b', &detach}};
 	struct name user;
 
 	if (gateway_api_read_user(call->m, &user) && gateway_api_read_options(call->m, options, 1))
-		start(call, kind, purpose, &user, NULL, 0, &what, detach);
+		start(call, kind, purpose, &user, NULL, 0, what, detach);
 }
 
 void gateway_api_register(struct api_call *call)
 {
-	start_for_user(call, FIGURE_5, "register", "register");
+	static const struct api_begin what = {.figure = FIGURE_5};
+
+	start_for_user(call, &what, "register", "register");
 }
 
 void gateway_api_assign_gateway(struct api_call *call)
 {
-	start_for_user(call, FIGURE_8, "figure8", "figure8");
+	static const struct api_begin what = {.figure = FIGURE_8};
+
+	start_for_user(call, &what, "figure8", "figure8");
+}
+
+void gateway_api_subscribe(struct api_call *call)
+{
+	static const struct api_begin what = {.figure = FIGURE_6, .part = FIGURE6_SUBSCRIBE};
+
+	start_for_user(call, &what, "subscribe", "figure6");
+}
+
+static void start_part(struct api_call *call, const struct api_begin *what, const char *kind)
+{
+	bool detach = false;
+	const struct api_option options[] = {{"Detach", 'b', &detach}};
+	struct name user, *entities;
+	size_t count;
+
+	if (!gateway_api_read_user(call->m, &user) ||
+	    !gateway_api_read_entities(call->m, 1, &entities, &count))
+		return;
+	if (gateway_api_read_options(call->m, options, 1))
+		start(call, kind, "figure6", &user, entities, count, what, detach);
+	else
+		free(entities);
+}
+
+void gateway_api_install(struct api_call *call)
+{
+	static const struct api_begin what = {.figure = FIGURE_6, .part = FIGURE6_INSTALL};
+
+	start_part(call, &what, "install");
+}
+
+void gateway_api_trigger(struct api_call *call)
+{
+	static const struct api_begin what = {.figure = FIGURE_6, .part = FIGURE6_TRIGGER};
+
+	start_part(call, &what, "trigger");
 }
 
 /* False: the caller got an error. */

@@ -3,12 +3,6 @@
 #include "gateway/api-internal.h"
 
 #include <config.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "gateway/bluetooth.h"
 
 static void count_link(void *arg, const struct name *entity, enum pan_security level, bool ui,
 		       const struct name *owner, const char *peer)
@@ -94,23 +88,5 @@ void gateway_api_get_status(struct api_call *call)
 	put_counters(&w, api->core ? gateway_core_counters(api->core) : &none);
 	put_warnings(&w, api, &s);
 	gateway_api_dict_end(&w);
-	gateway_api_send(&w);
-}
-
-void gateway_api_list_elements(struct api_call *call)
-{
-	struct gateway_api *api = call->api;
-	struct api_writer w;
-
-	gateway_api_objects_update(api);
-	gateway_api_reply_begin(&w, call->m);
-	gateway_api_list_begin(&w, "a{sv}");
-	for (size_t i = 0; i < api->element_count; i++) {
-		gateway_api_element_fresh(api, &api->elements[i]);
-		gateway_api_dict_begin(&w);
-		gateway_api_put_element(&w, &api->elements[i]);
-		gateway_api_dict_end(&w);
-	}
-	gateway_api_list_end(&w);
 	gateway_api_send(&w);
 }

@@ -7,6 +7,7 @@
 
 #include "gateway/api.h"
 #include "gateway/bluetooth.h"
+#include "gateway/pins.h"
 #include "pan/bus.h"
 
 #define API_NAME      "org.pngw"
@@ -28,9 +29,6 @@ enum api_right {
 	RIGHT_OF_PROCEDURE = 16, /* that of the start of the procedure at the path */
 };
 #define API_RIGHTS 4
-
-enum api_role { ROLE_OF_NOBODY, ROLE_VIEWER, ROLE_TECHNICIAN, ROLE_ADMINISTRATOR };
-#define API_ROLES 4
 
 enum api_when { WHEN_ALWAYS, WHEN_READY }; /* READY: once the vault is open */
 
@@ -76,12 +74,13 @@ struct api_log {
 
 /* Wrong PINs of one user id. */
 struct api_failures {
+	bool known;
+	bool trying;
 	uid_t uid;
 	unsigned count;
 	unsigned lockouts; /* in a row */
 	uint64_t until;    /* uv_now(); locked until then */
 	uint64_t last;
-	bool trying;
 };
 #define API_FAILURES_MAX 64
 
@@ -98,6 +97,8 @@ struct api_element {
 
 struct api_procedure;
 
+struct api_reader;
+
 struct gateway_api {
 	uv_loop_t *loop;
 	struct gateway_api_options options;
@@ -108,6 +109,9 @@ struct gateway_api {
 	struct gateway_bluetooth *bluetooth;
 	struct api_client *clients;
 	size_t client_count;
+	struct api_reader *readers;
+	struct api_pairings *pairings; /* NULL without Bluetooth */
+	struct api_unbond *unbonds;
 	struct api_procedure *procedures; /* the newest first */
 	uint32_t last_procedure;
 	uint64_t last_run;
@@ -198,7 +202,6 @@ bool gateway_api_read_entities(sd_bus_message *m, size_t min, struct name **out,
 bool gateway_api_read_u32(sd_bus_message *m, uint32_t *out);
 
 /* api-secret.c. Reads what a pipe carries into locked memory, a newline at its end left off. */
-struct api_reader;
 /*
  * done comes from the loop, once, unless it is dropped first: 0 and the secret, borrowed, NULL when
  * it is empty; -EMSGSIZE: longer than max; -ETIMEDOUT; or another negative errno.
@@ -209,6 +212,8 @@ typedef void api_secret_fn(void *arg, int error, struct secret *secret);
 int gateway_api_reader_new(struct gateway_api *api, int fd, size_t max, unsigned ms,
 			   api_secret_fn *done, void *arg, struct api_reader **out);
 void gateway_api_reader_drop(struct api_reader *r);
+/* All that are left get -ECANCELED. */
+void gateway_api_readers_end(struct gateway_api *api);
 #define API_PASSWORD_MAX 400
 
 /* api-agent.c. One question to a client's agent; embedded. */
@@ -223,6 +228,8 @@ struct api_question {
 	void (*answered)(void *arg, int error, const char *why, struct secret *secret, bool yes);
 	void *arg;
 };
+/* Whether the caller has an agent; false: it got an error. */
+bool gateway_api_has_agent(struct api_call *call);
 /* The call of a method of the client's agent, to be filled in. */
 int gateway_api_question_begin(struct api_question *q, const struct api_client *client,
 			       const char *member, sd_bus_message **out);
@@ -238,7 +245,7 @@ enum api_result { API_RESULT_DONE, API_RESULT_REFUSED, API_RESULT_RETRY };
 /* What is to be done once the agent has given the password. */
 struct api_begin {
 	enum figure figure;
-	unsigned first_step, last_step;
+	enum figure6_part part;
 	enum key_set_kind set_kind;
 	unsigned set_count;
 };
@@ -303,6 +310,13 @@ int gateway_api_procedures_export(struct gateway_api *api);
 /* The dictionary's content of a verdict. */
 void gateway_api_put_verdict(struct api_writer *w, const struct verdict *v);
 
+/* api-bluetooth.c, api-pairing.c. False: the caller got an error. */
+bool gateway_api_has_bluetooth(struct api_call *call);
+bool gateway_api_read_device(struct api_call *call, char address[BLUETOOTH_ADDRESS_SIZE]);
+void gateway_api_pairings_begin(struct gateway_api *api);
+void gateway_api_pairings_end(struct gateway_api *api);
+void gateway_api_unbonds_end(struct gateway_api *api);
+
 /* api-objects.c: Pne1, User1. */
 int gateway_api_objects_export(struct gateway_api *api);
 /* Tells of what has changed since the last time. */
@@ -319,6 +333,10 @@ void gateway_api_put_user(struct api_writer *w, struct gateway_api *api, const s
 	void gateway_api_##function(struct api_call *call);
 #include "gateway/api-methods.def"
 API_GATEWAY1(X)
+API_BLUETOOTH1(X)
+API_VAULT1(X)
+API_DIAGNOSIS1(X)
+API_SESSION1(X)
 API_AGENT_MANAGER1(X)
 API_PROCEDURE1(X)
 #undef X

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 struct api_reader {
+	struct api_reader *next;
 	struct gateway_api *api;
 	uv_poll_t poll;
 	uv_timer_t timer;
@@ -35,8 +36,13 @@ static void on_closed(uv_handle_t *handle)
 
 void gateway_api_reader_drop(struct api_reader *r)
 {
+	struct api_reader **at;
+
 	if (!r)
 		return;
+	for (at = &r->api->readers; *at != r; at = &(*at)->next)
+		;
+	*at = r->next;
 	uv_close((uv_handle_t *)&r->poll, on_closed);
 	uv_close((uv_handle_t *)&r->timer, on_closed);
 }
@@ -55,6 +61,12 @@ static void end(struct api_reader *r, int error)
 	}
 	r->done(r->arg, error, found);
 	gateway_api_reader_drop(r);
+}
+
+void gateway_api_readers_end(struct gateway_api *api)
+{
+	while (api->readers)
+		end(api->readers, -ECANCELED);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -121,6 +133,8 @@ int gateway_api_reader_new(struct gateway_api *api, int fd, size_t max, unsigned
 	r->timer.data = r;
 	r->handles = 2;
 	gateway_api_hold(api);
+	r->next = api->readers;
+	api->readers = r;
 	(void)uv_timer_start(&r->timer, on_timeout, ms, 0);
 	error = uv_poll_start(&r->poll, UV_READABLE, on_readable);
 	if (error != 0) {

@@ -32,6 +32,10 @@ void gateway_api_say(struct gateway_api *api, enum log_level level, const char *
 	}
 #include "gateway/api-methods.def"
 API_GATEWAY1(X)
+API_BLUETOOTH1(X)
+API_VAULT1(X)
+API_DIAGNOSIS1(X)
+API_SESSION1(X)
 API_AGENT_MANAGER1(X)
 #undef X
 
@@ -46,6 +50,26 @@ static const sd_bus_vtable gateway_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
+static const sd_bus_vtable bluetooth_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	API_BLUETOOTH1(X) SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable vault_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	API_VAULT1(X) SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable diagnosis_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	API_DIAGNOSIS1(X) SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable session_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	API_SESSION1(X) SD_BUS_VTABLE_END,
+};
+
 static const sd_bus_vtable agent_manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	API_AGENT_MANAGER1(X) SD_BUS_VTABLE_END,
@@ -58,6 +82,10 @@ static const struct object {
 } objects[] = {
 	{API_PATH, API_GATEWAY, gateway_vtable},
 	{API_PATH, "org.pngw.AgentManager1", agent_manager_vtable},
+	{API_PATH, "org.pngw.Session1", session_vtable},
+	{API_PATH "/bluetooth", "org.pngw.Bluetooth1", bluetooth_vtable},
+	{API_PATH "/vault", "org.pngw.Vault1", vault_vtable},
+	{API_PATH "/diagnosis", "org.pngw.Diagnosis1", diagnosis_vtable},
 };
 
 static int name_requested(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -213,6 +241,8 @@ void gateway_api_ready(struct gateway_api *api, struct core *core, struct vault 
 	api->core = core;
 	api->vault = vault;
 	api->bluetooth = bluetooth;
+	if (bluetooth)
+		gateway_api_pairings_begin(api);
 	gateway_api_touch(api, NULL);
 	gateway_api_changed(api, "vault");
 }
@@ -222,6 +252,9 @@ void gateway_api_stop(struct gateway_api *api)
 	api->stopping = true;
 	api->core = NULL;
 	gateway_api_procedures_end(api);
+	gateway_api_pairings_end(api);
+	gateway_api_unbonds_end(api);
+	gateway_api_readers_end(api);
 	gateway_api_clients_end(api);
 	api->vault = NULL;
 	api->bluetooth = NULL;

@@ -359,6 +359,11 @@ void gateway_bluetooth_status(struct gateway_bluetooth *b,
 	}
 }
 
+const char *gateway_bluetooth_nap_text(const struct gateway_bluetooth *b)
+{
+	return b->nap ? nap_status(b->nap) : "";
+}
+
 static void note(void *arg, const char *text)
 {
 	gateway_bluetooth_say(arg, LOG_LEVEL_INFO, "%s", text);

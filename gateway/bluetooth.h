@@ -51,6 +51,9 @@ struct pairing *gateway_bluetooth_pairing(struct gateway_bluetooth *b);
 void gateway_bluetooth_status(struct gateway_bluetooth *b,
 			      void (*line)(void *line_arg, const char *text), void *line_arg);
 
+/* The Network Access Point's state for a person; "" where there is none. */
+const char *gateway_bluetooth_nap_text(const struct gateway_bluetooth *b);
+
 /*
  * Who wants to know of pairing and scans, as pairing.h has it. Embedded; linked from listen() until
  * unlisten(), which may be called from the callbacks, of itself. Any callback may be NULL.

@@ -102,6 +102,9 @@ void gateway_core_pool_view(struct core *c, const struct procedure *p, enum even
 	s->newest = &view->newest;
 	s->verifier = NULL;
 	s->temporary_key = NULL;
+	if (p->type == &gateway_figure6_subscription && p->part == FIGURE6_TRIGGER &&
+	    records_get_verifier(c->vault, &p->user, &view->verifier) == 0)
+		s->verifier = &view->verifier;
 	s->pool_error = needs_pool(p, kind) ? load_pool(c, &p->entity, &view->pool) : 0;
 	if (!needs_pool(p, kind) || s->pool_error != 0)
 		return;

@@ -36,6 +36,7 @@ static struct procedure *add_procedure(struct core *c, const struct procedure_ty
 	struct procedure *p = gateway_core_add(c, type, &s->user, entity, s->run);
 
 	if (p) {
+		p->part = s->part;
 		p->set_kind = s->set_kind;
 		p->set_count = s->set_count ? s->set_count : 1;
 	}
@@ -72,6 +73,11 @@ static const struct procedure_type *type_of(enum figure figure)
 	return &gateway_figure8_assignment;
 }
 
+static const struct procedure_type *type_without_pne(enum figure figure)
+{
+	return figure == FIGURE_6 ? &gateway_figure6_subscription : type_of(figure);
+}
+
 /* One procedure, or its refusal. Not NULL: it is under way. */
 static struct procedure *start_one(struct core *c, const struct core_start *s,
 				   const struct name *entity, struct secret *password,
@@ -87,14 +93,15 @@ static struct procedure *start_one(struct core *c, const struct core_start *s,
 	f.most = c->options.max_procedures;
 	if (refused(c, s, entity, &f))
 		return NULL;
-	p = add_procedure(c, type_of(s->figure), s, entity);
+	p = add_procedure(c, entity->text[0] ? type_of(s->figure) : type_without_pne(s->figure), s,
+			  entity);
 	if (!p) {
 		f.error = -ENOMEM;
 		(void)refused(c, s, entity, &f);
 		return NULL;
 	}
 	p->leader = leader;
-	if (s->figure != FIGURE_6)
+	if (s->figure != FIGURE_6 || !entity->text[0])
 		p->password = secret_ref(password);
 	id = p->id;
 	if (s->figure == FIGURE_7)
@@ -178,6 +185,10 @@ int gateway_core_start_now(struct core *c, const struct core_start *s)
 		(void)start_one(c, s, &c->options.self, password, 0);
 		break;
 	case FIGURE_6:
+		if (s->part == FIGURE6_SUBSCRIBE) {
+			(void)start_one(c, s, &none, password, 0);
+			break;
+		}
 		start_figure6(c, s, password);
 		verdicts = (int)s->count;
 		break;

@@ -269,18 +269,24 @@ void gateway_core_verdict(struct core *c, uint64_t run, const struct verdict *v)
 		gateway_core_reset_superseded(c, &v->entity);
 }
 
+/* Who subscribes first owns the PN GW. */
+static void subscribed(struct core *c, const struct procedure *p, const struct verdict *v)
+{
+	struct vault_batch *b;
+
+	if (v->id != VERDICT_DONE || c->owner.text[0] || p->part == FIGURE6_TRIGGER)
+		return;
+	b = vault_batch_new();
+	c->owner = p->user;
+	if (b) {
+		records_put_identity(b, &p->user);
+		(void)gateway_core_submit(c, b, 0);
+	}
+}
+
 /* The subscription of a Figure 6 run has ended: those that waited for it go on, or end. */
 static void tell_followers(struct core *c, struct procedure *leader, const struct verdict *v)
 {
-	if (v->id == VERDICT_DONE && !c->owner.text[0]) {
-		struct vault_batch *b = vault_batch_new();
-
-		c->owner = leader->user;
-		if (b) {
-			records_put_identity(b, &leader->user);
-			(void)gateway_core_submit(c, b, 0);
-		}
-	}
 	for (;;) {
 		struct procedure *p = c->procedures;
 		struct event e = {.kind = EVENT_SUBSCRIBED, .verdict = v, .subscription = leader};
@@ -410,6 +416,8 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 				const struct procedure_type *type = p->type;
 				unsigned keys = p->set_count;
 
+				if (type == &gateway_figure6_subscription)
+					subscribed(c, p, &v);
 				if (p->silent)
 					tell_followers(c, p, &v);
 				else if (!p->background)

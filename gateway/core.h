@@ -138,6 +138,11 @@ struct core_start {
 	size_t count;
 	enum key_set_kind set_kind;
 	unsigned set_count;
+	/*
+	 * Figure 6 in parts, FIGURE6_ALL otherwise: with FIGURE6_SUBSCRIBE there are no entities
+	 * and one verdict.
+	 */
+	enum figure6_part part;
 	uint64_t run;
 };
 int gateway_core_start(struct core *c, const struct core_start *s);

@@ -1,16 +1,32 @@
 /*
  * Figure 6, section 6.3.2.1: a PNE without UI on a secure PAN. Steps 0 to 3 are done once for any
  * number of PNEs (the subscription), steps 4 to 7 for each; steps 9 and 13 are the relay's, whose
- * verdict is that of the procedure.
+ * verdict is that of the procedure. It can be done in parts (enum figure6_part): then what checks
+ * the password stays in the vault, so that the trigger alone needs no subscription.
  */
 
 #include "gateway/procedure.h"
 
 #include <string.h>
 
+#include "gateway/key-set.h"
 #include "protocol/p1.h"
 
-enum { SUB_WAN = STATE_WAN, SUB_SUBSCRIBING, SUB_HASHING, SUB_STATES };
+enum { SUB_WAN = STATE_WAN, SUB_SUBSCRIBING, SUB_HASHING, SUB_STORING, SUB_STATES };
+
+/* The trigger alone: the user has subscribed before, and what checks the password was kept. */
+static void recall(struct procedure *p, const struct event *e, struct actions *out)
+{
+	p->step = 7;
+	if (!e->s->verifier) {
+		gateway_fail(p, out, VERDICT_NOT_SUBSCRIBED, NULL);
+		return;
+	}
+	memcpy(p->salt, e->s->verifier->salt, SALT_SIZE);
+	p->iterations = e->s->verifier->iterations;
+	gateway_derive(p, out);
+	gateway_to(p, SUB_HASHING);
+}
 
 static void subscribe(struct procedure *p, const struct event *e, struct actions *out)
 {
@@ -18,6 +34,10 @@ static void subscribe(struct procedure *p, const struct event *e, struct actions
 	struct m_subscription_registration_request *r = &m.subscription_registration_request;
 	struct sealed_password buffer;
 
+	if (p->part == FIGURE6_TRIGGER) {
+		recall(p, e, out);
+		return;
+	}
 	if (!e->s->wan_mutual) {
 		gateway_fail(p, out, VERDICT_WAN_NOT_MUTUAL, NULL);
 		return;
@@ -74,6 +94,49 @@ static void subscribed(struct procedure *p, const struct event *e, struct action
 	gateway_to(p, SUB_HASHING);
 }
 
+/* A later trigger asks nobody else whether the password is right. */
+static void keep_verifier(struct procedure *p, struct actions *out)
+{
+	struct verifier v = {.iterations = p->iterations};
+	struct vault_batch *b;
+	int r = gateway_verifier_mac(p->ph, &p->user, v.mac);
+
+	if (r != 0) {
+		gateway_error(p, out, r);
+		return;
+	}
+	b = vault_batch_new();
+	if (!b) {
+		wipe(&v, sizeof(v));
+		gateway_fail(p, out, VERDICT_GATEWAY_MEMORY, NULL);
+		return;
+	}
+	memcpy(v.salt, p->salt, SALT_SIZE);
+	records_put_verifier(b, &p->user, &v);
+	wipe(&v, sizeof(v));
+	gateway_to(p, SUB_STORING);
+	(void)gateway_store(p, out, b);
+}
+
+static void compare(struct procedure *p, const struct event *e, struct actions *out)
+{
+	uint8_t mac[P1_MAC_SIZE];
+	bool right;
+	int r = gateway_verifier_mac(p->ph, &p->user, mac);
+
+	if (r != 0) {
+		gateway_error(p, out, r);
+		return;
+	}
+	right = e->s->verifier && constant_time_equal(bytes_of(mac, sizeof(mac)),
+						      bytes_of(e->s->verifier->mac, sizeof(mac)));
+	wipe(mac, sizeof(mac));
+	if (right)
+		gateway_done(p, out, NULL);
+	else
+		gateway_fail(p, out, VERDICT_WRONG_PASSWORD, "checked without the CPNS Server");
+}
+
 static void hashed(struct procedure *p, const struct event *e, struct actions *out)
 {
 	if (!e->ph) {
@@ -81,7 +144,26 @@ static void hashed(struct procedure *p, const struct event *e, struct actions *o
 		return;
 	}
 	p->ph = secret_ref(e->ph);
-	gateway_done(p, out, NULL);
+	switch (p->part) {
+	case FIGURE6_ALL:
+		gateway_done(p, out, NULL);
+		return;
+	case FIGURE6_SUBSCRIBE:
+	case FIGURE6_INSTALL:
+		keep_verifier(p, out);
+		return;
+	case FIGURE6_TRIGGER:
+		compare(p, e, out);
+		return;
+	}
+}
+
+static void kept(struct procedure *p, const struct event *e, struct actions *out)
+{
+	if (e->result != 0)
+		gateway_error(p, out, e->result);
+	else
+		gateway_done(p, out, "the user is subscribed");
 }
 
 static cell_fn *const subscription_table[SUB_STATES][EVENT_KINDS] = {
@@ -139,10 +221,28 @@ static cell_fn *const subscription_table[SUB_STATES][EVENT_KINDS] = {
 			[EVENT_TIMEOUT] = ignore_timer,
 			[EVENT_CANCEL] = cell_cancelled,
 		},
+	[SUB_STORING] =
+		{
+			[EVENT_START] = ignore_started,
+			[EVENT_WAN_UP] = ignore_wan,
+			[EVENT_ANSWER] = ignore_no_request,
+			[EVENT_WAN_FAILED] = ignore_no_request,
+			[EVENT_HASHED] = ignore_no_hash,
+			[EVENT_STORED] = kept,
+			[EVENT_SUBSCRIBED] = ignore_no_leader,
+			[EVENT_MESSAGE] = ignore_unasked,
+			[EVENT_MALFORMED] = ignore_unasked,
+			[EVENT_RELAYED] = ignore_relay,
+			[EVENT_RELAY_ENDED] = ignore_relay,
+			[EVENT_RECEIPT] = ignore_unasked,
+			[EVENT_LINK_DOWN] = ignore_link,
+			[EVENT_TIMEOUT] = ignore_timer,
+			[EVENT_CANCEL] = cell_cancelled,
+		},
 };
 
-static const char *const subscription_names[SUB_STATES] = {"waiting for the WAN", "subscribing",
-							   "hashing the password"};
+static const char *const subscription_names[SUB_STATES] = {
+	"waiting for the WAN", "subscribing", "hashing the password", "storing what checks it"};
 
 const struct procedure_type gateway_figure6_subscription = {
 	.name = "subscription",
@@ -186,38 +286,6 @@ static void start(struct procedure *p, const struct event *e, struct actions *ou
 		gateway_to(p, WAITING);
 }
 
-static void install(struct procedure *p, const struct event *e, struct actions *out)
-{
-	struct message m = {.kind = MESSAGE_id_password_installation_request};
-	struct m_id_password_installation_request *r = &m.id_password_installation_request;
-	struct sealed_password buffer;
-
-	if (e->verdict->id != VERDICT_DONE) {
-		p->step = e->verdict->step;
-		gateway_fail(p, out, e->verdict->id, e->verdict->detail);
-		return;
-	}
-	p->step = 4;
-	if (!may_go_on(p, e, out))
-		return;
-	p->ph = secret_ref(e->subscription->ph);
-	memcpy(p->salt, e->subscription->salt, SALT_SIZE);
-	p->iterations = e->subscription->iterations;
-	if (!gateway_new_id(p, out) ||
-	    !gateway_seal_password(p, out, e->s->link_secret, e->s->link_binding,
-				   e->subscription->password, &buffer, &r->password))
-		return;
-	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
-	r->user_id = name_bytes(&p->user);
-	r->has_parameters = true;
-	r->parameters.salt = bytes_of(p->salt, SALT_SIZE);
-	r->parameters.iterations = p->iterations;
-	r->has_password = true;
-	gateway_to(p, INSTALLING);
-	if (gateway_send(p, e, out, &m))
-		gateway_step(p, out, 4);
-}
-
 static void trigger(struct procedure *p, const struct event *e, struct actions *out)
 {
 	struct message m = {.kind = MESSAGE_eukey_assignment_trigger};
@@ -246,6 +314,42 @@ static void trigger(struct procedure *p, const struct event *e, struct actions *
 		gateway_step(p, out, 7);
 }
 
+static void install(struct procedure *p, const struct event *e, struct actions *out)
+{
+	struct message m = {.kind = MESSAGE_id_password_installation_request};
+	struct m_id_password_installation_request *r = &m.id_password_installation_request;
+	struct sealed_password buffer;
+
+	if (e->verdict->id != VERDICT_DONE) {
+		p->step = e->verdict->step;
+		gateway_fail(p, out, e->verdict->id, e->verdict->detail);
+		return;
+	}
+	p->step = p->part == FIGURE6_TRIGGER ? 7 : 4;
+	if (!may_go_on(p, e, out))
+		return;
+	p->ph = secret_ref(e->subscription->ph);
+	if (p->part == FIGURE6_TRIGGER) {
+		trigger(p, e, out);
+		return;
+	}
+	memcpy(p->salt, e->subscription->salt, SALT_SIZE);
+	p->iterations = e->subscription->iterations;
+	if (!gateway_new_id(p, out) ||
+	    !gateway_seal_password(p, out, e->s->link_secret, e->s->link_binding,
+				   e->subscription->password, &buffer, &r->password))
+		return;
+	message_envelope(&m, &p->awaited, NULL, e->s->self, &p->entity);
+	r->user_id = name_bytes(&p->user);
+	r->has_parameters = true;
+	r->parameters.salt = bytes_of(p->salt, SALT_SIZE);
+	r->parameters.iterations = p->iterations;
+	r->has_password = true;
+	gateway_to(p, INSTALLING);
+	if (gateway_send(p, e, out, &m))
+		gateway_step(p, out, 4);
+}
+
 static void refused_by_pne(struct procedure *p, struct actions *out, enum status status)
 {
 	gateway_fail(p, out, verdict_of_pne_status(status), status_wire_name(status));
@@ -265,7 +369,10 @@ static void installed(struct procedure *p, const struct event *e, struct actions
 		refused_by_pne(p, out, status);
 		return;
 	}
-	trigger(p, e, out);
+	if (p->part == FIGURE6_INSTALL)
+		gateway_done(p, out, "User ID and password are installed");
+	else
+		trigger(p, e, out);
 }
 
 static void receipt(struct procedure *p, const struct event *e, struct actions *out)

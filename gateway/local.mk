@@ -2,6 +2,8 @@ libpngw_la_SOURCES += \
 	gateway/api.c gateway/api.h gateway/api-internal.h gateway/api-methods.def \
 	gateway/api-access.c gateway/api-agent.c gateway/api-assign.c gateway/api-gateway.c \
 	gateway/api-objects.c \
+	gateway/api-lists.c gateway/api-revoke.c gateway/api-session.c \
+	gateway/api-bluetooth.c gateway/api-pairing.c gateway/api-vault.c gateway/api-vault-keys.c \
 	gateway/api-procedure.c gateway/api-secret.c gateway/api-values.c \
 	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
 	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
@@ -31,6 +33,7 @@ libpngw_la_SOURCES += \
 	gateway/metrics.c gateway/metrics.h gateway/metrics.def \
 	gateway/key-set.c gateway/key-set.h \
 	gateway/note.c gateway/note.h gateway/note-names.c gateway/note-xml.c gateway/notes.def \
+	gateway/pins.c gateway/pins.h \
 	gateway/pool.c gateway/pool.h gateway/refill.c \
 	gateway/procedure.c gateway/procedure.h \
 	gateway/profile.c gateway/profile.h \
@@ -52,3 +55,9 @@ EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md doc/pools.md
 
 sbin_PROGRAMS += pngwd
 pngwd_SOURCES = gateway/main.c
+
+# Who may speak to pngwd on the system bus, and what polkit is asked.
+dbuspolicydir = $(datadir)/dbus-1/system.d
+dist_dbuspolicy_DATA = gateway/dbus/org.pngw.conf
+polkitdir = $(datadir)/polkit-1/actions
+dist_polkit_DATA = gateway/dbus/org.pngw.policy

@@ -47,6 +47,14 @@ struct wan_end {
 	const char *why;         /* particulars, or NULL */
 };
 
+/* Which steps of Figure 6 are done. */
+enum figure6_part {
+	FIGURE6_ALL,
+	FIGURE6_SUBSCRIBE, /* 0 to 3 */
+	FIGURE6_INSTALL,   /* 0 to 6 */
+	FIGURE6_TRIGGER,   /* 7 to 14, for a user who subscribed from this PN GW before */
+};
+
 /* Times are in milliseconds of any monotonic clock. */
 struct procedure_limits {
 	unsigned wan_wait_ms; /* how long a procedure waits for the WAN to come up */
@@ -81,7 +89,8 @@ struct surroundings {
 	enum pan_security level;
 	struct secret *link_secret;
 	struct bytes link_binding;
-	/* About it in Figure 7, from the vault; index 0 or NULL where there is none. */
+	/* About it in Figure 7, from the vault (the verifier also for Figure 6 in parts); index 0
+	 * or NULL where there is none. */
 	int pool_error; /* a negative errno: what follows could not be read */
 	const struct pool *pool;
 	const struct stored_key *next;   /* pool_next() */
@@ -175,6 +184,7 @@ struct procedure {
 	uint64_t id;
 	uint64_t run;    /* whose command started it */
 	uint64_t leader; /* Figure 6: id of the subscription it waits for */
+	enum figure6_part part;
 	unsigned state;
 	unsigned step; /* of the figure, for the verdict */
 	uint64_t due;  /* EVENT_TIMEOUT at that time; 0: no timer */

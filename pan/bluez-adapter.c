@@ -286,3 +286,15 @@ int bluez_discoverable(struct bluez *b, uint32_t seconds)
 		rc = set_property(b, "Discoverable", "b", seconds > 0, NULL, NULL);
 	return rc;
 }
+
+void bluez_each_adapter(const struct bluez *b,
+			void (*each)(void *arg, const char *name, const char *address, bool powered,
+				     bool chosen),
+			void *arg)
+{
+	for (const struct bluez_adapter *a = b->adapters; a; a = a->next) {
+		const char *slash = strrchr(a->path, '/');
+
+		each(arg, slash ? slash + 1 : a->path, a->address, a->powered, a == b->chosen);
+	}
+}

@@ -98,6 +98,11 @@ sd_bus *bluez_bus(struct bluez *b); /* borrowed; NULL while BLUEZ_NO_BUS */
 /* Object path and address of the chosen adapter; NULL while there is none. */
 const char *bluez_adapter(const struct bluez *b);
 const char *bluez_adapter_address(const struct bluez *b);
+/* Every adapter that BlueZ has; name: "hci0". */
+void bluez_each_adapter(const struct bluez *b,
+			void (*each)(void *arg, const char *name, const char *address, bool powered,
+				     bool chosen),
+			void *arg);
 /* true when m came from the bluetoothd that runs: for methods that BlueZ calls. */
 bool bluez_is_sender(const struct bluez *b, sd_bus_message *m);
 

@@ -211,6 +211,16 @@ void vault_batch_ledger(struct vault_batch *b, const struct ledger_fact *fact);
 void vault_ledger_state(const struct vault *v, struct ledger_state *out);
 
 /*
+ * Calls each for up to count of the newest entries, oldest first. each may not use the vault but
+ * for vault_ledger_names(): whether the entry's tag is that of a name; what is "entity" or "user".
+ * 0, VAULT_DAMAGED or a negative errno.
+ */
+typedef void vault_entry_fn(void *arg, const struct ledger_entry *entry);
+int vault_ledger_tail(struct vault *v, uint32_t count, vault_entry_fn *each, void *arg);
+bool vault_ledger_names(const struct vault *v, const char *what, struct bytes name,
+			const uint8_t tag[LEDGER_TAG_SIZE]);
+
+/*
  * Whether what somebody saw of this vault's ledger is not in it: a sequence above the newest, or
  * one under which it has another entry, so that an older copy was put back and has gone on by
  * itself. One whose entry is not there to compare, in a declared gap, passes. 0 or a negative

@@ -40,3 +40,6 @@ tests_test_opening_SOURCES = tests/test-opening.c
 tests_test_opening_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_opening_LDADD = $(TEST_LIBS)
 tests_test_opening_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=vault_open
+# The control API of a whole system, on a bus of its own.
+TESTS += tests/test-api.sh
+EXTRA_DIST += tests/test-api.sh tests/api-client.py

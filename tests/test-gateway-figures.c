@@ -92,6 +92,10 @@ enum given {
 	OTHER_PASSWORD = 1 << 13,
 	RESUMED = 1 << 14,
 	NO_NEWEST = 1 << 15,
+	/* Figure 6 in parts. */
+	SUBSCRIBE = 1 << 16,
+	INSTALL = 1 << 17,
+	TRIGGER = 1 << 18,
 };
 
 #define UNDER_WAY ((enum verdict_id)9999)
@@ -154,6 +158,28 @@ static const struct row rows[] = {
 	{"late answer", T6S, 0, {START, ANSWER_OK, ANSWER_OK, HASHED}, VERDICT_DONE},
 	{"cancelled hashing", T6S, 0, {START, ANSWER_OK, CANCEL}, VERDICT_CANCELLED},
 	{"busy", T6S, 0, {START, ANSWER_BUSY}, VERDICT_SERVER_BUSY},
+	{"steps 0 to 3", T6S, SUBSCRIBE, {START, ANSWER_OK, HASHED, STORED}, VERDICT_DONE},
+	{"steps 0 to 6", T6S, INSTALL, {START, ANSWER_OK, HASHED, STORED}, VERDICT_DONE},
+	{"not durable yet", T6S, SUBSCRIBE, {START, ANSWER_OK, HASHED}, UNDER_WAY},
+	{"disk full",
+	 T6S,
+	 SUBSCRIBE,
+	 {START, ANSWER_OK, HASHED, STORE_FULL},
+	 VERDICT_GATEWAY_DISK_FULL},
+	{"cancelled storing",
+	 T6S,
+	 SUBSCRIBE,
+	 {START, ANSWER_OK, HASHED, CANCEL},
+	 VERDICT_CANCELLED},
+	{"trigger's password", T6S, TRIGGER, {START, HASHED}, VERDICT_DONE},
+	{"trigger's wrong password",
+	 T6S,
+	 TRIGGER | OTHER_PASSWORD,
+	 {START, HASHED},
+	 VERDICT_WRONG_PASSWORD},
+	{"trigger's hash fails", T6S, TRIGGER, {START, HASH_FAILED}, VERDICT_GATEWAY_MEMORY},
+	{"trigger, never subscribed", T6S, TRIGGER | NO_VERIFIER, {START}, VERDICT_NOT_SUBSCRIBED},
+	{"trigger, not mutual", T6S, TRIGGER | NOT_MUTUAL, {START, HASHED}, VERDICT_DONE},
 	/* Figure 6, each PNE. */
 	{"assignment", T6, 0, {TO_RELAYING, RELAY_DONE}, VERDICT_DONE},
 	{"C255: insecure PAN", T6, INSECURE, {START}, VERDICT_PAN_INSECURE},
@@ -167,6 +193,20 @@ static const struct row rows[] = {
 	{"link lost triggered", T6, 0, {TO_TRIGGERED, LINK_DOWN}, VERDICT_PAN_LOST},
 	{"link lost relaying", T6, 0, {TO_RELAYING, LINK_DOWN}, VERDICT_PAN_LOST},
 	{"queue full", T6, 0, {START, SUBSCRIBED, QUEUE_FULL}, VERDICT_PAN_QUEUE_FULL},
+	{"installation alone", T6, INSTALL, {START, SUBSCRIBED, INSTALLED}, VERDICT_DONE},
+	{"installation alone refused",
+	 T6,
+	 INSTALL,
+	 {START, SUBSCRIBED, INSTALLED_OTHER_USER},
+	 VERDICT_PNE_OTHER_USER},
+	{"trigger alone", T6, TRIGGER, {START, SUBSCRIBED, RELAYED, RELAY_DONE}, VERDICT_DONE},
+	{"trigger alone refused",
+	 T6,
+	 TRIGGER,
+	 {START, SUBSCRIBED, RECEIPT_TRIGGER},
+	 VERDICT_PNE_REFUSED_TRIGGER},
+	{"trigger alone, insecure", T6, TRIGGER | INSECURE, {START}, VERDICT_PAN_INSECURE},
+	{"trigger alone, link lost", T6, TRIGGER, {START, ALONE, SUBSCRIBED}, VERDICT_PNE_UNKNOWN},
 	{"silent installing", T6, 0, {START, SUBSCRIBED, TIMEOUT}, VERDICT_PNE_SILENT},
 	{"silent triggered", T6, 0, {TO_TRIGGERED, TIMEOUT}, VERDICT_PNE_SILENT},
 	{"another user installed",
@@ -521,6 +561,10 @@ static void world_make(struct world *w, const struct row *row)
 	w->p->set_kind = row->given & CHAIN ? KEY_SET_CHAIN : KEY_SET_RANDOM;
 	w->p->set_count = 3;
 	w->p->resumed = row->given & RESUMED;
+	w->p->part = row->given & SUBSCRIBE ? FIGURE6_SUBSCRIBE
+		     : row->given & INSTALL ? FIGURE6_INSTALL
+		     : row->given & TRIGGER ? FIGURE6_TRIGGER
+					    : FIGURE6_ALL;
 	w->p->background = row->type == TREFILL;
 	w->p->password = secret_ref(w->password);
 	w->subscription = gateway_procedure_new(T6S, &w->user, &w->none);
