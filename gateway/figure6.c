@@ -99,7 +99,7 @@ static void keep_verifier(struct procedure *p, struct actions *out)
 {
 	struct verifier v = {.iterations = p->iterations};
 	struct vault_batch *b;
-	int r = gateway_verifier_mac(p->ph, &p->user, v.mac);
+	int r = gateway_verifier_mac(p->profile, p->ph, &p->user, v.mac);
 
 	if (r != 0) {
 		gateway_error(p, out, r);
@@ -122,7 +122,7 @@ static void compare(struct procedure *p, const struct event *e, struct actions *
 {
 	uint8_t mac[P1_MAC_SIZE];
 	bool right;
-	int r = gateway_verifier_mac(p->ph, &p->user, mac);
+	int r = gateway_verifier_mac(p->profile, p->ph, &p->user, mac);
 
 	if (r != 0) {
 		gateway_error(p, out, r);

@@ -358,6 +358,7 @@ static void note_begun(struct note_writer *w, struct procedure *p)
 	note_number(w, NOTE_run, p->run);
 	note_number(w, NOTE_set_kind, p->set_kind);
 	note_number(w, NOTE_set_count, p->set_count);
+	note_number(w, NOTE_part, p->part);
 	note_number(w, NOTE_resumed, p->resumed);
 	note_number(w, NOTE_background, p->background);
 	note_number(w, NOTE_silent, p->silent);

@@ -130,6 +130,7 @@ static struct actor *begin(struct replay *r, uint64_t id, const struct procedure
 	p->run = note_take_number(n, NOTE_run);
 	p->set_kind = (enum key_set_kind)note_take_number(n, NOTE_set_kind);
 	p->set_count = (uint32_t)note_take_number(n, NOTE_set_count);
+	p->part = (enum figure6_part)note_take_number(n, NOTE_part);
 	p->resumed = note_take_number(n, NOTE_resumed) != 0;
 	p->background = note_take_number(n, NOTE_background) != 0;
 	p->silent = note_take_number(n, NOTE_silent) != 0;
