@@ -560,7 +560,7 @@ def test_revocation(client):
     revoked = client.call("Gateway1", "ListRevocations")
     check("on record", [str(r["Entity"]) for r in revoked] == ["headset-3"] and revoked[0]["Reset"] == "confirmed")
     _, result, ids = client.run("Gateway1", "Reset", ["headset-2"], {})
-    check("was never revoked %s" % ids, ids == ["PNE_UNKNOWN"])
+    check("was never revoked %s" % ids, ids == ["NOT_REVOKED"])
     check("forget", client.error("Gateway1", "Forget", "headset-2") == "NotFound")
     check("forgotten", client.error("Gateway1", "Forget", "headset-3") == "")
     check("released", client.error("Gateway1", "Release", "headset-2") == "")
