@@ -19,7 +19,7 @@ enum bluez_link_phase {
 
 struct bearer_link {
 	struct bluez_bearer *owner;
-	struct bearer_link *next, **previous;
+	struct bearer_link *next;
 	enum bluez_link_phase phase;
 	enum bluetooth_transport transport;
 	bool pne_opened, closing;

@@ -134,9 +134,6 @@ struct bearer_link *bluez_link_new(struct bluez_bearer *b, const struct bluez_de
 	memcpy(l->path, d->path, sizeof(l->path));
 	memcpy(l->address, d->address, sizeof(l->address));
 	l->next = b->links;
-	l->previous = &b->links;
-	if (l->next)
-		l->next->previous = &l->next;
 	b->links = l;
 	b->link_count++;
 	b->handles++;
@@ -157,11 +154,12 @@ static void link_gone(struct bearer_link *l, enum bearer_down why, int error)
 {
 	struct bluez_bearer *b = l->owner;
 	struct bearer_callbacks *callbacks = &b->base.callbacks;
+	struct bearer_link **at;
 
 	bluez_forget(b->bluez, l);
-	*l->previous = l->next;
-	if (l->next)
-		l->next->previous = l->previous;
+	for (at = &b->links; *at != l; at = &(*at)->next)
+		;
+	*at = l->next;
 	b->link_count--;
 	switch (l->phase) {
 	case BLUEZ_LINK_CONNECTING:
