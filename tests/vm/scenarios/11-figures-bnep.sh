@@ -43,7 +43,10 @@ gw bluetooth scan 12 --all >/dev/null
 expect 0 "done; paired" gw bluetooth pair "$(radio_address pnes 0)"
 expect 0 "offered, bridge pngw0" gw bluetooth status
 join || failed "the PNEs cannot join: $(vm_journal pnes -u test-join -o cat | tail -n 3)"
-ok "a device joins the Network Access Point"
+nap=$(sed -n "s/^| \`nap-uuid\` | \`\([0-9a-fx]*\)\`.*/\1/p" "$vm_top/../../doc/bluetooth.md")
+on pnes sdptool -i "$(radio_hci pnes 0)" browse "$gateway_address" >"$scratch/sdp"
+grep -qF "(${nap:-none})" "$scratch/sdp" || failed "sdptool does not see the service $nap"
+ok "a device joins the Network Access Point, which sdptool sees too"
 
 reaches pnes $bridge || failed "$bridge:$port cannot be reached"
 for address in 127.0.0.1 10.0.2.15; do
