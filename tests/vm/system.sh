@@ -225,7 +225,7 @@ le_only() {
 find_pnes() {
 	local name try missing=
 	for try in 1 2 3; do
-		gw bluetooth scan 12 >"$scratch/scan" || failed "the search: $(cat "$scratch/scan")"
+		gw bluetooth scan "$((4 + 4 * try))" >"$scratch/scan" || failed "the search: $(cat "$scratch/scan")"
 		missing=
 		for name in "$@"; do
 			found[$name]=$(sed -n "s/^\([0-9A-F:]*\) .*PNE.* name=$name\$/\1/p" "$scratch/scan")
