@@ -30,7 +30,7 @@ static void keep_secrets_in(void)
 
 static int run(struct console *console, const char *const *words, size_t count)
 {
-	struct call call;
+	struct call call = {.count = 0};
 	char why[512];
 	const char *bus;
 	int code = command_parse(&call, words, count, true, why, sizeof(why));

@@ -280,7 +280,7 @@ int command_exit(struct console *console, struct call *call)
 
 static int take_line(struct shell *s, const char *text)
 {
-	struct call call;
+	struct call call = {.count = 0};
 	const char **words;
 	char why[512], *line = strndup(text, strcspn(text, "\n"));
 	int count, r, code;

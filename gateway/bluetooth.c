@@ -228,7 +228,7 @@ void gateway_bluetooth_unlisten(struct gateway_bluetooth *b, struct gateway_blue
 const char *gateway_bluetooth_question(const struct bluez_device *d, enum pairing_question q,
 				       const char *value, char *out, size_t out_size)
 {
-	static const char answer[] = "answer: pngw-start bluetooth answer";
+	static const char answer[] = "answer: pngwctl answer";
 	const char *name = d->name[0] ? d->name : "no name";
 
 	switch (q) {
@@ -336,27 +336,6 @@ static void state_changed(struct bluez_watcher *w, enum bluez_state state)
 				      "%s", text);
 	}
 	gateway_attempts_state(b, state);
-}
-
-void gateway_bluetooth_status(struct gateway_bluetooth *b,
-			      void (*line)(void *line_arg, const char *text), void *line_arg)
-{
-	char text[320];
-	size_t streams = 0;
-
-	for (const struct place *p = b->places; p; p = p->next)
-		streams++;
-	if (bluez_state(b->bluez) == BLUEZ_READY)
-		(void)snprintf(text, sizeof(text), "Bluetooth: ready, adapter %s, streams: %zu",
-			       bluez_adapter_address(b->bluez), streams);
-	else
-		(void)snprintf(text, sizeof(text), "Bluetooth: %s",
-			       bluez_state_text(bluez_state(b->bluez)));
-	line(line_arg, text);
-	if (b->nap) {
-		(void)snprintf(text, sizeof(text), "Network Access Point: %s", nap_status(b->nap));
-		line(line_arg, text);
-	}
 }
 
 const char *gateway_bluetooth_nap_text(const struct gateway_bluetooth *b)

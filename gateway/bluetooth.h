@@ -47,9 +47,6 @@ void gateway_bluetooth_arrived(struct gateway_bluetooth *b, struct bearer_link *
 /* For commands. */
 struct bluez *gateway_bluetooth_bluez(struct gateway_bluetooth *b);
 struct pairing *gateway_bluetooth_pairing(struct gateway_bluetooth *b);
-/* What there is to say for a status: the adapter, streams, the Network Access Point. */
-void gateway_bluetooth_status(struct gateway_bluetooth *b,
-			      void (*line)(void *line_arg, const char *text), void *line_arg);
 
 /* The Network Access Point's state for a person; "" where there is none. */
 const char *gateway_bluetooth_nap_text(const struct gateway_bluetooth *b);

@@ -5,7 +5,6 @@
 
 #include "gateway/api.h"
 #include "gateway/bluetooth.h"
-#include "gateway/control.h"
 #include "gateway/daemon.h"
 #include "gateway/doctor.h"
 #include "gateway/metrics.h"
@@ -75,7 +74,6 @@ struct gateway_daemon {
 	struct pan bluetooth_pan, nap_pan;
 	struct gateway_bluetooth *bluetooth; /* NULL without Bluetooth */
 	struct stream *streams[STREAM_BUCKETS];
-	struct gateway_control *control;
 	struct gateway_api *api;
 	uv_prepare_t prepare;
 	uv_idle_t sealing; /* while records of the vault are sealed anew */

@@ -75,7 +75,6 @@ static void step_line(void *arg, uint64_t run, enum figure figure, unsigned step
 		       entity->text[0] ? ", entity " : "", entity->text);
 	say(d, &e);
 	gateway_metrics_step(d->metrics.metrics, uv_now(d->loop), figure, step, user, entity);
-	gateway_control_line(d->control, run, line);
 	gateway_api_step(d->api, run, figure, step, user, entity);
 }
 
@@ -91,7 +90,6 @@ static void verdict_line(void *arg, uint64_t run, const struct verdict *v)
 	(void)snprintf(line, sizeof(line), "verdict: %s", verdict_describe(v, text, sizeof(text)));
 	say(d, &e);
 	gateway_metrics_verdict(d->metrics.metrics, uv_now(d->loop), v);
-	gateway_control_verdict(d->control, run, v);
 	gateway_api_verdict(d->api, run, v);
 	gateway_daemon_doctor_verdict(d, v);
 }
@@ -285,36 +283,6 @@ static const struct core_ports ports = {
 
 /* Control. */
 
-static void status_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
-{
-	struct gateway_daemon *d = arg;
-	const struct wan_state *state = d->wan ? wan_state(d->wan) : NULL;
-	char text[256];
-
-	if (state && state->up)
-		(void)snprintf(text, sizeof(text), "WAN: up, %s, %s",
-			       state->http2 ? "HTTP/2" : "HTTP/1.1",
-			       state->mutual ? "mutual" : "not mutual");
-	else
-		(void)snprintf(text, sizeof(text), "WAN: down, %s",
-			       state ? state->why : "restarting");
-	line(line_arg, text);
-	if (d->bluetooth)
-		gateway_bluetooth_status(d->bluetooth, line, line_arg);
-	if (d->health.count > 0)
-		line(line_arg, "vault: DAMAGED when it was opened, see vault status");
-	if (d->vault && vault_rollback(d->vault))
-		line(line_arg, "vault: an older copy was put back, see vault status");
-}
-
-static void damage_lines(void *arg, void (*line)(void *line_arg, const char *text), void *line_arg)
-{
-	const struct gateway_daemon *d = arg;
-
-	for (size_t i = 0; i < d->health.count; i++)
-		line(line_arg, d->health.lines[i]);
-}
-
 static void api_status(void *arg, struct gateway_api_status *out)
 {
 	struct gateway_daemon *d = arg;
@@ -413,7 +381,6 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 		if (r != 0)
 			return r;
 	}
-	gateway_control_ready(d->control, d->core, d->vault, d->bluetooth);
 	gateway_api_ready(d->api, d->core, d->vault, d->bluetooth);
 	r = gateway_daemon_start_wan(d);
 	if (r != 0)
@@ -455,8 +422,6 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
-	struct gateway_control_options control = {
-		.path = config->control_socket, .status = status_lines, .damage = damage_lines};
 	struct gateway_api_options api = {.log = log_line, .status = api_status};
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
@@ -497,14 +462,6 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	r = gateway_daemon_tls(&d->config, &d->tls, why, why_size);
 	if (r != 0)
 		return r;
-	control.config = &d->config;
-	control.arg = d;
-	r = gateway_control_new(loop, &control, &d->control);
-	if (r != 0) {
-		(void)snprintf(why, why_size, "control %s: %s", config->control_socket,
-			       strerror(-r));
-		return r;
-	}
 	api.config = &d->config;
 	api.arg = d;
 	r = gateway_api_new(loop, &api, &d->api);
@@ -538,9 +495,6 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	gateway_core_free(core);
 	d->core = NULL;
 	d->wan = NULL;
-	if (d->control)
-		gateway_control_stop(d->control);
-	d->control = NULL;
 	if (d->api)
 		gateway_api_stop(d->api);
 	d->api = NULL;

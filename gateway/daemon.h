@@ -2,7 +2,7 @@
 #define PNGW_GATEWAY_DAEMON_H
 
 /* pngwd: the core under a libuv loop, with its bearers, its WAN connection, vault and control
- * socket. */
+ * API. */
 
 #include <uv.h>
 
@@ -18,7 +18,7 @@ struct gateway_daemon_events {
 };
 
 /*
- * On 0 the control socket answers and the vault is being opened on another thread; then come the
+ * On 0 the control API answers and the vault is being opened on another thread; then come the
  * listeners and the WAN. file is read again on SIGHUP. On a negative errno why says what is wrong;
  * *out, where it is not NULL, is then to be stopped by the caller.
  */

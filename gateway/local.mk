@@ -8,10 +8,6 @@ libpngw_la_SOURCES += \
 	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
 	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
 	gateway/config.c gateway/config.h gateway/settings.def \
-	gateway/commands.def \
-	gateway/control.c gateway/control.h gateway/control-internal.h gateway/control-core.c \
-	gateway/control-bluetooth.c \
-	gateway/control-devices.c gateway/control-vault.c \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-choose.c gateway/core-links.c \
 	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \
 	gateway/core-start.c gateway/core-state.c \
@@ -46,8 +42,7 @@ libpngw_la_SOURCES += \
 	gateway/report.c gateway/report.h \
 	gateway/revoke.c gateway/revoke.h
 
-bin_PROGRAMS += pngw-start pngw-replay
-pngw_start_SOURCES = gateway/start.c
+bin_PROGRAMS += pngw-replay
 pngw_replay_SOURCES = gateway/replay-main.c
 dist_man_MANS += doc/pngw-replay.1
 EXTRA_DIST += doc/recorder.md

@@ -8,6 +8,7 @@ TEST_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS)
 
 include tests/system.mk
 include tests/tray.mk
+include tests/console.mk
 include tests/protocol.mk
 include tests/storage.mk
 include tests/faults.mk

@@ -3,10 +3,11 @@
 # A whole system in a temporary folder, for ./demo and the system tests: sourced, with $top (the source)
 # and $build (where the programs are) set.
 #
-#   system_make DIR         certificates, configurations, the manufacturer's list; nothing runs yet
+#   system_make DIR         certificates, configurations, the manufacturer's list, a bus; else nothing runs yet
 #   launch NAME COMMAND...  a daemon; its events go to file descriptor 8
 #   launch_server, launch_gateway, launch_pne NAME SOCKET SECURITY
 #   await TEXT              until $run/log has a line with it, 30 s at most
+#   ctl ARGUMENT...         pngwctl on that bus, with $password as standard input
 #   start COMMAND...        a procedure at the PN GW, with $password; its lines go to $run/start.out
 #   same_key ENTITY LINE    whether the server has the key whose fingerprint LINE ends with
 #   stop NAME, kill9 NAME, system_stop
@@ -72,8 +73,9 @@ system_make() {
 			);
 		};
 		vault = { path = "$run/gateway.vault"; key_file = "$run/gateway.key"; };
-		control_socket = "$run/control";
+		control = { bus = "unix:path=$run/bus"; };
 	CONF
+	bus_up
 
 	# What the manufacturer burnt into two headsets, and the list the operator was sent.
 	cat >"$run/keys.csv" <<-CSV
@@ -82,6 +84,20 @@ system_make() {
 		headset-3,passphrase,$(openssl rand -base64 18)
 	CSV
 	chmod 600 "$run/keys.csv"
+}
+
+# A bus of our own, on which anybody may do anything; it stops with the rest.
+bus_up() {
+	cat >"$run/bus.conf" <<-CONF
+		<busconfig><type>session</type><listen>unix:path=$run/bus</listen><auth>EXTERNAL</auth>
+		<policy context='default'><allow send_destination='*' eavesdrop='true'/>
+		<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
+	CONF
+	pid_of[bus]=$(dbus-daemon --config-file "$run/bus.conf" --fork --print-pid 2>"$run/bus.out")
+}
+
+ctl() {
+	PNGW_BUS="unix:path=$run/bus" "$(bin pngwctl)" "$@" <<<"$password"
 }
 
 launch() {
@@ -116,7 +132,7 @@ await() {
 }
 
 start() {
-	"$(bin pngw-start)" --socket "$run/control" "$@" >"$run/start.out" 2>&1 <<<"$password"
+	ctl "$@" >"$run/start.out" 2>&1
 }
 
 admin() {

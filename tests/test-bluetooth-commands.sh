@@ -11,12 +11,10 @@ fi
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
 folder=$(mktemp -d /tmp/pngw-bluetooth.XXXXXX)
-bus=
 end() {
 	trap - EXIT
 	system_stop
 	exec {to_fake}>&- {from_fake}<&-
-	[ -z "$bus" ] || kill "$bus" 2>/dev/null || true
 	rm -rf "$folder"
 }
 touch "$folder/log"
@@ -29,17 +27,6 @@ complain() {
 	bad=1
 }
 
-cat >"$run/bus.conf" <<-CONF
-	<busconfig><type>session</type><listen>unix:path=$run/bus</listen><auth>EXTERNAL</auth>
-	<policy context='default'><allow send_destination='*' eavesdrop='true'/>
-	<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
-CONF
-dbus-daemon --config-file "$run/bus.conf" --nofork --nopidfile &
-bus=$!
-for ((i = 0; i < 100; i++)); do
-	[ -S "$run/bus" ] && break
-	sleep 0.05
-done
 mkfifo "$run/to-fake" "$run/from-fake"
 /usr/bin/python3 "$top/tests/bluez-shell.py" "unix:path=$run/bus" <"$run/to-fake" >"$run/from-fake" &
 exec {to_fake}>"$run/to-fake" {from_fake}<"$run/from-fake"
@@ -80,7 +67,7 @@ said() {
 
 background() {
 	: >"$run/background.out"
-	"$(bin pngw-start)" --socket "$run/control" "$@" >"$run/background.out" 2>&1 </dev/null &
+	PNGW_BUS=unix:path=$run/bus "$(bin pngwctl)" "$@" >"$run/background.out" 2>&1 </dev/null &
 	pid_of[background]=$!
 }
 
@@ -113,12 +100,12 @@ stop gateway
 sed -i 's/^\tpan = {/&\n\t\tbluetooth = { enable = true; adapter = "hci0"; };/;s/^pan = {/&\n\tbluetooth = { enable = true; adapter = "hci0"; };/' "$run/pngw.conf"
 launch_gateway
 await "ready"
-outcome 2 "verdict: scan" bluetooth scan 1
-outcome 2 "verdict: bonds" bluetooth bonds
+outcome 2 "[PAN_BLUETOOTH_DOWN]" bluetooth scan 1
+outcome 2 "Bluetooth: " bluetooth bonds
 outcome 2 "verdict: $device" bluetooth pair "$device"
 outcome 2 "verdict: $device" bluetooth connect "$device"
 tell daemon start
-outcome 2 "verdict: discoverable" bluetooth discoverable 60
+outcome 2 "" bluetooth discoverable 60
 tell adapter add hci0 00:AA:01:00:00:00
 for ((i = 0; i < 100; i++)); do
 	tell get hci0 Powered
@@ -129,11 +116,11 @@ outcome 0 "no bonds" bluetooth bonds
 outcome 0 "no devices" bluetooth devices
 outcome 0 "no questions" bluetooth questions
 outcome 0 "for 60 s" bluetooth discoverable 60
-outcome 64 "usage: bluetooth discoverable" bluetooth discoverable now
-for words in "pair" "pair nobody@@" "answer $device" "unbond" "connect" "disconnect" "scan 0" \
+outcome 64 "discoverable: argument 1 (SECONDS)" bluetooth discoverable now
+for words in "pair" "pair nobody@@" "answer" "answer $device 4711" "unbond" "connect" "disconnect" "scan 0" \
 	"scan --near" "scan --near 200" "scan --what" "bonds x" "status x"; do
 	# shellcheck disable=SC2086 # words
-	outcome 64 "usage: bluetooth" bluetooth $words
+	outcome 64 "" bluetooth $words
 done
 outcome 1 "no such device" bluetooth pair some-headset
 
@@ -144,22 +131,22 @@ said "$device rssi=-50 PNE"
 said "name=Headset one"
 outcome 0 "a search is on already" bluetooth scan 1
 finished 0 "$device rssi=-50 PNE"
-outcome 0 "$device rssi=-50 PNE" bluetooth devices
+outcome 0 "address=$device name=\"Headset one\" entity=\"\" rssi=-50 pne=true" --kv bluetooth devices
 outcome 0 "$device" bluetooth scan 1 --name HEAD
-outcome 0 "nothing was found" bluetooth scan 1 --near -40
-outcome 0 "nothing was found" bluetooth scan 1 --name other
+outcome 0 "0 found" bluetooth scan 1 --near -40
+outcome 0 "0 found" bluetooth scan 1 --name other
 tell device add "hci0/$other" RSSI=n:-70 'Name=s:"x\nEND 0\e[2J"'
-outcome 0 "$other rssi=-70 other name=x?END 0?[2J" bluetooth scan 1 --all
+outcome 0 "$other rssi=-70 name=x?END 0?[2J" bluetooth scan 1 --all
 
 # One after another, nothing restarted.
 outcome 0 "verdict: $device: done" bluetooth pair "$device"
-outcome 0 "$device rssi=-50 PNE bonded trusted" bluetooth bonds
+outcome 0 "bonded=true trusted=true" --kv bluetooth bonds
 outcome 1 "bonded already" bluetooth pair "$device"
 tell pair-in "hci0/$device"
 await "has forgotten that and wants to pair anew"
 outcome 0 "the bond here is removed" bluetooth unbond "$device"
 outcome 0 "no bonds" bluetooth bonds
-outcome 1 "BlueZ knows no such device" bluetooth unbond "$device"
+outcome 1 "BlueZ knows no device $device" bluetooth unbond "$device"
 
 add "$device" Headset confirm 4711
 for reply in no yes; do
@@ -167,7 +154,8 @@ for reply in no yes; do
 	said "does $device (Headset) show 004711?"
 	outcome 0 "show 004711?" bluetooth questions
 	outcome 2 "being paired already" bluetooth pair "$device"
-	outcome 1 "does not answer" bluetooth answer "$device" perhaps
+	outcome 64 "is not yes or no" bluetooth answer "$device" perhaps
+	password=perhaps outcome 64 "does not answer" bluetooth answer "$device"
 	outcome 1 "no question" bluetooth answer "$other" yes
 	outcome 0 "answered" bluetooth answer "$device" "$reply"
 	if [ "$reply" = yes ]; then
@@ -181,11 +169,11 @@ outcome 0 removed bluetooth unbond "$device"
 add "$device" Headset enter-pin 0042
 background bluetooth pair "$device"
 said "wants its PIN"
-outcome 0 answered bluetooth answer "$device" 0043
+password=0043 outcome 0 answered bluetooth answer "$device"
 finished 1 "[PAN_WRONG_PIN]"
 background bluetooth pair "$device"
 said "wants its PIN"
-password=12345678901234567 outcome 1 "at most 16" bluetooth enter "$device"
+password=12345678901234567 outcome 64 "does not answer" bluetooth enter "$device"
 password=0042 outcome 0 answered bluetooth enter "$device"
 finished 0 "done"
 outcome 0 removed bluetooth unbond "$device"
@@ -193,7 +181,7 @@ outcome 0 removed bluetooth unbond "$device"
 add "$device" Headset enter-passkey 123
 background bluetooth pair "$device"
 said "which 6 digits"
-outcome 0 answered bluetooth answer "$device" 000123
+password=000123 outcome 0 answered bluetooth answer "$device"
 finished 0 "done"
 outcome 0 removed bluetooth unbond "$device"
 

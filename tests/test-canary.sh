@@ -57,7 +57,7 @@ all_figures renew headset-2
 all_figures vault rekey
 all_figures renew headset-2
 for ((i = 0; i < 100; i++)); do
-	start pool headset-2 && grep -q "left=4" "$run/start.out" && break
+	start --kv pool headset-2 && grep -q "left=4" "$run/start.out" && break
 	sleep 0.1
 done
 grep -q "left=4" "$run/start.out" || {

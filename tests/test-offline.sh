@@ -18,7 +18,7 @@ touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
 # No filling up in between: what is issued is what Figure 7 brought.
-sed -i "s|^control_socket = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
 bad=0
 complain() {
 	echo "$1"
@@ -73,7 +73,7 @@ proven=$(awk '/EUKeys proven to be held/ { for (i = 1; i < NF; i++) if ($(i + 1)
 [ "$proven" = 3 ] || complain "$proven receipts were reported in place of 3: $(grep -F proven "$run/log")"
 # The pool is filled up without the user.
 for ((i = 0; i < 100; i++)); do
-	start pool headset-2 && grep -q "left=4" "$run/start.out" && break
+	start --kv pool headset-2 && grep -q "left=4" "$run/start.out" && break
 	sleep 0.1
 done
 grep -q "left=4" "$run/start.out" || complain "the pool is not filled up: $(cat "$run/start.out")"

@@ -44,7 +44,7 @@ admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 bad=0
 do_start() {
 	start "$@" || {
-		echo "pngw-start $1 ended with:"
+		echo "pngwctl $1 ended with:"
 		cat "$run/start.out"
 		bad=1
 	}

@@ -62,7 +62,7 @@ reader_beside() { # NAME ARGUMENTS...
 }
 
 status() {
-	"$(bin pngw-start)" --socket "$run/control" vault status | grep "^records: "
+	ctl vault status | grep "^records: "
 }
 
 # The same while pngwd has it open, and each fingerprint is the one pngwd gives.
@@ -76,7 +76,7 @@ agree_live() { # OPTIONS...
 	done
 	said "$after, damaged: 0"
 	for entity in "$gateway" headset-2 headset-3; do
-		line=$("$(bin pngw-start)" --socket "$run/control" fingerprint --challenge "$challenge" "$entity" 2>&1) || continue
+		line=$(ctl fingerprint --challenge "$challenge" "$entity" 2>&1 | tail -n 1) || continue
 		read -r _ _ index fingerprint <<<"$line"
 		said "fingerprint \"$entity\" $index $fingerprint"
 		echo "$entity" >>"$run/fingerprints"
@@ -149,7 +149,7 @@ procedure vault rekey
 printf 'a passphrase of the operator: cafe\314\201, \302\265\n' >"$run/words"
 password=$(cat "$run/words") procedure vault add-passphrase safe
 for _ in {1..100}; do
-	start vault status && ! grep -q "^re-keying" "$run/start.out" && break
+	start --kv vault status && grep -q "rekeying=false" "$run/start.out" && break
 	sleep 0.05
 done
 agree_live --passphrase-file "$run/words"

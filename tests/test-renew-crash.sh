@@ -17,7 +17,7 @@ trap end EXIT
 touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
-sed -i "s|^control_socket = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
 bad=0
 complain() {
 	echo "$1"
@@ -58,7 +58,7 @@ try() {
 	fi
 	await "headset-2 is connected"
 	for ((i = 0; i < 200; i++)); do
-		start pool headset-2 && grep -q "unconfirmed=0" "$run/start.out" && break
+		start --kv pool headset-2 && grep -q "unconfirmed=0" "$run/start.out" && break
 		sleep 0.1
 	done
 	((i < 200)) || complain "\"$text\", $victim killed: not carried through: $(cat "$run/start.out")"

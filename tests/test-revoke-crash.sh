@@ -61,7 +61,7 @@ try() {
 	done
 	all_up
 	for ((i = 0; i < 200; i++)); do
-		start revocations && grep -q "^headset-2 .*reset=confirmed server-knows=yes" "$run/start.out" && break
+		start --kv revocations && grep -q "^entity=headset-2 .*reset=confirmed server_knows=true" "$run/start.out" && break
 		sleep 0.1
 	done
 	if ((i == 200)); then

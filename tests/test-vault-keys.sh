@@ -48,25 +48,25 @@ await "headset-3 is connected"
 start register "$user" || complain "registration: $(cat "$run/start.out")"
 start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
 
-says 0 "it will open again" vault check
-says 0 "slot 1: key file" vault wraps
+says 0 "damaged: 0" vault check
+says 0 'slot=1 kind="key file"' --kv vault wraps
 says 0 "slot 2" vault add-wrap "$run/second.key" spare
 [ -s "$run/second.key" ] || complain "the second key file was not made"
 says 1 "" vault add-wrap "$run/second.key"
 password="a passphrase of the operator's own" says 0 "slot 3" vault add-passphrase safe
-says 0 "slot 3: passphrase, safe" vault wraps
-says 0 "slot 2: key file, spare" vault status
-grep -q "schema 2$" "$run/start.out" || complain "no schema in: $(cat "$run/start.out")"
+says 0 "slot=3 kind=passphrase label=safe" --kv vault wraps
+says 0 'slot=2 kind="key file" label=spare' --kv vault wraps
+says 0 "generation: " vault status
+grep -q "^schema: 2$" "$run/start.out" || complain "no schema in: $(cat "$run/start.out")"
 grep -q "^records: [1-9]" "$run/start.out" || complain "no records in: $(cat "$run/start.out")"
-says 64 "usage: vault add-wrap" vault add-wrap relative.key
-says 64 "usage: vault remove-wrap" vault remove-wrap 9
+says 64 "vault add-wrap: argument 1 (KEYFILE)" vault add-wrap relative.key
+says 64 "a slot is 1 to 8" vault remove-wrap 9
 
 # Sealed anew while the figures run.
 figures() { # ENTITY
 	local i
 	for ((i = 0; i < 4; i++)); do
-		printf '%s\n' "$password" | "$(bin pngw-start)" --socket "$run/control" figure7 "$user" "$1" \
-			>>"$run/$1.figures" 2>&1 || echo "FAILED" >>"$run/$1.figures"
+		ctl figure7 "$user" "$1" >>"$run/$1.figures" 2>&1 || echo "FAILED" >>"$run/$1.figures"
 	done
 }
 figures headset-2 &
@@ -79,21 +79,21 @@ done
 wait "$first" "$second"
 cat "$run"/headset-*.figures | grep -q FAILED && complain "a figure failed: $(cat "$run"/headset-*.figures)"
 says 0 "generation: 4" vault status
-says 0 "it will open again" vault check
+says 0 "damaged: 0" vault check
 
 # The first key file is taken away, the second put in the place of the passphrase's; then sealed anew.
 cp "$run/gateway.vault" "$run/copy-before"
-says 0 "slot 1 is empty" vault remove-wrap 1
+says 0 "removed" vault remove-wrap 1
 says 0 "slot 3" vault rotate-wrap 3 "$run/third.key"
 says 0 "generation 5: " vault rekey
-says 1 "NOT GOOD" vault check
+says 1 "[GATEWAY_VAULT_CHECK]" vault check
 sed -i "s|$run/gateway.key|$run/second.key|" "$run/pngw.conf"
 kill -HUP "${pid_of[gateway]}"
 await "configuration read again"
-says 0 "it will open again" vault check
+says 0 "damaged: 0" vault check
 await "WAN is up"
-says 0 "slot 2 is empty" vault remove-wrap 2
-says 1 "" vault remove-wrap 3
+says 0 "removed" vault remove-wrap 2
+says 64 "is the last" vault remove-wrap 3
 says 0 "slot 1" vault add-wrap "$run/second.key"
 stop headset-2
 stop headset-3
@@ -116,16 +116,16 @@ wait "$rekey" || true
 launch_gateway
 await "WAN is up"
 for ((i = 0; i < 100; i++)); do
-	start vault status && ! grep -q "^re-keying" "$run/start.out" && break
+	start --kv vault status && grep -q "rekeying=false" "$run/start.out" && break
 	sleep 0.1
 done
-grep -q "^re-keying" "$run/start.out" && complain "re-keying does not end: $(cat "$run/start.out")"
-says 0 "it will open again" vault check
+grep -q "rekeying=false" "$run/start.out" || complain "re-keying does not end: $(cat "$run/start.out")"
+says 0 "damaged: 0" vault check
 
 challenge=$(openssl rand -hex 16)
 for name in headset-2 headset-3; do
 	same_key "$name" "$(pne_fingerprint "$name")" || complain "$name and the server hold different keys"
-	theirs_at_gateway=$("$(bin pngw-start)" --socket "$run/control" fingerprint --challenge "$challenge" "$name")
+	theirs_at_gateway=$(ctl fingerprint --challenge "$challenge" "$name" | tail -n 1)
 	[ "$(awk '{ print $NF }' <<<"$theirs_at_gateway")" = "$fingerprint" ] ||
 		complain "the vault has another key of $name"
 done

@@ -122,12 +122,12 @@ stopped=0
 for delay in 0 0.02 0.05 0.1; do
 	launch_gateway
 	for ((i = 0; i < 200; i++)); do
-		[ -S "$run/control" ] && break
+		grep -qF "this is org.pngw" "$run/log" && break
 		sleep 0.005
 	done
 	sleep "$delay"
 	start status || true
-	grep -qF "opening the vault" "$run/start.out" && stopped=1
+	grep -qF "state: opening" "$run/start.out" && stopped=1
 	status=0
 	kill "${pid_of[gateway]}"
 	wait "${pid_of[gateway]}" || status=$?

@@ -48,7 +48,7 @@ issued_once() {
 await_pool() { # TEXT
 	local i
 	for ((i = 0; i < 300; i++)); do
-		start pool headset-2 && grep -qF -- "$1" "$run/start.out" && return 0
+		start --kv pool headset-2 && grep -qF -- "$1" "$run/start.out" && return 0
 		sleep 0.1
 	done
 	complain "no \"$1\" in: $(cat "$run/start.out")"
@@ -72,7 +72,7 @@ turn_log() {
 
 mkdir -m 700 "$run/elsewhere"
 sed -i "s|^vault = { |&anchor = \"file:$run/elsewhere/anchor\"; |" "$run/pngw.conf"
-sed -i "s|^control_socket = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
+sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server
 await "listening on"
@@ -85,8 +85,8 @@ start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
 start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
 await_pool "left=3 held=1"
 
-says 0 "it will open again" vault check
-says 0 "backed up" vault backup "$run/elsewhere/backup"
+says 0 "damaged: 0" vault check
+says 0 "done" vault backup "$run/elsewhere/backup"
 vault_tool restore --drill "$run/elsewhere/backup" || complain "the drill: $(cat "$run/tool.out")"
 grep -q "opens, all" "$run/tool.out" || complain "the drill: $(cat "$run/tool.out")"
 cp "$run/elsewhere/backup" "$run/elsewhere/spoiled"
@@ -130,7 +130,7 @@ await "headset-2 is connected"
 says 0 "key index" renew headset-2
 spent=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]*")
 # The server is told where the ledger stands at each WAN session and soon after each delivery report.
-await_told "$(start vault status && awk '/^ledger:/ { print $2 }' "$run/start.out")"
+await_told "$(start vault status && awk '/^ledger entries:/ { print $NF }' "$run/start.out")"
 stop gateway
 rm -f "$run"/gateway.vault*
 cp "$run"/copy/gateway.vault* "$run/"

@@ -60,14 +60,21 @@ class Fake:
             self.tell("model hci0/%s %s" % (DEVICE, " ".join(model[:2])))
 
 
-def ask(*words, **more):
-    return start(build + "/pngw-start", "--socket", folder + "/control", "bluetooth", *words,
-                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                 text=True, **more)
+def ask(*words, stdin=subprocess.DEVNULL, **more):
+    return start(build + "/pngwctl", "--bus", "unix:path=%s/bus" % folder, "bluetooth", *words,
+                 stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
 
 
 def run(*words):
     return ask(*words).communicate()[0]
+
+
+# A PIN is no argument.
+def answer(text):
+    if text in ("yes", "no"):
+        run("answer", DEVICE, text)
+    else:
+        ask("answer", DEVICE, stdin=subprocess.PIPE).communicate(text + "\n")
 
 
 def sentence(given):
@@ -83,7 +90,7 @@ def sentence(given):
             if rest[2] == "stop":
                 fake.tell("daemon stop")
             else:
-                run("answer", DEVICE, rest[2])
+                answer(rest[2])
         text = p.communicate()[0]
     lines = [x for x in text.splitlines() if x.startswith("verdict: ")]
     return lines[-1][len("verdict: "):] if lines else "no verdict: " + text
@@ -121,9 +128,8 @@ server = { entity_id = "cpns-server"; host = "127.0.0.1"; port = 1;
 pan = { bluetooth = { enable = true; adapter = "hci0"; };
 	listen = ( { address = "unix:%s/pan"; security = "none"; } ); };
 vault = { path = "%s/vault"; key_file = "%s/key"; };
-control = { bus = "unix:path=%s/none"; };
-control_socket = "%s/control";
-""" % (os.environ["PNGW_FAULTS_CERTS"], folder, folder, folder, folder, folder))
+control = { bus = "%s"; };
+""" % (os.environ["PNGW_FAULTS_CERTS"], folder, folder, folder, address))
     start("dbus-daemon", "--config-file", folder + "/bus.conf", "--nofork", "--nopidfile")
     until(lambda: os.path.exists(folder + "/bus"), "a bus")
     fake = Fake()

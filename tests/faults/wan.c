@@ -138,12 +138,12 @@ static void configure(const char *folder, const char *given, unsigned port)
 		"backoff_min = 10; backoff_max = 40;\ntls = { %s allow_tls12 = %s; }; };\n"
 		"pan = { listen = ( { address = \"unix:%s/pan\"; security = \"none\"; } ); };\n"
 		"vault = { path = \"%s/vault\"; key_file = \"%s/key\"; };\n"
-		"control = { bus = \"unix:path=%s/bus\"; };\ncontrol_socket = \"%s/control\";\n",
+		"control = { bus = \"unix:path=%s/bus\"; };\n",
 		value_of(given, "host", "127.0.0.1", host, sizeof(host)),
 		value_of(given, "verify", "localhost", verify, sizeof(verify)), port,
 		value_of(given, "connect", "20000", connect, sizeof(connect)),
 		value_of(given, "deadline", "20000", deadline, sizeof(deadline)), tls,
-		strstr(given, " tls12") ? "true" : "false", folder, folder, folder, folder, folder);
+		strstr(given, " tls12") ? "true" : "false", folder, folder, folder, folder);
 	(void)snprintf(psk_path, sizeof(psk_path), "%s/conf", folder);
 	put_file(psk_path, text);
 }

@@ -65,7 +65,7 @@ system_make() {
 			};
 		};
 		vault = { path = "$room/gateway.vault"; key_file = "$room/gateway.key"; };
-		control_socket = "$room/control";
+		control = { bus = "unix:path=$room/bus"; };
 	CONF
 	{
 		echo "entity_id,form,temporary_key"
@@ -73,8 +73,23 @@ system_make() {
 			echo "headset-$i,hex,$(printf '%064x' $((i * 7919)))"
 		done
 	} >"$scratch/room/keys.csv"
-	printf '#!/bin/sh\nexec pngw-start --socket %s/control "$@" <<end\n%s\nend\n' "$room" "$password" \
-		>"$scratch/room/start"
+	# A PIN goes in by standard input like the password.
+	cat >"$scratch/room/start" <<-START
+		#!/bin/sh
+		said="$password"
+		if [ "\$1 \$2" = "bluetooth answer" ] && [ "\$4" != yes ] && [ "\$4" != no ]; then
+			said=\$4
+			set -- answer "\$3"
+		fi
+		exec pngwctl --bus unix:path=$room/bus "\$@" <<end
+		\$said
+		end
+	START
+	cat >"$scratch/room/bus.conf" <<-CONF
+		<busconfig><type>session</type><listen>unix:path=$room/bus</listen><auth>EXTERNAL</auth>
+		<policy context='default'><allow send_destination='*' eavesdrop='true'/>
+		<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
+	CONF
 	chmod 700 "$scratch/room" "$scratch/room/start"
 	chmod 600 "$scratch/room/keys.csv"
 	put gateway /tmp "$scratch/room" && on gateway mv /tmp/room "$room" || return 1
@@ -89,6 +104,9 @@ server_up() {
 }
 
 gateway_up() {
+	on gateway test -S "$room/bus" ||
+		daemon gateway pngw-bus dbus-daemon --config-file "$room/bus.conf" --nofork --nopidfile || return 1
+	await_that 20 on gateway test -S "$room/bus" || return 1
 	daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "WAN is up" 60
 }
 

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# pngwctl's shell under a pseudo-terminal, with real daemons behind it: tests/pngwctl-shell.py types.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+if ! command -v dbus-daemon >/dev/null || ! command -v dbus-send >/dev/null ||
+	! /usr/bin/python3 -c 'import pexpect' 2>/dev/null; then
+	echo "dbus-daemon, dbus-send or python3-pexpect is missing"
+	exit 77
+fi
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-shell.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+iterations=100000
+system_make "$folder"
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-1 pan-secure authenticated
+launch_pne headset-2 pan-open none
+await "headset-1 is connected"
+await "headset-2 is connected"
+ctl register "$user" >"$run/start.out" 2>&1
+ctl figure7 "$user" headset-2 >"$run/start.out" 2>&1
+code=0
+PNGW_BUS=unix:path=$run/bus RUN=$run PASSWORD=$password PNGWCTL=$(bin pngwctl) PNGWD=$(bin pngwd) \
+	GATEWAY=${pid_of[gateway]} HEADSET_1=${pid_of[headset-1]} \
+	/usr/bin/python3 "$top/tests/pngwctl-shell.py" || code=$?
+# It has ended that one and started another.
+unset "pid_of[gateway]"
+[ ! -f "$run/gateway.pid" ] || pid_of[gateway]=$(cat "$run/gateway.pid")
+exit $code
