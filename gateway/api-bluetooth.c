@@ -29,6 +29,8 @@ static struct gateway_bluetooth *bluetooth_of(struct api_call *call)
 static const char *state_name(enum bluez_state state)
 {
 	switch (state) {
+	case BLUEZ_STARTING:
+		return "starting";
 	case BLUEZ_NO_BUS:
 		return "no-bus";
 	case BLUEZ_NO_DAEMON:

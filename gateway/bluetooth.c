@@ -323,7 +323,7 @@ static void state_changed(struct bluez_watcher *w, enum bluez_state state)
 						     offsetof(struct gateway_bluetooth, watcher));
 	char text[sizeof(b->last_state)];
 
-	if (b->stopping)
+	if (b->stopping || state == BLUEZ_STARTING)
 		return;
 	if (state == BLUEZ_READY)
 		(void)snprintf(text, sizeof(text), "Bluetooth is ready: adapter %s",

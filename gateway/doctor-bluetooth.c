@@ -43,7 +43,7 @@ static void examine_rungs(struct doctor_findings *f, const struct doctor_subject
 
 		if (without) {
 			doctor_find(f, r->id, DOCTOR_NOT_APPLICABLE, "%s", without);
-		} else if (state == r->missing) {
+		} else if (state <= r->missing) {
 			doctor_find(f, r->id, DOCTOR_FAILED, "%s", r->not_there);
 			without = r->without;
 		} else if (r->id == DOCTOR_BT_ADAPTER && address) {

@@ -189,7 +189,7 @@ void bluez_profiles_lost(struct bluez_bearer *b)
 {
 	for (size_t i = 0; i < sizeof(b->profiles) / sizeof(b->profiles[0]); i++) {
 		b->profiles[i].asked = false;
-		if (b->state == BLUEZ_NO_BUS)
+		if (b->state <= BLUEZ_NO_BUS)
 			b->profiles[i].object = sd_bus_slot_unref(b->profiles[i].object);
 	}
 	b->register_at = 0;

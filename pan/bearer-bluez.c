@@ -440,7 +440,7 @@ static void on_state(struct bluez_watcher *w, enum bluez_state state)
 	b->state = state;
 	if (state <= BLUEZ_NO_DAEMON)
 		bluez_profiles_lost(b);
-	if (state == BLUEZ_NO_BUS)
+	if (state <= BLUEZ_NO_BUS)
 		bluez_le_lost(b);
 	if (before == BLUEZ_READY && state != BLUEZ_READY)
 		not_ready(b);
@@ -610,7 +610,7 @@ int bearer_bluez_new(uv_loop_t *loop, struct bluez *bluez,
 	b->max_links = options->max_links > 0 ? options->max_links : MAX_LINKS_DEFAULT;
 	b->level = options->level ? options->level : bluetooth_level_read;
 	b->note = options->note;
-	b->state = BLUEZ_NO_BUS;
+	b->state = BLUEZ_STARTING;
 	bluez_profiles_init(b);
 	bluez_le_init(b);
 	/* It cannot fail. */

@@ -70,6 +70,7 @@ struct bluez {
 	struct bluez_calls calls;
 	struct bluez_errand load, power;
 	bool loading, loaded;
+	bool asked; /* the bus or bluetoothd has been found, or found missing */
 	struct bluez_adapter *adapters;
 	struct bluez_adapter *chosen;
 	bool introduced; /* the chosen one was given its name */

@@ -11,6 +11,8 @@
 const char *bluez_state_text(enum bluez_state state)
 {
 	switch (state) {
+	case BLUEZ_STARTING:
+		return "bluetoothd has not answered yet";
 	case BLUEZ_NO_BUS:
 		return "there is no D-Bus system bus: start dbus";
 	case BLUEZ_NO_DAEMON:
@@ -117,6 +119,8 @@ static int device_read(struct bluez *b, const char *path, sd_bus_message *m)
 
 static enum bluez_state state_now(const struct bluez *b)
 {
+	if (!b->asked)
+		return BLUEZ_STARTING;
 	if (!b->calls.connection)
 		return BLUEZ_NO_BUS;
 	if (!b->loaded)
@@ -210,6 +214,7 @@ static void on_objects(void *arg, int error, const char *name, const char *text,
 	(void)name;
 	(void)text;
 	b->loading = false;
+	b->asked = true;
 	if (rc == 0) {
 		for (struct bluez_adapter *a = b->adapters; a; a = a->next)
 			a->seen = false;
@@ -393,13 +398,18 @@ static int on_owner_changed(sd_bus_message *m, void *arg, sd_bus_error *unused)
 
 static int on_owner(sd_bus_message *reply, void *arg, sd_bus_error *unused)
 {
+	struct bluez *b = arg;
 	const char *owner;
 
 	(void)unused;
 	/* An error says that there is none; a change of that is told by a signal. */
 	if (!sd_bus_message_is_method_error(reply, NULL) &&
-	    sd_bus_message_read(reply, "s", &owner) >= 0)
-		owner_is(arg, owner);
+	    sd_bus_message_read(reply, "s", &owner) >= 0) {
+		owner_is(b, owner);
+	} else {
+		b->asked = true;
+		bluez_settle(b);
+	}
 	return 0;
 }
 
@@ -447,10 +457,19 @@ static void on_bus_up(void *arg, sd_bus *connection)
 	bluez_settle(b);
 }
 
+static void on_bus_failed(void *arg)
+{
+	struct bluez *b = arg;
+
+	b->asked = true;
+	bluez_settle(b);
+}
+
 static void on_bus_down(void *arg)
 {
 	struct bluez *b = arg;
 
+	b->asked = true;
 	b->calls.connection = NULL;
 	daemon_gone(b);
 	bluez_calls_end(&b->calls, b->stopping ? -ECANCELED : -ENOTCONN);
@@ -496,7 +515,11 @@ static void on_bus_stopped(void *arg)
 int bluez_new(uv_loop_t *loop, const struct bluez_options *options, struct bluez **out)
 {
 	const struct bus_callbacks callbacks = {
-		.up = on_bus_up, .down = on_bus_down, .stopped = on_bus_stopped};
+		.up = on_bus_up,
+		.failed = on_bus_failed,
+		.down = on_bus_down,
+		.stopped = on_bus_stopped,
+	};
 	struct bluez *b;
 	int rc = -ENOMEM;
 

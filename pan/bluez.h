@@ -26,8 +26,9 @@ struct bluez;
 
 /* In this order: each needs what the ones before it lack. */
 enum bluez_state {
+	BLUEZ_STARTING,   /* neither D-Bus nor bluetoothd has answered yet, nor failed to */
 	BLUEZ_NO_BUS,     /* no D-Bus */
-	BLUEZ_NO_DAEMON,  /* bluetoothd does not run, or has not yet answered */
+	BLUEZ_NO_DAEMON,  /* bluetoothd does not run, or has not yet answered since it was gone */
 	BLUEZ_NO_ADAPTER, /* the adapter that was asked for is not there (yet) */
 	BLUEZ_BLOCKED,    /* the adapter is blocked by rfkill */
 	BLUEZ_OFF,        /* the adapter is not powered */

@@ -88,6 +88,8 @@ static void disconnect(struct bus *b)
 		b->pause = PAUSE_FIRST;
 	if (was_up)
 		b->callbacks.down(b->arg);
+	else if (b->callbacks.failed && !b->stopping)
+		b->callbacks.failed(b->arg);
 	b->connection = sd_bus_close_unref(b->connection);
 }
 

@@ -358,7 +358,7 @@ void pairing_agent_state(struct pairing *p, enum bluez_state state)
 	p->register_at = PAIRING_NEVER;
 	if (state < BLUEZ_NO_ADAPTER)
 		p->registered = false;
-	if (state == BLUEZ_NO_BUS)
+	if (state <= BLUEZ_NO_BUS)
 		p->agent = sd_bus_slot_unref(p->agent);
 	if (state < BLUEZ_NO_ADAPTER || p->registered || p->stopping)
 		return;

@@ -45,7 +45,7 @@ static void state_changed(struct bluez_watcher *w, enum bluez_state state)
 		(struct pne_bluetooth *)((char *)w - offsetof(struct pne_bluetooth, watcher));
 	char text[128];
 
-	if (b->stopping)
+	if (b->stopping || state == BLUEZ_STARTING)
 		return;
 	if (state != BLUEZ_READY) {
 		say(b, "info", bluez_state_text(state), NULL);

@@ -35,13 +35,13 @@ START_TEST(everything_comes_late)
 	ck_assert_int_eq(bluez_discoverable(s.bluez, 1), -ENODEV);
 	fake_bluez_tell(fake, "adapter add hci0 " A0);
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-bdoR");
+	ck_assert_str_eq(s.states, "s-bdoR");
 	ck_assert_str_eq(bluez_adapter(s.bluez), "/org/bluez/hci0");
 	ck_assert_str_eq(bluez_adapter_address(s.bluez), A0);
 	ck_assert_str_eq(fake_bluez_tell(fake, "get hci0 Alias"), "gate way");
 	ck_assert_str_eq(fake_bluez_tell(fake, "get hci0 Pairable"), "true");
 	finish(&s);
-	ck_assert_str_eq(s.states, "-bdoR-");
+	ck_assert_str_eq(s.states, "s-bdoR-");
 }
 END_TEST
 
@@ -54,7 +54,7 @@ START_TEST(everything_is_there)
 	fake_bluez_tell(fake, "device add hci0/" NEAR " Name=s:one Bonded=b:true");
 	begin(&s, &options);
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-bR");
+	ck_assert_str_eq(s.states, "sR");
 	ck_assert_int_eq(s.added, 1);
 	ck_assert_str_eq(s.last.name, "one");
 	ck_assert(s.last.bonded);
@@ -94,7 +94,7 @@ START_TEST(bus_and_daemon_restart)
 	await(&s, BLUEZ_NO_ADAPTER);
 	fake_bluez_tell(fake, "adapter add hci0 " A0 " Powered=b:true");
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-bRbdoR-bdR");
+	ck_assert_str_eq(s.states, "sRbdoR-bdR");
 	finish(&s);
 }
 END_TEST
@@ -115,7 +115,7 @@ START_TEST(adapter_goes_and_comes)
 	fake_bluez_tell(fake, "adapter add hci1 " A1);
 	await(&s, BLUEZ_READY);
 	ck_assert_str_eq(bluez_adapter_address(s.bluez), A1);
-	ck_assert_str_eq(s.states, "-bRdoR");
+	ck_assert_str_eq(s.states, "sRdoR");
 	finish(&s);
 }
 END_TEST
@@ -149,7 +149,7 @@ START_TEST(adapter_is_chosen)
 		ck_assert(fake_bluez_run(&loop, SOON, has_added_twice, &s));
 		ck_assert_str_eq(bluez_adapter(s.bluez), "/org/bluez/hci0");
 		ck_assert_int_eq(s.gone, 1);
-		ck_assert_str_eq(s.states, "-bRdR");
+		ck_assert_str_eq(s.states, "sRdR");
 	} else {
 		await(&s, BLUEZ_NO_ADAPTER);
 	}
@@ -226,7 +226,7 @@ START_TEST(blocked_by_answer)
 	await(&s, BLUEZ_BLOCKED);
 	fake_bluez_tell(fake, "rfkill hci0 off");
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-boxoR");
+	ck_assert_str_eq(s.states, "soxoR");
 	finish(&s);
 }
 END_TEST
@@ -268,7 +268,7 @@ START_TEST(blocked_by_switch)
 	fake_bluez_tell(fake, "rfkill hci0 off");
 	write_switch("hci0", "0", "0");
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-boRxoR");
+	ck_assert_str_eq(s.states, "soRxoR");
 	finish(&s);
 }
 END_TEST
@@ -284,7 +284,7 @@ START_TEST(blocked_by_power_state)
 	ck_assert_int_eq(calls_with("Powered"), 0);
 	fake_bluez_tell(fake, "set hci0 PowerState=s:off");
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-bxoR");
+	ck_assert_str_eq(s.states, "sxoR");
 	finish(&s);
 }
 END_TEST
@@ -298,7 +298,7 @@ START_TEST(switching_on_fails_first)
 	fake_bluez_tell(fake, "fail Set.Powered Failed Failed 2");
 	begin(&s, &options);
 	await(&s, BLUEZ_READY);
-	ck_assert_str_eq(s.states, "-boR");
+	ck_assert_str_eq(s.states, "soR");
 	ck_assert_int_eq(calls_with("Powered true"), 3);
 	finish(&s);
 }
