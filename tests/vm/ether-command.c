@@ -165,8 +165,10 @@ static bool by_handle(struct radio *radio, uint16_t opcode, const uint8_t *data,
 	case 0x0413:
 		if (data[2] != 0 && !link->has_key) {
 			encryption(link, 0, ERROR_KEY_MISSING);
+		} else if (data[2] != 0) {
+			encryption_begin(link, side, link->key_type >= 7 ? 2 : 1);
 		} else {
-			encryption(link, data[2] == 0 ? 0 : link->key_type >= 7 ? 2 : 1, 0);
+			encryption(link, 0, 0);
 		}
 		break;
 	case 0x041b:
@@ -236,6 +238,7 @@ static bool by_handle(struct radio *radio, uint16_t opcode, const uint8_t *data,
 				    ? link->end[0]->key_size
 				    : link->end[1]->key_size;
 		command_complete(radio, opcode, answer, 4);
+		encryption_end(link, side);
 		break;
 	case 0x0c2d:
 		command_complete(radio, opcode, answer, 4);

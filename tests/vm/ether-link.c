@@ -258,6 +258,31 @@ void encryption(struct link *link, uint8_t mode, uint8_t status)
 		event(link->end[side], refresh ? 0x30 : 0x08, change, refresh ? 3 : 4);
 }
 
+/*
+ * A host refuses channels until it has read the key's size after the change. On the air the other's
+ * first data comes later than that; here it may not: the end that asked is told when the other has
+ * read it.
+ */
+void encryption_begin(struct link *link, int side, uint8_t mode)
+{
+	uint8_t change[4] = {0, (uint8_t)link->handle, (uint8_t)(link->handle >> 8), mode};
+
+	link->encrypted = true;
+	link->encrypting = mode;
+	event(link->end[!side], 0x08, change, sizeof(change));
+}
+
+/* side has read the size. */
+void encryption_end(struct link *link, int side)
+{
+	uint8_t change[4] = {0, (uint8_t)link->handle, (uint8_t)(link->handle >> 8),
+			     link->encrypting};
+
+	if (link->encrypting != 0)
+		event(link->end[!side], 0x08, change, sizeof(change));
+	link->encrypting = 0;
+}
+
 static void inquire(struct radio *radio, uint64_t now)
 {
 	for (size_t i = 0; i < radio_count; i++) {

@@ -41,7 +41,9 @@ static void finish(struct link *link, uint8_t status)
 		}
 	}
 	if (status == 0 && model != MODEL_KEY) {
+		/* A key's first byte is its type: a stored one is given without. */
 		random_bytes(link->key, sizeof(link->key));
+		link->key[0] = link->key_type;
 		link->has_key = true;
 		for (side = 0; side < 2; side++) {
 			uint8_t notify[23];
@@ -52,7 +54,11 @@ static void finish(struct link *link, uint8_t status)
 			event(link->end[side], 0x18, notify, sizeof(notify));
 		}
 	}
-	event(link->end[link->asker], 0x06, complete, sizeof(complete));
+	for (side = 0; side < 2; side++) {
+		if (link->asked[side])
+			event(link->end[side], 0x06, complete, sizeof(complete));
+		link->asked[side] = false;
+	}
 }
 
 void pair_abort(struct link *link)
@@ -62,6 +68,7 @@ void pair_abort(struct link *link)
 
 void pair_begin(struct link *link, int side)
 {
+	link->asked[side] = true;
 	if (link->model != MODEL_NONE)
 		return;
 	memset(link->part, 0, sizeof(link->part));
@@ -97,6 +104,7 @@ void pair_link_key(struct link *link, int side, const uint8_t *key)
 		finish(link, ERROR_AUTHENTICATION);
 	} else {
 		memcpy(link->key, key, 16);
+		link->key_type = key[0];
 		link->has_key = true;
 		finish(link, 0);
 	}

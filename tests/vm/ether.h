@@ -129,12 +129,14 @@ struct link {
 	uint8_t central;               /* which end */
 	struct device_address seen[2]; /* each end's address, as the other sees it */
 	bool encrypted;
+	uint8_t encrypting; /* mode that the end which asked is yet to be told, 0: none */
 	bool has_key;
 	uint8_t key[16];
 	uint8_t key_type;
 	uint8_t ltk[16];
 	enum model model;
-	int asker; /* which end asked for authentication */
+	int asker;     /* which end asked for authentication first */
+	bool asked[2]; /* both may */
 	struct part part[2];
 	unsigned deferred[2];
 	long lose_after; /* data packets until the link is lost, negative: never */
@@ -173,6 +175,8 @@ void link_end(struct link *link, int side, uint8_t mine, uint8_t theirs);
 void link_data(struct radio *radio, const uint8_t *data, size_t length);
 void link_credits(struct radio *radio);
 void encryption(struct link *link, uint8_t mode, uint8_t status);
+void encryption_begin(struct link *link, int side, uint8_t mode);
+void encryption_end(struct link *link, int side);
 void le_connect(void);
 void le_advertise(void);
 
