@@ -99,6 +99,10 @@ static int request_password(sd_bus_message *m, void *arg, sd_bus_error *error)
 		refuse(a, m, hindrance(a));
 		return 1;
 	}
+	if (a->answers.password_of && a->answers.password_of(a->answers.arg, user)) {
+		answer_secret(a, m, a->answers.password_of(a->answers.arg, user));
+		return 1;
+	}
 	if (a->answers.password || a->password) {
 		answer_secret(a, m, a->answers.password ? a->answers.password : a->password);
 		return 1;

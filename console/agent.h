@@ -18,8 +18,11 @@ struct writer;
 /* The answers there are already; borrowed until agent_end(). Without them the person is asked. */
 struct agent_answers {
 	struct secret *password, *pin; /* NULL: not there */
-	bool yes;                      /* to whatever is only to be confirmed */
-	bool interactive;              /* a person can be asked about devices too */
+	/* The password of a user, borrowed, or NULL: not there. NULL: no such answers. */
+	struct secret *(*password_of)(void *arg, const char *user);
+	void *arg;
+	bool yes;         /* to whatever is only to be confirmed */
+	bool interactive; /* a person can be asked about devices too */
 };
 
 /* Makes it known on the bus; client and writer are borrowed. 0 or -errno. */

@@ -5,7 +5,7 @@ pngwctl_SOURCES = \
 	console/client.c console/client-decode.c console/client.h \
 	console/command.c console/command.h console/commands.def console/command-internal.h \
 	console/command-assign.c console/command-bluetooth.c console/command-diagnosis.c \
-	console/command-qr.c console/command-help.c console/command-look.c console/command-session.c \
+	console/command-qr.c console/command-tray.c console/command-help.c console/command-look.c console/command-session.c \
 	console/command-vault.c \
 	console/complete.c console/complete.h \
 	console/console.c console/console.h \
@@ -13,6 +13,7 @@ pngwctl_SOURCES = \
 	console/history.c console/history.h \
 	console/kind.c console/kind.h \
 	console/label.c console/label.h \
+	console/manifest.c console/manifest-pskc.c console/manifest.h \
 	console/main.c \
 	console/man.c console/man.h \
 	console/news.c console/news.h \
@@ -21,13 +22,15 @@ pngwctl_SOURCES = \
 	console/shell.c console/shell.h \
 	console/signals.c console/signals.h \
 	console/terminal.c console/terminal.h \
+	console/tray.h console/tray-journal.c console/tray-sheet.c console/tray-show.c \
+	console/tray-work.c \
 	console/writer.c console/writer.h console/writer-json.c console/writer-kv.c \
 	console/writer-text.c
 pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
-pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS)
+pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 
 dist_man_MANS += console/pngwctl.1
-EXTRA_DIST += console/pngwctl.bash doc/labels.md
+EXTRA_DIST += console/pngwctl.bash doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-data-local:
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'

@@ -4,7 +4,7 @@ libpngw_la_SOURCES += \
 	gateway/api-objects.c \
 	gateway/api-lists.c gateway/api-revoke.c gateway/api-session.c \
 	gateway/api-bluetooth.c gateway/api-pairing.c gateway/api-vault.c gateway/api-vault-keys.c \
-	gateway/api-procedure.c gateway/api-secret.c gateway/api-values.c \
+	gateway/api-procedure.c gateway/api-secret.c gateway/api-sheet.c gateway/api-values.c \
 	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
 	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
 	gateway/config.c gateway/config.h gateway/settings.def \

@@ -5,6 +5,7 @@ libpngw_la_SOURCES += \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \
 	protocol/hidden.c protocol/hidden.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1-sign.c protocol/p1.h \
+	protocol/sheet.c protocol/sheet.h \
 	protocol/secret.c protocol/secret.h \
 	protocol/status.c protocol/status.h protocol/statuses.def \
 	protocol/verdict.c protocol/verdict.h protocol/verdicts.def protocol/steps.def

@@ -5,6 +5,7 @@ libpngw_la_SOURCES += \
 	storage/ledger-check.c storage/ledger-check.h \
 	storage/library.c storage/library.h \
 	storage/record.c storage/record.h \
+	storage/vault-sheet.c storage/vault-sheet.h \
 	storage/vault.c storage/vault.h \
 	storage/vault-batch.c \
 	storage/vault-create.c \

@@ -1,0 +1,290 @@
+/* What became of each unit, one line of JSON a transition. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "console/tray.h"
+
+#define FORMAT              "pngw tray journal 1"
+#define SIZE_MAX_OF_JOURNAL (64 << 20)
+
+static int write_all(int fd, const char *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		data += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int sync_folder(const char *path)
+{
+	char folder[4096];
+	char *slash;
+	int fd, r = 0;
+
+	(void)snprintf(folder, sizeof(folder), "%s", path);
+	slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = '\0';
+	fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) != 0)
+		r = -errno;
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+int tray_file_write(const char *path, const char *data, size_t size)
+{
+	char other[4200];
+	int fd, r;
+
+	(void)snprintf(other, sizeof(other), "%s.new", path);
+	fd = open(other, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, data, size);
+	if (r == 0 && fsync(fd) != 0)
+		r = -errno;
+	if (close(fd) != 0 && r == 0)
+		r = -errno;
+	if (r == 0 && rename(other, path) != 0)
+		r = -errno;
+	if (r == 0)
+		return sync_folder(path);
+	(void)unlink(other);
+	return r;
+}
+
+static void add_text(json_object *o, const char *key, const char *value)
+{
+	(void)json_object_object_add(o, key, json_object_new_string(value));
+}
+
+static void put(FILE *out, json_object *o)
+{
+	(void)fprintf(out, "%s\n",
+		      json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+								JSON_C_TO_STRING_NOSLASHESCAPE));
+	(void)json_object_put(o);
+}
+
+static void put_beginning(FILE *out, const struct tray *t)
+{
+	json_object *o = json_object_new_object();
+
+	add_text(o, "format", FORMAT);
+	add_text(o, "manifest", t->manifest);
+	add_text(o, "digest", t->digest);
+	add_text(o, "gateway", t->gateway.text);
+	add_text(o, "challenge", t->challenge);
+	(void)json_object_object_add(o, "started", json_object_new_int64(t->started));
+	(void)json_object_object_add(o, "units", json_object_new_int64((int64_t)t->count));
+	put(out, o);
+	for (size_t i = 0; i < t->count; i++) {
+		const struct manifest_unit *unit = &t->unit[i].what;
+
+		o = json_object_new_object();
+		add_text(o, "entity", unit->entity.text);
+		add_text(o, "user", unit->user.text);
+		add_text(o, "address", unit->address);
+		add_text(o, "label", unit->label);
+		put(out, o);
+	}
+}
+
+static int open_locked(struct tray *t)
+{
+	int fd = open(t->journal.path, O_RDWR | O_APPEND | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		(void)close(fd);
+		return -EWOULDBLOCK;
+	}
+	t->journal.fd = fd;
+	return 0;
+}
+
+int tray_journal_create(struct tray *t)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out;
+	int r;
+
+	if (access(t->journal.path, F_OK) == 0)
+		return -EEXIST;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return -ENOMEM;
+	put_beginning(out, t);
+	r = fclose(out) == 0 ? tray_file_write(t->journal.path, text, size) : -ENOMEM;
+	free(text);
+	return r == 0 ? open_locked(t) : r;
+}
+
+int tray_journal_add(struct tray *t, const struct tray_unit *unit, const char *is)
+{
+	json_object *o = json_object_new_object();
+	const char *text;
+	char *line = NULL;
+	int n, r;
+
+	(void)json_object_object_add(o, "unit", json_object_new_int64(unit - t->unit));
+	add_text(o, "is", is);
+	if (unit->outcome) {
+		(void)json_object_object_add(o, "outcome", json_object_get(unit->outcome));
+	} else {
+		(void)json_object_object_add(o, "held", json_object_new_int64(unit->held_before));
+		add_text(o, "owner", unit->owner_before.text);
+	}
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+							 JSON_C_TO_STRING_NOSLASHESCAPE);
+	n = asprintf(&line, "%s\n", text);
+	(void)json_object_put(o);
+	if (n < 0)
+		return -ENOMEM;
+	r = write_all(t->journal.fd, line, (size_t)n);
+	free(line);
+	if (r == 0 && fdatasync(t->journal.fd) != 0)
+		r = -errno;
+	return r;
+}
+
+static int read_beginning(struct tray *t, json_object *o, size_t *units)
+{
+	int64_t count = json_object_get_int64(json_object_object_get(o, "units"));
+
+	if (strcmp(tray_text(o, "format"), FORMAT) != 0 || count < 1 || count > MANIFEST_MAX ||
+	    name_set(&t->gateway, bytes_text(tray_text(o, "gateway"))) != 0)
+		return -EBADMSG;
+	(void)snprintf(t->manifest, sizeof(t->manifest), "%s", tray_text(o, "manifest"));
+	(void)snprintf(t->digest, sizeof(t->digest), "%s", tray_text(o, "digest"));
+	(void)snprintf(t->challenge, sizeof(t->challenge), "%s", tray_text(o, "challenge"));
+	t->started = json_object_get_int64(json_object_object_get(o, "started"));
+	*units = (size_t)count;
+	return 0;
+}
+
+static int read_unit(struct tray *t, json_object *o)
+{
+	struct manifest_unit *unit = &t->unit[t->count].what;
+	const char *address = tray_text(o, "address");
+
+	if (!entity_id_valid(bytes_text(tray_text(o, "entity"))) ||
+	    !user_id_valid(bytes_text(tray_text(o, "user"))) ||
+	    (address[0] && label_address(address, unit->address) != 0))
+		return -EBADMSG;
+	(void)name_set(&unit->entity, bytes_text(tray_text(o, "entity")));
+	(void)name_set(&unit->user, bytes_text(tray_text(o, "user")));
+	(void)snprintf(unit->label, sizeof(unit->label), "%s", tray_text(o, "label"));
+	t->count++;
+	return 0;
+}
+
+static int read_transition(struct tray *t, json_object *o)
+{
+	json_object *number = json_object_object_get(o, "unit"), *outcome;
+	int64_t i = json_object_get_int64(number);
+	const char *is = tray_text(o, "is");
+	struct tray_unit *unit;
+
+	if (!json_object_is_type(number, json_type_int) || i < 0 || i >= (int64_t)t->count)
+		return -EBADMSG;
+	unit = &t->unit[i];
+	outcome = json_object_object_get(o, "outcome");
+	(void)json_object_put(unit->outcome);
+	unit->outcome = NULL;
+	unit->state = TRAY_WAITING;
+	unit->doubtful = strcmp(is, "begun") == 0;
+	if (unit->doubtful) {
+		unit->held_before =
+			(uint32_t)json_object_get_int64(json_object_object_get(o, "held"));
+		unit->owner_before.text[0] = '\0';
+		(void)name_set(&unit->owner_before, bytes_text(tray_text(o, "owner")));
+	} else if (strcmp(is, "passed") == 0 && json_object_is_type(outcome, json_type_object)) {
+		unit->state = TRAY_PASSED;
+		unit->outcome = json_object_get(outcome);
+	} else if (strcmp(is, "failed") != 0) {
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* data is terminated. Only whole lines count; *good is where they end. */
+static int read_lines(struct tray *t, char *data, size_t *good, size_t *line)
+{
+	size_t units = 0;
+	char *at = data, *end;
+	int r = 0;
+
+	for (*line = 1; r == 0 && (end = strchr(at, '\n')) != NULL; at = end + 1, ++*line) {
+		json_object *o;
+
+		*end = '\0';
+		o = json_tokener_parse(at);
+		if (!json_object_is_type(o, json_type_object))
+			r = -EBADMSG;
+		else if (*line == 1)
+			r = read_beginning(t, o, &units);
+		else if (t->count < units)
+			r = read_unit(t, o);
+		else
+			r = read_transition(t, o);
+		(void)json_object_put(o);
+		if (r != 0)
+			return r;
+		*good = (size_t)(end + 1 - data);
+	}
+	return units > 0 && t->count == units ? 0 : -EBADMSG;
+}
+
+int tray_journal_open(struct tray *t, size_t *line)
+{
+	struct stat status;
+	size_t good = 0, size = 0;
+	char *data;
+	int r = open_locked(t);
+
+	*line = 0;
+	if (r != 0)
+		return r;
+	if (fstat(t->journal.fd, &status) != 0)
+		return -errno;
+	if (status.st_size > SIZE_MAX_OF_JOURNAL)
+		return -EFBIG;
+	data = calloc(1, (size_t)status.st_size + 1);
+	if (!data)
+		return -ENOMEM;
+	while (size < (size_t)status.st_size) {
+		ssize_t n = read(t->journal.fd, data + size, (size_t)status.st_size - size);
+
+		if (n <= 0)
+			break;
+		size += (size_t)n;
+	}
+	r = read_lines(t, data, &good, line);
+	free(data);
+	if (r == 0 && good < (size_t)status.st_size && ftruncate(t->journal.fd, (off_t)good) != 0)
+		r = -errno;
+	return r;
+}
+
+void tray_journal_close(struct tray *t)
+{
+	if (t->journal.fd >= 0)
+		(void)close(t->journal.fd);
+	t->journal.fd = -1;
+}
