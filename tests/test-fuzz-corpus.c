@@ -24,11 +24,8 @@ static const struct {
 	const char *name;
 	bool (*run)(struct bytes input);
 } targets[] = {
-	{"message", fuzz_message},
-	{"frame", fuzz_frame},
-	{"link", fuzz_link},
-	{"digest", fuzz_digest},
-	{"bundle", fuzz_bundle},
+	{"message", fuzz_message}, {"frame", fuzz_frame},   {"link", fuzz_link},
+	{"digest", fuzz_digest},   {"bundle", fuzz_bundle},
 };
 
 /* Copies into memory of exactly that size, so that a read beyond the end is seen. */
