@@ -130,13 +130,11 @@ static int digest_of_units(const struct manifest *m, uint8_t digest[32])
 static int read_manifest(struct tray *t, struct call *call, struct manifest *m)
 {
 	bool scanned = strcmp(call->word[0], "-") == 0;
-	struct errors errors = {t->console, scanned ? "standard input" : call->word[0]};
+	const char *name = scanned ? "standard input" : call->word[0];
 	const char *user = call_option(call, "--user");
 	uint8_t digest[32];
 	int r = 0, code;
 
-	m->wrong = on_wrong;
-	m->arg = &errors;
 	if (user)
 		(void)name_set(&m->user, bytes_text(user));
 	if (scanned) {
@@ -148,12 +146,11 @@ static int read_manifest(struct tray *t, struct call *call, struct manifest *m)
 		r = manifest_read(m, call->word[0], digest);
 	}
 	if (r < 0 && m->errors == 0)
-		return console_failed(t->console, EXIT_REFUSED, "%s: %s", errors.name,
-				      strerror(-r));
+		return console_failed(t->console, EXIT_REFUSED, "%s: %s", name, strerror(-r));
 	if (m->errors > 0)
 		return console_failed(t->console, EXIT_WRONG_USAGE,
-				      "%s: nothing was begun, because of %zu error%s in it",
-				      errors.name, m->errors, m->errors == 1 ? "" : "s");
+				      "%s: nothing was begun, because of %zu error%s in it", name,
+				      m->errors, m->errors == 1 ? "" : "s");
 	(void)hex_encode(bytes_of(digest, sizeof(digest)), t->digest, sizeof(t->digest));
 	t->count = m->count;
 	for (size_t i = 0; i < m->count; i++)
@@ -270,6 +267,7 @@ static int prepare(struct tray *t, struct call *call)
 	bool resume = call_option(call, "--resume") != NULL,
 	     scanned = strcmp(call->word[0], "-") == 0;
 	char wanted[sizeof(t->digest)] = "";
+	struct errors errors = {t->console, scanned ? "standard input" : call->word[0]};
 	struct manifest *m;
 	int code = prepare_folder(t, call, resume);
 
@@ -279,6 +277,10 @@ static int prepare(struct tray *t, struct call *call)
 				      "cannot: give it with --password-file");
 	if (code == 0 && !(scanned && resume)) {
 		m = calloc(1, sizeof(*m));
+		if (m) {
+			m->wrong = on_wrong;
+			m->arg = &errors;
+		}
 		code = m ? read_manifest(t, call, m)
 			 : console_failed(t->console, EXIT_RETRY, "there is no memory");
 		free(m);
