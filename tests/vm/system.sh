@@ -145,7 +145,8 @@ pne_begin() {
 pnes_ready() {
 	local name
 	for name in "${!begun[@]}"; do
-		wait "${begun[$name]}" || failed "$name does not start"
+		# The log has the last word, not how the start ended.
+		wait "${begun[$name]}" || pne_log "$name" "Bluetooth is ready" || failed "$name does not start"
 	done
 	begun=()
 }
