@@ -247,7 +247,7 @@ find_pnes() {
 		gw bluetooth scan "$((4 + 4 * try))" >"$scratch/scan" || failed "the search: $(cat "$scratch/scan")"
 		missing=
 		for name in "$@"; do
-			found[$name]=$(sed -n "s/^\([0-9A-F:]*\) .*PNE.* name=$name\$/\1/p" "$scratch/scan")
+			found[$name]=$(sed -n "s/^ *\([0-9A-F:]\{17\}\) .*PNE.* name=$name\$/\1/p" "$scratch/scan")
 			[ -n "${found[$name]}" ] || missing+=" $name"
 		done
 		[ -n "$missing" ] || return 0

@@ -37,7 +37,7 @@ ok "Figure 6 is refused to headset-2: $(sed -n 's/.*leg PAN: \(.*\) Retry.*/\1/p
 expect 0 "done" gw figure7 "$user" headset-2
 ok "Figure 7: headset-2, over a PAN that is not"
 
-expect 0 "entity=headset-1" gw bluetooth devices
+expect 0 "entity=headset-1" gw bluetooth devices --kv
 expect 0 "being disconnected" gw bluetooth disconnect headset-1
 gateway_log "headset-1 is gone" || failed "headset-1 stays"
 expect 0 "headset-1: done" gw bluetooth connect headset-1
