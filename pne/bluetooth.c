@@ -249,13 +249,13 @@ int pne_bluetooth_new(uv_loop_t *loop, const struct pne_bluetooth_options *optio
 	return 0;
 }
 
-int pne_bluetooth_bearer(void *arg, uv_loop_t *loop, const struct bearer_callbacks *callbacks,
-			 void *callbacks_arg, struct bearer **out)
+int pne_bluetooth_bearer(void *b, uv_loop_t *loop, const struct bearer_callbacks *callbacks,
+			 void *arg, struct bearer **out)
 {
-	struct pne_bluetooth *b = arg;
-	const struct bearer_bluez_options options = {.le = b->le, .note = pne_device_note};
+	const struct pne_bluetooth *bluetooth = b;
+	const struct bearer_bluez_options options = {.le = bluetooth->le, .note = pne_device_note};
 
-	return bearer_bluez_new(loop, b->bluez, &options, callbacks, callbacks_arg, out);
+	return bearer_bluez_new(loop, bluetooth->bluez, &options, callbacks, arg, out);
 }
 
 static void bluez_gone(void *arg)
