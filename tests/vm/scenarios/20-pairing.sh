@@ -63,7 +63,7 @@ unit_stop pnes cpns-headset-1
 
 model headset-2 2 yes-no
 pair_begins headset-2
-question "numeric comparison"
+question "does .* show [0-9]\{6\}?"
 number=$(number_here)
 [ -n "$number" ] && [ "$number" = "$(number_there headset-2 'the same number. yes or no')" ] ||
 	failed "the numbers to be compared: \"$number\" and \"$(number_there headset-2 'the same number. yes or no')\""
@@ -76,16 +76,16 @@ unit_stop pnes cpns-headset-2
 
 model headset-3 3 yes-no --confirm no
 pair_begins headset-3
-question "numeric comparison"
+question "does .* show [0-9]\{6\}?"
 pair_ends 1 "the pairing was refused"
 unit_stop pnes cpns-headset-3
 model headset-3 3 yes-no
 pair_begins headset-3
-question "numeric comparison"
+question "does .* show [0-9]\{6\}?"
 answer headset-3 no
 pair_ends 1 "the pairing was refused"
 pair_begins headset-3
-question "numeric comparison"
+question "does .* show [0-9]\{6\}?"
 answer headset-3 yes
 pair_ends 0 "done"
 ok "a comparison that is denied there, or here, ends in a verdict; the next try pairs"
