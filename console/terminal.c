@@ -22,24 +22,54 @@ unsigned terminal_width(int fd)
 	return size.ws_col;
 }
 
-static bool known(int fd)
+/* What terminfo says of a terminal; the editor's own stays as it is. */
+struct description {
+	TERMINAL *before;
+};
+
+static bool describe(int fd, struct description *d)
 {
 	const char *name = getenv("TERM");
 	int found = 0;
 
-	return isatty(fd) && name && name[0] && setupterm(name, fd, &found) == OK;
+	if (!isatty(fd) || !name || !name[0])
+		return false;
+	d->before = set_curterm(NULL);
+	if (setupterm(name, fd, &found) != OK) {
+		(void)set_curterm(d->before);
+		return false;
+	}
+	return true;
+}
+
+static void forget(const struct description *d)
+{
+	(void)del_curterm(set_curterm(d->before));
 }
 
 bool terminal_has_colour(int fd)
 {
 	const char *unwanted = getenv("NO_COLOR");
+	struct description d;
+	bool colour;
 
-	return !(unwanted && unwanted[0]) && known(fd) && tigetnum("colors") >= 8;
+	if ((unwanted && unwanted[0]) || !describe(fd, &d))
+		return false;
+	colour = tigetnum("colors") >= 8;
+	forget(&d);
+	return colour;
 }
 
 bool terminal_erases(int fd)
 {
-	const char *erase = known(fd) ? tigetstr("el") : NULL;
+	struct description d;
+	const char *erase;
+	bool erases;
 
-	return erase && strncmp(erase, "\033[K", 3) == 0;
+	if (!describe(fd, &d))
+		return false;
+	erase = tigetstr("el");
+	erases = erase && strncmp(erase, "\033[K", 3) == 0;
+	forget(&d);
+	return erases;
 }
