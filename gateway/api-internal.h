@@ -112,6 +112,7 @@ struct gateway_api {
 	struct api_reader *readers;
 	struct api_pairings *pairings; /* NULL without Bluetooth */
 	struct api_unbond *unbonds;
+	struct api_examine *examines;     /* who waits for the report */
 	struct api_procedure *procedures; /* the newest first */
 	uint32_t last_procedure;
 	uint64_t last_run;
@@ -125,7 +126,6 @@ struct gateway_api {
 	unsigned holds; /* handles, jobs on threads: the last one frees */
 	struct api_log log;
 	struct api_failures failures[API_FAILURES_MAX];
-	time_t backed_up;             /* 0: not since the start */
 	struct api_element *elements; /* for which there is an object */
 	size_t element_count, element_room;
 	struct name *users;
@@ -316,6 +316,9 @@ bool gateway_api_read_device(struct api_call *call, char address[BLUETOOTH_ADDRE
 void gateway_api_pairings_begin(struct gateway_api *api);
 void gateway_api_pairings_end(struct gateway_api *api);
 void gateway_api_unbonds_end(struct gateway_api *api);
+
+/* api-diagnosis.c. Nobody waits for a report any more. */
+void gateway_api_examines_end(struct gateway_api *api);
 
 /* api-objects.c: Pne1, User1. */
 int gateway_api_objects_export(struct gateway_api *api);

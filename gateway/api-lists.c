@@ -203,27 +203,3 @@ void gateway_api_explain(struct api_call *call)
 	gateway_api_dict_end(&w);
 	gateway_api_send(&w);
 }
-
-void gateway_api_get_log(struct api_call *call)
-{
-	const struct api_log *log = &call->api->log;
-	struct api_writer w;
-	uint32_t count;
-	size_t n;
-
-	if (!gateway_api_read_u32(call->m, &count))
-		return;
-	n = log->next < API_LOG_LINES ? log->next : API_LOG_LINES;
-	if (n > count)
-		n = count;
-	gateway_api_reply_begin(&w, call->m);
-	gateway_api_list_begin(&w, "s");
-	for (size_t i = log->next - n; i < log->next; i++) {
-		const char *line = log->lines[i % API_LOG_LINES];
-
-		if (line)
-			gateway_api_put_text(&w, line);
-	}
-	gateway_api_list_end(&w);
-	gateway_api_send(&w);
-}

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "gateway/records.h"
 #include "storage/vault-backup.h"
 #include "storage/vault-manage.h"
 
@@ -45,10 +46,15 @@ static void put_ledger_state(struct api_writer *w, struct vault *v)
 
 static void backup_text(const struct gateway_api *api, char *out, size_t size)
 {
+	uint64_t wall;
 	struct tm utc;
+	time_t at;
 
 	out[0] = '\0';
-	if (api->backed_up != 0 && gmtime_r(&api->backed_up, &utc))
+	if (records_get_backup(api->vault, &wall) != 0)
+		return;
+	at = (time_t)wall;
+	if (gmtime_r(&at, &utc))
 		(void)strftime(out, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
@@ -251,6 +257,61 @@ struct backup_job {
 	struct vault_backup *backup;
 };
 
+/* A complete backup, until the vault knows of it. */
+struct backup_note {
+	struct gateway_api *api;
+	struct api_procedure *procedure; /* NULL: it was cancelled */
+	int pages;
+};
+
+static void note_cancel(struct api_procedure *p)
+{
+	struct backup_note *note = p->job;
+
+	note->procedure = NULL;
+}
+
+static void backup_noted(void *arg, int result)
+{
+	struct backup_note *note = arg;
+	struct api_procedure *p = note->procedure;
+	char text[WHY_SIZE];
+
+	if (result != 0)
+		gateway_api_say(note->api, LOG_LEVEL_WARNING,
+				"the vault does not know of the backup: %s", strerror(-result));
+	(void)snprintf(text, sizeof(text), "%d pages; pngw-vault restore --drill proves it opens",
+		       note->pages);
+	if (p) {
+		p->job = NULL;
+		gateway_api_procedure_finish(p, VERDICT_DONE, NULL, text);
+	}
+	gateway_api_unhold(note->api);
+	free(note);
+}
+
+/* The doctor asks the vault for the time of its last backup. */
+static void note_backup(struct api_procedure *p, int pages)
+{
+	struct backup_note *note = calloc(1, sizeof(*note));
+	struct vault_batch *b = note ? vault_batch_new() : NULL;
+	int r;
+
+	if (!b) {
+		free(note);
+		gateway_api_procedure_finish(p, VERDICT_DONE, NULL, "out of memory to note it");
+		return;
+	}
+	*note = (struct backup_note){.api = p->api, .procedure = p, .pages = pages};
+	p->job = note;
+	p->job_cancel = note_cancel;
+	gateway_api_hold(p->api);
+	records_put_backup(b, (uint64_t)time(NULL));
+	r = vault_submit(p->api->vault, b, backup_noted, note);
+	if (r != 0)
+		backup_noted(note, r);
+}
+
 static void backup_closed(uv_handle_t *handle)
 {
 	struct backup_job *job = handle->data;
@@ -285,10 +346,7 @@ static void backup_step(uv_idle_t *idle)
 		gateway_api_procedure_finish(p, gateway_storage_verdict(r), NULL, text);
 		return;
 	}
-	p->api->backed_up = time(NULL);
-	(void)snprintf(text, sizeof(text), "%d pages; pngw-vault restore --drill proves it opens",
-		       progress.total);
-	gateway_api_procedure_finish(p, VERDICT_DONE, NULL, text);
+	note_backup(p, progress.total);
 }
 
 void gateway_api_vault_backup(struct api_call *call)

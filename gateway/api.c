@@ -254,6 +254,7 @@ void gateway_api_stop(struct gateway_api *api)
 	gateway_api_procedures_end(api);
 	gateway_api_pairings_end(api);
 	gateway_api_unbonds_end(api);
+	gateway_api_examines_end(api);
 	gateway_api_readers_end(api);
 	gateway_api_clients_end(api);
 	api->vault = NULL;

@@ -7,12 +7,15 @@
  * loop's thread only.
  */
 
+#include <stdio.h>
 #include <uv.h>
 
 #include "gateway/config.h"
 
+struct doctor_report;
 struct gateway_api;
 struct gateway_bluetooth;
+struct recorder;
 
 /* Runs of the core that the API starts have this bit. */
 #define API_RUN (UINT64_C(1) << 63)
@@ -29,6 +32,15 @@ struct gateway_api_options {
 	const struct config *config; /* borrowed; what it holds may change between two turns */
 	void (*log)(void *arg, enum log_level level, const char *text);
 	void (*status)(void *arg, struct gateway_api_status *out);
+	/* Begins an examination, or joins the one under way. 0: gateway_api_examined() follows from
+	 * the loop, once, unless the API is stopped first; or a negative errno. Not called before
+	 * that. */
+	int (*examine)(void *arg);
+	/* The metrics' text of now, the API's to free(); NULL: out of memory. */
+	char *(*metrics)(void *arg);
+	/* Writes a bundle: 0 or a negative errno. */
+	int (*bundle)(void *arg, FILE *out);
+	struct recorder *recorder; /* borrowed until gateway_api_stop() */
 	void *arg;
 };
 
@@ -53,6 +65,8 @@ void gateway_api_chosen(struct gateway_api *api, uint64_t run, const struct name
 void gateway_api_touch(struct gateway_api *api, const struct name *entity);
 /* Signal Changed: "wan", "bluetooth", "vault". */
 void gateway_api_changed(struct gateway_api *api, const char *what);
+/* The examination that was asked for has ended; report is borrowed during the call. */
+void gateway_api_examined(struct gateway_api *api, const struct doctor_report *report);
 /* A line of the log, for GetLog. */
 void gateway_api_logged(struct gateway_api *api, const char *line);
 

@@ -1,4 +1,5 @@
-/* What a bundle tells beside the recorder: versions, settings, vault and ledger; nothing secret. */
+/* What a bundle tells beside the recorder: versions, settings, vault, ledger, doctor; nothing
+ * secret. */
 
 #include "gateway/daemon-internal.h"
 
@@ -60,6 +61,16 @@ static void write_vault(const struct gateway_daemon *d, FILE *out)
 		(void)fprintf(out, "%s\n", d->health.lines[i]);
 }
 
+static void write_examination(const struct gateway_daemon *d, FILE *out)
+{
+	const struct doctor_report *report = gateway_daemon_examined(d);
+
+	if (report)
+		gateway_doctor_print(report, out);
+	else
+		(void)fputs("none since the start\n", out);
+}
+
 /* Without the tags: nobody without the vault could tell whose they are. */
 static void write_ledger(const struct gateway_daemon *d, FILE *out)
 {
@@ -106,6 +117,7 @@ int gateway_daemon_bundle(struct gateway_daemon *d, FILE *out)
 		{"configuration", write_configuration},
 		{"vault", write_vault},
 		{"ledger", write_ledger},
+		{"examination", write_examination},
 	};
 	enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
 	struct bundle_section sections[PARTS];

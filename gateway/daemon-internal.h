@@ -83,6 +83,7 @@ struct gateway_daemon {
 	char last_wan[256];
 	struct gateway_health health; /* of the vault when it was opened */
 	struct daemon_examination examination;
+	struct daemon_waiter api_waiter; /* the API's, while it waits */
 	struct daemon_metrics metrics;
 	bool journal; /* standard error is systemd's */
 	bool stopping;

@@ -302,6 +302,33 @@ static void api_status(void *arg, struct gateway_api_status *out)
 		out->damage[out->damage_count++] = d->health.lines[i];
 }
 
+static void api_examined(void *arg, const struct doctor_report *report)
+{
+	struct gateway_daemon *d = arg;
+
+	gateway_api_examined(d->api, report);
+}
+
+static int api_examine(void *arg)
+{
+	struct gateway_daemon *d = arg;
+
+	d->api_waiter = (struct daemon_waiter){.done = api_examined, .arg = d};
+	return gateway_daemon_examine(d, &d->api_waiter);
+}
+
+static char *api_metrics(void *arg)
+{
+	size_t size;
+
+	return gateway_daemon_metrics_text(arg, &size);
+}
+
+static int api_bundle(void *arg, FILE *out)
+{
+	return gateway_daemon_bundle(arg, out);
+}
+
 /* SIGHUP: credentials and limits; what names this PN GW or its files needs a restart. */
 static void reload(struct gateway_daemon *d)
 {
@@ -422,7 +449,11 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size)
 {
-	struct gateway_api_options api = {.log = log_line, .status = api_status};
+	struct gateway_api_options api = {.log = log_line,
+					  .status = api_status,
+					  .examine = api_examine,
+					  .metrics = api_metrics,
+					  .bundle = api_bundle};
 	struct gateway_daemon *d = calloc(1, sizeof(*d));
 	int r;
 
@@ -463,6 +494,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	if (r != 0)
 		return r;
 	api.config = &d->config;
+	api.recorder = d->recorder;
 	api.arg = d;
 	r = gateway_api_new(loop, &api, &d->api);
 	if (r != 0) {

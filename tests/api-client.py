@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Clients of pngwd's control API, one check after the other: tests/test-api.sh."""
 
+import fcntl
 import os
 import re
 import signal
@@ -251,14 +252,9 @@ def test_document(client, procedure):
     for path in ("/org/pngw", "/org/pngw/vault", "/org/pngw/bluetooth", "/org/pngw/diagnosis", procedure,
                  "/org/pngw/pne/headset_2d3", "/org/pngw/user/alice"):
         there.update(introspected(client, path))
-    # What is in the document and not yet offered.
-    later = {("Diagnosis1", "Examine"), ("Diagnosis1", "GetMetrics"), ("Diagnosis1", "GetTrace"),
-             ("Diagnosis1", "Bundle")}
     for interface in sorted(set(wanted) | set(there)):
         a, b = wanted.get(interface, {}), there.get(interface, {})
         for member in sorted(set(a) | set(b)):
-            if (interface, member[1]) in later and member not in b:
-                continue
             if a.get(member) != b.get(member):
                 complain("%s.%s: the document says %s, pngwd %s" % (interface, member, a.get(member), b.get(member)))
     check("the document lists many methods", sum(len(m) for m in wanted.values()) > 60)
@@ -350,6 +346,94 @@ def test_figures(client):
     check("its owner", client.property("/org/pngw/pne/headset_2d3", "Pne1", "Owner") == "alice")
 
 
+def examine_soon(client, reports):
+    client.bus.get_object("org.pngw", "/org/pngw/diagnosis", introspect=False).get_dbus_method(
+        "Examine", "org.pngw.Diagnosis1")(
+            timeout=60, reply_handler=reports.append, error_handler=lambda error: reports.append(error))
+    client.bus.flush()
+
+
+def states(client):
+    return {str(c["Id"]): str(c["State"]) for c in client.call("Diagnosis1", "Examine", path="/org/pngw/diagnosis")}
+
+
+def test_examination(client):
+    # At the same time: one that goes away, and two that get the same report.
+    gone, other = Client(agent=False), Client(agent=False)
+    reports = []
+    examine_soon(gone, [])
+    gone.bus.close()
+    examine_soon(client, reports)
+    examine_soon(other, reports)
+    check("two reports", turn_until(lambda: len(reports) == 2, 60) and reports[0] == reports[1])
+    other.bus.close()
+    report = reports[0]
+    check("40 checks: %s" % report, len(report) >= 40 and len({c["Id"] for c in report}) == len(report))
+    for c in report:
+        check("a check: %s" % c, set(c) == {"Id", "Title", "State", "Finding", "Remedy"} and c["Title"] and
+              c["Finding"] and c["State"] in ("ok", "warning", "failed", "not-applicable") and
+              bool(c["Remedy"]) == (c["State"] in ("warning", "failed")))
+    found = {str(c["Id"]): c for c in report}
+    check("the WAN is up", found["wan.up"]["State"] == "ok" and found["network.answer"]["State"] == "ok")
+    check("no backup yet", found["vault.backup"]["State"] == "warning")
+    # Others than pngwd's user get as far as the bus.
+    check("the folder", found["files.folder"]["State"] == "failed" and "0700" in found["files.folder"]["Remedy"])
+    check("no Bluetooth", found["bluetooth.bus"]["State"] == "not-applicable")
+
+
+def test_recorded(client):
+    """Metrics, trace and bundle, after Figure 8 and a renewal of headset-3."""
+    at = {"path": "/org/pngw/diagnosis"}
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(RUN + "/metrics", "w", encoding="utf-8") as file:
+        file.write(client.call("Diagnosis1", "GetMetrics", **at))
+    samples = subprocess.run(["/usr/bin/python3", here + "/check-metrics.py", RUN + "/metrics",
+                              os.path.dirname(sys.argv[1]) + "/metrics.md"], stdout=subprocess.PIPE, text=True)
+    lines = samples.stdout.splitlines()
+    check("metrics", samples.returncode == 0 and "pngw_wan_up{} 1" in lines and
+          "pngw_procedure_seconds_count{figure=8,result=done} 1" in lines)
+    trace = client.call("Diagnosis1", "GetTrace", 2000, **at)
+    check("entries", len(trace) > 40 and all(set(e) == {"Time", "Text"} for e in trace))
+    times = [int(e["Time"]) for e in trace]
+    check("their times", times == sorted(times) and abs(times[-1] - time.time()) < 600)
+    check("the last three", client.call("Diagnosis1", "GetTrace", 3, **at) == trace[-3:])
+    check("none", client.call("Diagnosis1", "GetTrace", 0, **at) == [])
+    texts = [str(e["Text"]) for e in trace]
+    # The renewal, from its first entry to its verdict.
+    begun = [re.match(r"(procedure \d+) \(.*headset-3\)", text) for text in texts]
+    begun = [m.group(1) for m in begun if m]
+    steps = [text for text in texts if begun and re.match(begun[-1] + r"\b", text)]
+    check("the renewal's steps: %s" % (steps or texts[-30:]), len(steps) >= 2 and "DONE" in steps[-1] and
+          any("EUKeyAssignment" in text for text in steps))
+    fd = client.call("Diagnosis1", "Bundle", **at).take()
+    seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    check("sealed: %s" % seals, seals == fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    with os.fdopen(fd, "rb") as file:
+        bundle = file.read()
+    with open(RUN + "/bundle", "wb") as file:
+        file.write(bundle)
+    replay = subprocess.run([os.environ["PNGW_TEST_REPLAY"], "--verify", RUN + "/bundle"], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+    check("replay: " + replay.stdout, replay.returncode == 0)
+    for part in (b"[versions]", b"[configuration]", b"[vault]", b"[ledger]", b"[examination]", b"[recorder]"):
+        check("part %s" % part, b"\n" + part + b"\n" in bundle)
+    check("the last examination", b"files.folder" in bundle)
+    check("what was done", b"headset-3" in bundle)
+    for secret in secrets():
+        check("no secret in what is given away", secret not in bundle and
+              secret not in "\n".join(texts).encode() + samples.stdout.encode())
+
+
+def secrets():
+    """What must not be seen anywhere: passwords, and the keys of files as digits and as bytes."""
+    found = [CANARY.encode(), b"another password"]
+    with open(RUN + "/gateway.key", encoding="ascii") as file:
+        found.append(file.read().strip().encode())
+    with open(RUN + "/keys.csv", encoding="utf-8") as file:
+        found += [line.strip().split(",")[2].encode() for line in file.readlines()[1:]]
+    return found + [bytes.fromhex(s.decode()) for s in found if re.fullmatch(rb"[0-9a-f]{64}", s)]
+
+
 def test_vault(client):
     at = {"path": "/org/pngw/vault"}
     for member, arguments in (("Check", ({},)), ("AddWrap", (RUN + "/second.key", "second", {})),
@@ -366,6 +450,7 @@ def test_vault(client):
     _, result, ids = client.run("Vault1", "Backup", RUN + "/pngw.conf", {}, **at)
     check("a file that is no vault stays %s" % ids, result == "refused" and ids == ["GATEWAY_VAULT_REFUSED"])
     check("last backup", client.call("Vault1", "GetStatus", **at)["LastBackup"] != "")
+    check("the doctor knows of it", states(client)["vault.backup"] == "ok")
 
 
 def test_agents(client):
@@ -425,6 +510,8 @@ print(*error("Gateway1", "GetStatus"))
 print(*error("Gateway1", "Register", "alice", {}, signature="sa{sv}"))
 print(*error("Gateway1", "RevokeAll", {}, signature="a{sv}"))
 print(*error("Bluetooth1", "SetDiscoverable", 0, path="/org/pngw/bluetooth", signature="u"))
+print(*error("Diagnosis1", "Examine", path="/org/pngw/diagnosis"))
+print(*error("Diagnosis1", "Bundle", path="/org/pngw/diagnosis"))
 try:
     bus.get_object("org.pngw", "/org/pngw", introspect=False).GetManagedObjects(
         dbus_interface="org.freedesktop.DBus.ObjectManager")
@@ -432,9 +519,9 @@ try:
 except dbus.DBusException as e:
     print(e.get_dbus_name())
 """))
-    for line, right in zip(lines, ("look", "assign", "administer", "pair")):
+    for line, right in zip(lines, ("look", "assign", "administer", "pair", "look", "administer")):
         check("refused: " + line, line == "NotAuthorized the right to %s is missing" % right)
-    check("objects refused: %s" % lines, len(lines) == 5 and lines[4] == "org.pngw.Error.NotAuthorized")
+    check("objects refused: %s" % lines, len(lines) == 7 and lines[6] == "org.pngw.Error.NotAuthorized")
 
 
 def begin_login(client):
@@ -584,6 +671,8 @@ def main():
     client = Client()
     test_reading(client)
     test_figures(client)
+    test_examination(client)
+    test_recorded(client)
     test_document(client, client.signals[0][0])
     test_rights(client)
     test_polkit(client)
@@ -599,6 +688,7 @@ def main():
     done = open(RUN + "/log", encoding="utf-8", errors="replace").read().count("headset-2 of alice: done")
     monitor.terminate()
     monitor.wait()
+    examine_soon(client, [])
     daemon.kill()
     daemon.wait()
     os.kill(int(os.environ["PNGW_TEST_PNE"]), signal.SIGCONT)

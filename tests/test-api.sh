@@ -22,6 +22,8 @@ sed -i 's|^control = { bus = .*"; };|control = { bus = "unix:path='"$run"'/bus";
 	"$run/pngw.conf"
 # Clients of another user get as far as the bus.
 chmod 711 "$run"
+export PNGW_TEST_REPLAY
+PNGW_TEST_REPLAY=$(bin pngw-replay)
 export PNGW_TEST_RUN=$run PNGW_TEST_CHALLENGE=0011223344556677 PNGW_TEST_CANARY=$password
 launch_server
 launch_gateway

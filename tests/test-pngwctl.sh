@@ -234,6 +234,37 @@ json 'len(d) == 5 and d[-1]["sequence"] > d[0]["sequence"]' ledger 5
 json 'any("WAN is up" in line for line in d)' log 500
 outcome 0 "" log 3
 [ "$(wc -l <"$run/out")" = 3 ] || complain "log 3: not 3 lines"
+
+# What is wrong with it, and what is given away.
+outcome 0 " 0 failed" doctor
+grep -q "^ok .*vault.backup" "$run/out" || complain "doctor: vault.backup is not ok"
+json 'len(d) >= 40 and all(set(c) == {"id", "title", "state", "finding", "remedy"} for c in d)' doctor
+kv '{"id", "state"} <= set(l[0]) and not any(d["state"] == "failed" for d in l)' doctor
+chmod 755 "$run"
+outcome 1 " 1 failed" doctor
+json '[c["id"] for c in d if c["state"] == "failed"] == ["files.folder"]' doctor
+chmod 700 "$run"
+outcome 0 "" trace 5
+[ "$(wc -l <"$run/out")" = 5 ] || complain "trace 5: not 5 lines"
+json 'len(d) == 7 and all(set(e) == {"time", "text"} and e["text"] for e in d)' trace 7
+outcome 0 "pngw_wan_up 1" metrics
+/usr/bin/python3 "$top/tests/check-metrics.py" "$run/out" "$top/doc/metrics.md" >"$run/samples" ||
+	complain "metrics: not in the format"
+json 'list(d) == ["metrics"] and "\npngw_wan_up 1\n" in d["metrics"]' metrics
+outcome 0 "nothing secret in it" bundle "$run/bundle"
+[ "$(stat -c %a "$run/bundle")" = 600 ] || complain "others may read the bundle"
+"$(bin pngw-replay)" --verify "$run/bundle" >"$run/out" 2>"$run/err" || complain "the bundle cannot be replayed"
+for secret in "$password" "a passphrase of the operator's own" "$(cat "$run/gateway.key")" "$(cat "$run/third.key")" \
+	"$(awk -F, 'NR == 2 { print $3 }' "$run/keys.csv")"; do
+	if grep -qF -- "$secret" "$run/bundle"; then
+		complain "a secret is in the bundle"
+	fi
+done
+cp "$run/bundle" "$run/kept"
+outcome 1 "File exists" bundle "$run/bundle"
+cmp "$run/bundle" "$run/kept" || complain "an existing file was overwritten"
+json 'd["result"] == "done"' bundle "$run/bundle-2"
+"$(bin pngw-replay)" --verify "$run/bundle-2" >"$run/out" 2>"$run/err" || complain "the second bundle cannot be replayed"
 outcome 0 "rights: look, pair, assign, administer" whoami
 outcome 1 "Bluetooth is not configured" adapters
 outcome 1 "Bluetooth is not configured" scan 1
