@@ -103,10 +103,15 @@ server_up() {
 		await gateway cpns-server "listening on"
 }
 
-gateway_up() {
+# The bus of the control API.
+bus_up() {
 	on gateway test -S "$room/bus" ||
 		daemon gateway pngw-bus dbus-daemon --config-file "$room/bus.conf" --nofork --nopidfile || return 1
-	await_that 20 on gateway test -S "$room/bus" || return 1
+	await_that 20 on gateway test -S "$room/bus"
+}
+
+gateway_up() {
+	bus_up || return 1
 	daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "WAN is up" 60
 }
 
