@@ -6,7 +6,7 @@
 #include "pan/bluez.h"
 #include "tests/bluez-fake.h"
 
-#define SOON      6000 /* ms, until what must come */
+#define SOON      20000 /* ms, until what must come */
 #define A0        "00:AA:01:00:00:10"
 #define A1        "00:AA:01:01:00:11"
 #define NEAR      "C0:FF:EE:00:00:01"

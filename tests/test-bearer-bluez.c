@@ -10,8 +10,8 @@
 #include "pan/bearer-bluez.h"
 #include "tests/bluez-fake.h"
 
-#define SOON  6000 /* ms, until what must come */
-#define QUIET 200  /* ms, in which what must not come would have */
+#define SOON  20000 /* ms, until what must come */
+#define QUIET 200   /* ms, in which what must not come would have */
 #define NEAR  "C0:FF:EE:00:00:01"
 #define OTHER "C0:FF:EE:00:00:02"
 
