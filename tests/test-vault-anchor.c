@@ -354,7 +354,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 120);
+	tcase_set_timeout(t, 400);
 	tcase_add_test(t, test_dies);
 	tcase_add_test(t, test_dies_anchored);
 	tcase_add_loop_test(t, test_anchor, 0, 2);

@@ -437,7 +437,7 @@ int main(void)
 	SRunner *r;
 	int failed;
 
-	tcase_set_timeout(t, 120);
+	tcase_set_timeout(t, 400);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_every_page);
 	tcase_add_test(t, test_every_64th_byte);

@@ -708,7 +708,7 @@ int main(void)
 
 	if (!fault_memory_register())
 		return 2;
-	tcase_set_timeout(t, 120);
+	tcase_set_timeout(t, 400);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_one_flush);
 	tcase_add_test(t, test_faults_serving);
