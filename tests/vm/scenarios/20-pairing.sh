@@ -18,7 +18,8 @@ bond_is() {
 	address=$(pne_address "$3")
 	expect 0 "done" gw bluetooth connect "$address"
 	gateway_log "$address: $1: $2" 20 || failed "$3: its level is not $1 ($2)"
-	on gateway "$room/start" bluetooth disconnect "$address" >"$scratch/out" 2>&1
+	expect 0 "being disconnected" gw bluetooth disconnect "$address"
+	gateway_log "$3 is gone" || failed "$3: its stream stays"
 }
 
 # pair_begins NAME, question TEXT: "bluetooth pair" in the background; what it says, until it has said TEXT
