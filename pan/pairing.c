@@ -135,11 +135,10 @@ static void answer_no(struct attempt *a)
 		(void)sd_bus_reply_method_errorf(a->ask, REJECTED, "refused");
 }
 
-void pairing_finish(struct attempt *a, int error, const char *why)
+/* Unlinks and frees a; true when a question stood. */
+static bool attempt_drop(struct pairing *p, struct attempt *a)
 {
-	struct pairing *p = a->pairing;
 	struct attempt **at = &p->attempts;
-	char address[BLUETOOTH_ADDRESS_SIZE];
 	bool stood;
 
 	while (*at != a)
@@ -148,8 +147,18 @@ void pairing_finish(struct attempt *a, int error, const char *why)
 	answer_no(a);
 	stood = drop_question(a);
 	bluez_forget(p->bluez, a);
-	memcpy(address, a->address, sizeof(address));
 	free(a);
+	return stood;
+}
+
+void pairing_finish(struct attempt *a, int error, const char *why)
+{
+	struct pairing *p = a->pairing;
+	char address[BLUETOOTH_ADDRESS_SIZE];
+	bool stood;
+
+	memcpy(address, a->address, sizeof(address));
+	stood = attempt_drop(p, a);
 	pairing_discovery(p);
 	pairing_arm(p);
 	if (stood && !p->stopping)
@@ -671,7 +680,7 @@ void pairing_stop(struct pairing *p, void (*stopped)(void *arg), void *arg)
 		if (a->phase == ATTEMPT_PAIRING)
 			(void)bluez_call(p->bluez, 0, NULL, NULL, a->path, DEVICE, "CancelPairing",
 					 "");
-		pairing_finish(a, -ECANCELED, "");
+		(void)attempt_drop(p, a);
 	}
 	while (p->removals) {
 		struct removal *r = p->removals;
