@@ -89,6 +89,8 @@ _vm_boot() {
 		cat "$dir/qemu" >&2
 		return 1
 	fi
+	# What is emulated has time limits, what else runs on the host has none; who may not say so goes without.
+	{ echo -10 >"/proc/$(cat "$dir/pid")/autogroup"; } 2>/dev/null || true
 	cat >"$dir/config" <<-CONF
 		Host $machine
 			HostName 127.0.0.1
