@@ -629,9 +629,10 @@ static unsigned flushes_of(unsigned writers, bool facts)
 	for (unsigned i = 0; i < writers; i++) {
 		struct vault_batch *b = vault_batch_new();
 		char item[12];
-		const struct vault_id id = {VAULT_EUKEY, bytes_text("pne-1"), bytes_text(item)};
+		struct vault_id id = {.kind = VAULT_EUKEY, .owner = bytes_text("pne-1")};
 
 		(void)snprintf(item, sizeof(item), "%u", i);
+		id.item = bytes_text(item);
 		ck_assert_ptr_nonnull(b);
 		vault_batch_put(b, &id, bytes_text("content"));
 		if (facts)
