@@ -32,8 +32,8 @@ pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 dist_man_MANS += console/pngwctl.1
 EXTRA_DIST += console/pngwctl.bash doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
-install-data-local:
+install-data-local: install-systemd
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
 	$(INSTALL_DATA) '$(srcdir)/console/pngwctl.bash' '$(DESTDIR)$(bashcompletiondir)/pngwctl'
-uninstall-local:
+uninstall-local: uninstall-systemd
 	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl'

@@ -13,3 +13,6 @@ EXTRA_DIST += tests/test-daemon.sh tests/test-faults.sh tests/test-canary.sh tes
 EXTRA_DIST += tests/test-metrics.sh tests/check-metrics.py doc/metrics.md tests/test-journal.sh tests/fake-journal.py doc/journal.md
 EXTRA_DIST += tests/test-doctor.sh tests/examined.py tests/https-server.py doc/doctor.md
 EXTRA_DIST += tests/test-bluetooth-commands.sh tests/bluez-shell.py
+# As installed: units, what make install and the packages put where.
+TESTS += tests/test-units.sh
+EXTRA_DIST += tests/test-units.sh
