@@ -86,6 +86,7 @@ struct disk_limits {
 	unsigned all_subsets;
 	unsigned random_subsets;
 	size_t most_states; /* 0: no limit; otherwise an evenly spread sample of about that many */
+	bool roughly; /* the sample is taken before equal ones are left out: fewer, and cheaper */
 };
 
 /*

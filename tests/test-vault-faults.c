@@ -348,9 +348,20 @@ static bool happens(enum fault_operation operation, enum fault_kind kind)
 	return true;
 }
 
+static bool sampling(void)
+{
+	return getenv("PNGW_VALGRIND") != NULL;
+}
+
 static unsigned step_by(void)
 {
-	return getenv("PNGW_VALGRIND") ? 17 : 1;
+	return sampling() ? 17 : 1;
+}
+
+/* Under valgrind a third of what is n + kind, so that each operation and each kind is met. */
+static bool left_out(unsigned n, unsigned kind)
+{
+	return sampling() && (n + kind) % 3 != 0;
 }
 
 static void count_workload(unsigned counts[FAULT_OPERATIONS])
@@ -400,7 +411,8 @@ START_TEST(test_faults_serving)
 			for (size_t k = 0; k < 4; k++) {
 				struct fault f = {(enum fault_operation)o, at, kinds[k], false};
 
-				if (!happens(f.operation, f.kind))
+				if (!happens(f.operation, f.kind) ||
+				    left_out((unsigned)o + at, (unsigned)k))
 					continue;
 				failures += one_fault(&f) > 0;
 				f.lasting = true;
@@ -474,7 +486,8 @@ START_TEST(test_faults_rekeying)
 
 	for (int o = 0; o < FAULT_OPERATIONS; o++) {
 		for (unsigned k = 0; k < 6; k++) {
-			bool struck = happens((enum fault_operation)o, kinds[k % 3]);
+			bool struck = happens((enum fault_operation)o, kinds[k % 3]) &&
+				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
 				struct fault f = {(enum fault_operation)o, at, kinds[k % 3], k > 2};
@@ -500,7 +513,8 @@ START_TEST(test_faults_opening)
 
 	for (int o = 0; o < FAULT_OPERATIONS; o++) {
 		for (unsigned k = 0; k < 4; k++) {
-			bool struck = happens((enum fault_operation)o, kinds[k]);
+			bool struck = happens((enum fault_operation)o, kinds[k]) &&
+				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
 				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2};
@@ -525,7 +539,7 @@ START_TEST(test_faults_opening)
 			}
 		}
 	}
-	ck_assert_uint_gt(refused, 5);
+	ck_assert_uint_gt(refused, sampling() ? 0 : 5);
 	printf("opening: %u runs, %u refused\n", runs, refused);
 	(void)fflush(stdout);
 }
@@ -540,7 +554,8 @@ START_TEST(test_faults_making)
 
 	for (int o = 0; o < FAULT_OPERATIONS; o++) {
 		for (unsigned k = 0; k < 4; k++) {
-			bool struck = happens((enum fault_operation)o, kinds[k]);
+			bool struck = happens((enum fault_operation)o, kinds[k]) &&
+				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
 				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2};
@@ -564,7 +579,7 @@ START_TEST(test_faults_making)
 			}
 		}
 	}
-	ck_assert_uint_gt(refused, 5);
+	ck_assert_uint_gt(refused, sampling() ? 0 : 5);
 	printf("making: %u runs, %u refused\n", runs, refused);
 	(void)fflush(stdout);
 }

@@ -100,6 +100,11 @@ static int try_open(const char *folder, bool create, struct vault **out)
 	return vault_open(&options, out, why, sizeof(why));
 }
 
+static bool sampling(void)
+{
+	return getenv("PNGW_VALGRIND") != NULL;
+}
+
 /* The workload. */
 
 static void open_live(bool create)
@@ -305,7 +310,7 @@ static void goes_on(const struct disk_state *state)
 
 static void after_cut(void *arg, const struct disk_state *state)
 {
-	static const struct disk_limits few = {2, 0, 24};
+	const struct disk_limits few = {2, 0, 24, sampling()};
 	struct disk_state first = *state;
 	struct disk *d = NULL;
 
@@ -329,15 +334,15 @@ static void after_cut(void *arg, const struct disk_state *state)
 static size_t most_states(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
-	return getenv("PNGW_VALGRIND") ? 40 : 400;
+	return sampling() ? 32 : 400;
 #else
-	return getenv("PNGW_VALGRIND") ? 40 : 0;
+	return sampling() ? 32 : 0;
 #endif
 }
 
 static void examine(struct disk *d, const char *what)
 {
-	const struct disk_limits limits = {8, 16, most_states()};
+	const struct disk_limits limits = {8, 16, most_states(), sampling()};
 
 	disk_stop(d);
 	(void)disk_each_state(d, &limits, after, after_cut, NULL);
@@ -615,7 +620,7 @@ static void migrated_nested(void *arg, const struct disk_state *state)
 
 static void migrated(void *arg, const struct disk_state *state)
 {
-	static const struct disk_limits few = {2, 0, 24};
+	const struct disk_limits few = {2, 0, 24, sampling()};
 	struct disk *d = state->number % 37 == 5 ? disk_record(after, 0, 0) : NULL;
 
 	same_digest(arg, after, "cut", state->position);
@@ -629,7 +634,7 @@ static void migrated(void *arg, const struct disk_state *state)
 
 START_TEST(test_power_migration)
 {
-	const struct disk_limits limits = {6, 12, most_states()};
+	const struct disk_limits limits = {6, 12, most_states(), sampling()};
 	struct digest expected;
 	struct disk *d;
 
