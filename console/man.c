@@ -255,7 +255,8 @@ static const char tail[] =
 	".Sh EXAMPLES\n"
 	".Bl -tag -width Ds\n";
 
-static const char end[] = ".El\n.Sh SEE ALSO\n.Xr pngwd 8\n";
+static const char end[] =
+	".El\n.Sh SEE ALSO\n.Xr pngw\\-ledger 1 ,\n.Xr pngw\\-replay 1 ,\n.Xr pngwd 8\n";
 
 void man_write(FILE *out)
 {

@@ -44,7 +44,8 @@ libpngw_la_SOURCES += \
 
 bin_PROGRAMS += pngw-replay
 pngw_replay_SOURCES = gateway/replay-main.c
-dist_man_MANS += doc/pngw-replay.1
+dist_man_MANS += doc/pngw-replay.1 doc/pngw.conf.5 doc/pngwd.8
+EXTRA_DIST += doc/man-settings
 EXTRA_DIST += doc/recorder.md
 EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md doc/pools.md
 

@@ -21,7 +21,7 @@
 
 static const char usage[] =
 	"usage: pngwd --config FILE [--check-config | --doctor [--json]]\n"
-	"  --config FILE     settings, see doc/pngw.conf.md\n"
+	"  --config FILE     settings, see pngw.conf(5)\n"
 	"  --check-config    read the settings and the TLS files, say what is wrong, and end\n"
 	"  --doctor          examine what pngwd stands on, where it does not run; 1: a check "
 	"failed\n"
@@ -30,6 +30,7 @@ static const char usage[] =
 	"  --list-metrics    every metric as a table, and end\n"
 	"  --list-settings   every setting as a table, and end\n"
 	"  --version         and end\n"
+	"  --help            this text, and end\n"
 	"SIGHUP reads credentials and limits again; SIGTERM and SIGINT stop cleanly.\n";
 
 /* Every link takes a descriptor: as many as the system allows, not as it gives to begin with. */

@@ -28,6 +28,7 @@ static void write_usage(FILE *out)
 		    "  --step     go on with the next entry when Enter is pressed; q ends\n"
 		    "  --verify   print only what became of the verdicts\n"
 		    "  --edited   replay a file whose checksum does not fit: one that was edited\n"
+		    "  --help     this text, and end\n"
 		    "Exit code: 0 all verdicts are reached again, 1 one is not, 2 a file cannot be "
 		    "read, 64 usage.\n",
 		    out);

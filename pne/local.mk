@@ -7,3 +7,4 @@ libpngw_la_SOURCES += \
 
 bin_PROGRAMS += cpns-pne
 cpns_pne_SOURCES = pne/bluetooth.c pne/bluetooth.h pne/main.c pne/options.c pne/options.h pne/secret-input.c pne/secret-input.h
+dist_man_MANS += doc/cpns-pne.1

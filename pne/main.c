@@ -461,6 +461,8 @@ int main(int argc, char **argv)
 	harden();
 	if (!pne_options_take(s, argc, argv))
 		return EXIT_USAGE;
+	if (s->help)
+		return EXIT_DONE;
 	r = secret_setup();
 	if (r < 0)
 		complain(s->entity, "memory for secrets cannot be locked", strerror(-r));

@@ -36,7 +36,9 @@ static const char usage[] =
 	"  --pin PIN                     answer to a question for a PIN\n"
 	"  --confirm yes|no|ask          answer to \"is it the same number?\" (yes); ask: "
 	"answers,\n"
-	"                                PINs and passkeys are lines on standard input\n";
+	"                                PINs and passkeys are lines on standard input\n"
+	"\n"
+	"  --help                        this text, and end\n";
 
 static bool level_of(const char *text, enum pan_security *out)
 {
@@ -234,7 +236,10 @@ static bool take_option(struct pne_options *s, int option)
 	case OPTION_RESET:
 		s->reset = true;
 		return true;
-	default: /* OPTION_HELP, and what getopt does not know */
+	case OPTION_HELP:
+		s->help = true;
+		return true;
+	default: /* what getopt does not know */
 		return false;
 	}
 }
@@ -246,12 +251,14 @@ static bool take_all(struct pne_options *s, int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
 		if (!take_option(s, option)) {
-			if (option != '?' && option != OPTION_HELP)
+			if (option != '?')
 				(void)fprintf(stderr, "cpns-pne: --%s: not a value it takes\n",
 					      options[index].name);
 			return false;
 		}
 	}
+	if (s->help)
+		return true;
 	if (optind != argc || !s->entity || !s->state)
 		return false;
 	if (s->fingerprint || s->reset)
@@ -263,8 +270,9 @@ static bool take_all(struct pne_options *s, int argc, char **argv)
 
 bool pne_options_take(struct pne_options *o, int argc, char **argv)
 {
-	if (take_all(o, argc, argv))
-		return true;
-	(void)fputs(usage, stderr);
-	return false;
+	bool taken = take_all(o, argc, argv);
+
+	if (!taken || o->help)
+		(void)fputs(usage, taken ? stdout : stderr);
+	return taken;
 }

@@ -11,7 +11,7 @@ struct pne_options {
 	const char *entity, *connect, *state, *temporary_key_file, *fingerprint;
 	struct name user;
 	unsigned long count; /* 0: not given */
-	bool ui, once, reset;
+	bool ui, once, reset, help;
 	enum pan_security security, secure_from;
 	uint32_t floor; /* 0: not given */
 	uint64_t deadline_ms;
@@ -20,7 +20,10 @@ struct pne_options {
 	struct pne_bluetooth_options bluetooth;
 };
 
-/* What is not said of it, in so many words on standard error; false: the usage was printed. */
+/*
+ * false: something is wrong with it, and was said on standard error with the usage. help: the usage
+ * was printed because it was asked for, and nothing else counts.
+ */
 bool pne_options_take(struct pne_options *o, int argc, char **argv);
 
 #endif

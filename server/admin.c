@@ -261,7 +261,9 @@ static const struct command {
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: cpns-server-admin --config FILE COMMAND\n", out);
+	(void)fputs("usage: cpns-server-admin --config FILE COMMAND\n"
+		    "       cpns-server-admin --help\n",
+		    out);
 	for (size_t i = 0; i < COMMANDS; i++)
 		(void)fprintf(out, "  %s\n", commands[i].usage);
 }

@@ -18,30 +18,70 @@ static const struct row {
 	bool required;
 	size_t offset, size;
 	long low, high, preset;
+	const char *text, *unit, *meaning; /* text: the preset of a string, or NULL */
 } rows[] = {
 #define AT(member) \
 	offsetof(struct server_config, member), sizeof(((struct server_config *)0)->member)
-	{"entity_id", ENTITY, true, AT(entity_id), 1, NAME_MAX_SIZE, 0},
-	{"listen", GROUP, true, 0, 0, 0, 0, 0},
-	{"listen.address", STRING, true, AT(listen_address), 2, 63, 0},
-	{"listen.port", NUMBER, true, AT(listen_port), 0, 65535, 0},
-	{"listen.path", STRING, false, AT(listen_path), 1, 128, 0},
-	{"tls", GROUP, true, 0, 0, 0, 0, 0},
-	{"tls.certificate", PATH, false, AT(tls_certificate), 1, PATH_MAX - 1, 0},
-	{"tls.key", PATH, false, AT(tls_key), 1, PATH_MAX - 1, 0},
-	{"tls.client_ca", PATH, false, AT(tls_client_ca), 1, PATH_MAX - 1, 0},
-	{"tls.psk_file", PATH, false, AT(tls_psk_file), 1, PATH_MAX - 1, 0},
-	{"tls.allow_tls12", BOOLEAN, false, AT(tls_allow_tls12), 0, 1, 0},
-	{"database", PATH, true, AT(database), 1, PATH_MAX - 1, 0},
-	{"key_file", PATH, true, AT(key_file), 1, PATH_MAX - 1, 0},
-	{"iterations", NUMBER, false, AT(iterations), 1000, 10000000, P1_ITERATIONS_DEFAULT},
-	{"key_set_max", NUMBER, false, AT(key_set_max), 1, 64, 64},
-	{"answer_days", NUMBER, false, AT(answer_days), 1, 3650, 30},
-	{"nonce_seconds", NUMBER, false, AT(nonce_seconds), 5, 3600, 120},
-	{"max_connections", NUMBER, false, AT(max_connections), 1, 65536, 1024},
-	{"max_streams", NUMBER, false, AT(max_streams), 1, 1024, 128},
-	{"max_derivations", NUMBER, false, AT(max_derivations), 1, 1024, 64},
-	{"idle_seconds", NUMBER, false, AT(idle_seconds), 1, 86400, 120},
+#define GROUP_OF(p)                                             \
+	{                                                       \
+		p, GROUP, true, 0, 0, 0, 0, 0, NULL, NULL, NULL \
+	}
+#define TEXT_OF(p, kind, required, member, low, high, text, m)             \
+	{                                                                  \
+		p, kind, required, AT(member), low, high, 0, text, NULL, m \
+	}
+#define PATH_OF(p, required, member, m) TEXT_OF(p, PATH, required, member, 1, PATH_MAX - 1, NULL, m)
+#define NUMBER_OF(p, required, member, low, high, preset, unit, m)                \
+	{                                                                         \
+		p, NUMBER, required, AT(member), low, high, preset, NULL, unit, m \
+	}
+	TEXT_OF("entity_id", ENTITY, true, entity_id, 1, NAME_MAX_SIZE, NULL,
+		"the server's own name: Target of every request, digest realm"),
+	GROUP_OF("listen"),
+	TEXT_OF("listen.address", STRING, true, listen_address, 2, 63, NULL,
+		"where to listen: a numeric IPv4 or IPv6 address"),
+	NUMBER_OF("listen.port", true, listen_port, 0, 65535, 0, "TCP port",
+		  "0: the system chooses, and the log says which"),
+	TEXT_OF("listen.path", STRING, false, listen_path, 1, 128, "/cpns",
+		"URL path, begins with `/`; also the uri of digest credentials"),
+	GROUP_OF("tls"),
+	PATH_OF("tls.certificate", false, tls_certificate,
+		"the server's certificate chain (PEM); goes with tls.key"),
+	PATH_OF("tls.key", false, tls_key, "its private key (PEM)"),
+	PATH_OF("tls.client_ca", false, tls_client_ca,
+		"who signs the certificates of PN GWs (PEM); without it no PN GW is authenticated "
+		"by certificate"),
+	PATH_OF("tls.psk_file", false, tls_psk_file,
+		"lines IDENTITY HEXKEY ENTITY-ID, mode 0600: 3GPP GBA (B-TID, Ks_NAF) or other "
+		"pre-shared keys"),
+	{"tls.allow_tls12", BOOLEAN, false, AT(tls_allow_tls12), 0, 1, 0, NULL, NULL,
+	 "take TLS 1.2 too"},
+	PATH_OF("database", true, database, "the SQLite store; made when it is not there"),
+	PATH_OF("key_file", true, key_file,
+		"64 hex digits that seal every secret in the store, mode 0600; made together with "
+		"it, to be backed up apart from it"),
+	NUMBER_OF("iterations", false, iterations, 1000, 10000000, P1_ITERATIONS_DEFAULT,
+		  "PBKDF2 iterations",
+		  "for accounts registered from now on; PN GWs and PNEs refuse fewer than their "
+		  "floor, 100000 by default"),
+	NUMBER_OF("key_set_max", false, key_set_max, 1, 64, 64, "keys",
+		  "largest EUKey set of Figure 7"),
+	NUMBER_OF("answer_days", false, answer_days, 1, 3650, 30, "days",
+		  "how long answers are kept for repeated requests"),
+	NUMBER_OF("nonce_seconds", false, nonce_seconds, 5, 3600, 120, "seconds",
+		  "how long a digest challenge can be answered"),
+	NUMBER_OF("max_connections", false, max_connections, 1, 65536, 1024, "connections",
+		  "TLS connections at once"),
+	NUMBER_OF("max_streams", false, max_streams, 1, 1024, 128, "requests",
+		  "requests at once on one connection"),
+	NUMBER_OF("max_derivations", false, max_derivations, 1, 1024, 64, "registrations",
+		  "password hashes waiting or under way; more registrations are answered Busy"),
+	NUMBER_OF("idle_seconds", false, idle_seconds, 1, 86400, 120, "seconds",
+		  "a connection without requests is closed after"),
+#undef NUMBER_OF
+#undef PATH_OF
+#undef TEXT_OF
+#undef GROUP_OF
 #undef AT
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -194,6 +234,9 @@ static int read_all(const struct place *p, const config_t *file, struct server_c
 			r = refuse(p, 1, "%s is missing", rows[i].path);
 		else if (rows[i].kind == NUMBER)
 			set_number(out, &rows[i], rows[i].preset);
+		else if (rows[i].text)
+			(void)snprintf((char *)out + rows[i].offset, rows[i].size, "%s",
+				       rows[i].text);
 	}
 	return r < 0 ? r : check_together(p, file, out);
 }
@@ -201,7 +244,7 @@ static int read_all(const struct place *p, const config_t *file, struct server_c
 int server_config_read(const char *path, struct server_config *out, char *why, size_t why_size)
 {
 	const struct place p = {path, why, why_size};
-	struct server_config c = {.listen_path = "/cpns"};
+	struct server_config c = {.iterations = 0};
 	config_t file;
 	int r;
 
@@ -220,4 +263,56 @@ int server_config_read(const char *path, struct server_config *out, char *why, s
 	if (r == 0)
 		*out = c;
 	return r;
+}
+
+static void write_type(FILE *out, const struct row *row)
+{
+	switch (row->kind) {
+	case GROUP:
+		return;
+	case NUMBER:
+		(void)fprintf(out, "%ld..%ld, %s", row->low, row->high, row->unit);
+		return;
+	case BOOLEAN:
+		(void)fputs("true, false", out);
+		return;
+	case STRING:
+		(void)fprintf(out, "text, %ld..%ld characters", row->low, row->high);
+		return;
+	case PATH:
+		(void)fputs("path", out);
+		return;
+	case ENTITY:
+		(void)fputs("Entity ID", out);
+		return;
+	}
+}
+
+static void write_default(FILE *out, const struct row *row)
+{
+	if (row->required)
+		(void)fputs("must be given", out);
+	else if (row->kind == NUMBER)
+		(void)fprintf(out, "%ld", row->preset);
+	else if (row->kind == BOOLEAN)
+		(void)fputs("false", out);
+	else if (row->text)
+		(void)fprintf(out, "`\"%s\"`", row->text);
+	else
+		(void)fputs("none", out);
+}
+
+void server_config_write_markdown(FILE *out)
+{
+	(void)fputs("| setting | type, range, unit | default | meaning |\n|---|---|---|---|\n",
+		    out);
+	for (size_t i = 0; i < ROWS; i++) {
+		if (rows[i].kind == GROUP)
+			continue;
+		(void)fprintf(out, "| `%s` | ", rows[i].path);
+		write_type(out, &rows[i]);
+		(void)fputs(" | ", out);
+		write_default(out, &rows[i]);
+		(void)fprintf(out, " | %s |\n", rows[i].meaning);
+	}
 }

@@ -7,6 +7,7 @@
  */
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "protocol/bytes.h"
 
@@ -34,5 +35,8 @@ struct server_config {
 
 /* 0, -EINVAL or another negative errno, and one line "FILE:LINE: what is wrong" in why. */
 int server_config_read(const char *path, struct server_config *out, char *why, size_t why_size);
+
+/* The settings as the table of doc/cpns-serverd.conf.md. */
+void server_config_write_markdown(FILE *out);
 
 #endif

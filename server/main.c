@@ -9,17 +9,21 @@
 static void usage(FILE *out)
 {
 	(void)fputs("usage: cpns-serverd --config FILE [--check-config]\n"
-		    "The CPNS Server. Settings: see cpns-serverd.conf.md.\n",
+		    "  --config FILE     settings, see cpns-serverd(8)\n"
+		    "  --check-config    read the settings, say what is wrong, and end\n"
+		    "  --list-settings   every setting as a table, and end\n"
+		    "  --version         and end\n"
+		    "  --help            this text, and end\n"
+		    "SIGHUP reads the TLS files again; SIGTERM and SIGINT stop cleanly.\n",
 		    out);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-						{"check-config", no_argument, NULL, 'k'},
-						{"help", no_argument, NULL, 'h'},
-						{"version", no_argument, NULL, 'v'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},  {"check-config", no_argument, NULL, 'k'},
+		{"list-settings", no_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0}};
 	struct server_config config;
 	const char *path = NULL;
 	bool check = false;
@@ -34,6 +38,9 @@ int main(int argc, char **argv)
 		case 'k':
 			check = true;
 			break;
+		case 'l':
+			server_config_write_markdown(stdout);
+			return EXIT_SUCCESS;
 		case 'h':
 			usage(stdout);
 			return EXIT_SUCCESS;

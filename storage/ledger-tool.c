@@ -37,6 +37,8 @@ static const char usage_text[] =
 	"  --anchor FILE  the vault's anchor file\n"
 	"  --key HEX      the ledger's public key, so that another's ledger does not pass\n"
 	"  --account      also says what became of the keys of each PNE\n"
+	"show prints the entries, with --from those from entry N on, and proves nothing.\n"
+	"--help prints this.\n"
 	"Exit: 0 proven, 1 not proven or not readable, 64 wrong usage\n";
 
 static int usage(const char *what)

@@ -26,6 +26,7 @@ EXTRA_DIST += doc/vault.md
 
 bin_PROGRAMS += pngw-ledger
 pngw_ledger_SOURCES = storage/ledger-tool.c
+dist_man_MANS += doc/pngw-ledger.1 doc/pngw-vault.8
 EXTRA_DIST += doc/ledger.md
 
 sbin_PROGRAMS += pngw-vault

@@ -63,6 +63,7 @@ static const char usage_text[] =
 	"Passphrases are read from the terminal or from standard input, one a line: first the one\n"
 	"that opens the vault, then the new one. The vault must not be in use, except for\n"
 	"restore --drill. --anchor SPEC also compares with the daemon's anchor.\n"
+	"--help prints this.\n"
 	"Exit: 0 done or good, 1 refused or not good, 64 wrong usage\n";
 
 static int usage(const char *what, const char *detail)
