@@ -9,6 +9,7 @@
 #include "pan/bearer-local.h"
 #include "pan/bluetooth.h"
 #include "pan/bridge.h"
+#include "protocol/credential.h"
 
 enum kind { KIND_TEXT, KIND_ENTITY_ID, KIND_NUMBER, KIND_FLAG, KIND_CHOICE };
 
@@ -328,6 +329,28 @@ static int check_bluetooth(struct reader *r, const config_setting_t *root)
 	return 0;
 }
 
+/*
+ * From here on they are paths. A process without credentials may still look at the rest: it finds
+ * no file of that name.
+ */
+static int find_credentials(struct reader *r, const config_setting_t *root)
+{
+	char *const files[] = {r->config.tls_ca, r->config.tls_certificate, r->config.tls_key,
+			       r->config.tls_psk_file};
+	char path[CONFIG_TEXT_MAX];
+	char why[2 * CONFIG_TEXT_MAX];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		int result = credential_path(files[i], path, sizeof(path), why, sizeof(why));
+
+		if (result == 0)
+			(void)snprintf(files[i], CONFIG_TEXT_MAX, "%s", path);
+		else if (result != -ENOENT)
+			return wrong(r, root, "server.tls: %.300s", why);
+	}
+	return 0;
+}
+
 /* What cannot be said of one setting alone. */
 static int check(struct reader *r, const config_setting_t *root)
 {
@@ -344,7 +367,7 @@ static int check(struct reader *r, const config_setting_t *root)
 		return wrong(r, root,
 			     "pan.listen: must be given unless pan.bluetooth.enable is: where PNEs "
 			     "connect to");
-	if (check_bluetooth(r, root) != 0)
+	if (check_bluetooth(r, root) != 0 || find_credentials(r, root) != 0)
 		return -EINVAL;
 	if (!c->tls_ca[0] && !c->tls_psk_file[0])
 		return wrong(r, root, "server.tls.ca: must be given unless server.tls.psk_file is");

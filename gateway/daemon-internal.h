@@ -79,6 +79,9 @@ struct gateway_daemon {
 	uv_idle_t sealing; /* while records of the vault are sealed anew */
 	uv_timer_t timer;
 	uv_timer_t scrubbing;
+	uv_timer_t alive;       /* daemon-notify.c's */
+	unsigned opening_ticks; /* how often the start was told to take longer */
+	int vault_trouble;      /* what vault_alive() said last */
 	uv_signal_t signals[3];
 	char last_wan[256];
 	struct gateway_health health; /* of the vault when it was opened */
@@ -130,6 +133,12 @@ void gateway_daemon_metrics_configured(struct gateway_daemon *d);
 /* The text of now, the caller's to free(); NULL: out of memory. */
 char *gateway_daemon_metrics_text(struct gateway_daemon *d, size_t *size);
 void gateway_daemon_metrics_stop(struct gateway_daemon *d);
+
+/* daemon-notify.c. The service manager hears that the vault is being opened. */
+void gateway_daemon_notify_init(struct gateway_daemon *d);
+/* It serves; from now on the watchdog is fed as long as loop and vault are alive. */
+void gateway_daemon_notify_ready(struct gateway_daemon *d);
+void gateway_daemon_notify_stop(struct gateway_daemon *d);
 
 /* daemon-wan.c. What the credentials of config make: 0, or a negative errno and why. */
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/notify.h"
+
 struct post {
 	struct gateway_daemon *daemon;
 	struct wan_request *request;
@@ -177,6 +179,7 @@ static void wan_changed(void *arg, const struct wan_state *state)
 		(void)snprintf(d->last_wan, sizeof(d->last_wan), "%s", text);
 		gateway_daemon_log(d, state->up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, text);
 		gateway_api_changed(d->api, "wan");
+		notify_status(text);
 	}
 	gateway_core_wan_state(d->core, &wan);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "gateway/journal.h"
+#include "protocol/notify.h"
 #include "protocol/p1.h"
 #include "storage/vault-manage.h"
 
@@ -362,10 +363,16 @@ static void signalled(uv_signal_t *signal, int number)
 {
 	struct gateway_daemon *d = signal->data;
 
-	if (number == SIGHUP)
-		reload(d);
-	else
+	if (number != SIGHUP) {
 		gateway_daemon_stop(d);
+		return;
+	}
+	/* While the vault is being opened it has not been ready yet. */
+	if (d->core)
+		notify_reloading();
+	reload(d);
+	if (d->core)
+		notify_ready();
 }
 
 static void watch_signals(struct gateway_daemon *d)
@@ -443,6 +450,8 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "ready");
 	if (d->events.ready)
 		d->events.ready(d->events_arg, d);
+	if (!d->stopping)
+		gateway_daemon_notify_ready(d);
 }
 
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
@@ -476,6 +485,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	d->timer.data = d;
 	(void)uv_prepare_start(&d->prepare, before_sleep);
 	watch_signals(d);
+	gateway_daemon_notify_init(d);
 	gateway_daemon_doctor_init(d);
 	d->journal = gateway_journal_is(STDERR_FILENO);
 	r = gateway_daemon_metrics_init(d);
@@ -517,6 +527,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 		return;
 	d->stopping = true;
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "stopping");
+	gateway_daemon_notify_stop(d);
 	if (d->events.stopping)
 		d->events.stopping(d->events_arg);
 	gateway_daemon_doctor_stop(d);

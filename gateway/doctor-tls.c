@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "gateway/doctor-internal.h"
+#include "protocol/credential.h"
 #include "wan/certificate.h"
 
 #define DAY       86400
@@ -57,7 +58,7 @@ static void examine_key_mode(struct doctor_findings *f, enum doctor_id id, const
 
 	if (stat(file, &st) != 0)
 		doctor_find(f, id, DOCTOR_FAILED, "%s: %s", file, strerror(errno));
-	else if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	else if ((st.st_mode & credential_forbidden(file)) != 0)
 		doctor_find(f, id, DOCTOR_FAILED, "%s has mode %04o: others may read the key", file,
 			    (unsigned)st.st_mode & 07777);
 	else

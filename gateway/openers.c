@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CREDENTIAL      "credential:"
+#include "protocol/credential.h"
+
 #define PASSPHRASE_SIZE SECRET_MAX_SIZE
 
 static int unusable(const char *path, const char *what, char *why, size_t why_size)
@@ -18,16 +19,15 @@ static int unusable(const char *path, const char *what, char *why, size_t why_si
 }
 
 /* The rules of a key file: nobody else may read it, but for the group of a credential. */
-static int check_file(int fd, const char *path, bool credential, char *why, size_t why_size)
+static int check_file(int fd, const char *path, char *why, size_t why_size)
 {
-	mode_t others = credential ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
 		return unusable(path, strerror(errno), why, why_size);
 	if (!S_ISREG(st.st_mode))
 		return unusable(path, "not an ordinary file", why, why_size);
-	if ((st.st_mode & others) != 0)
+	if ((st.st_mode & credential_forbidden(path)) != 0)
 		return unusable(path, "open to others: make it 0600", why, why_size);
 	if (st.st_uid != geteuid() && st.st_uid != 0)
 		return unusable(path, "it belongs to another user", why, why_size);
@@ -74,24 +74,18 @@ static int read_line(int fd, const char *path, struct secret **out, char *why, s
 
 static int read_passphrase(const char *setting, struct secret **out, char *why, size_t why_size)
 {
-	const char *folder = getenv("CREDENTIALS_DIRECTORY");
-	bool credential = strncmp(setting, CREDENTIAL, strlen(CREDENTIAL)) == 0;
-	const char *name = setting + strlen(CREDENTIAL);
 	char path[2 * CONFIG_TEXT_MAX];
-	int fd, n, r;
+	char problem[2 * CONFIG_TEXT_MAX];
+	int fd, r;
 
-	if (credential && !folder)
-		return unusable(setting, "$CREDENTIALS_DIRECTORY is not set", why, why_size);
-	if (credential && (!name[0] || strchr(name, '/')))
-		return unusable(setting, "no name of a credential", why, why_size);
-	n = credential ? snprintf(path, sizeof(path), "%s/%s", folder, name)
-		       : snprintf(path, sizeof(path), "%s", setting);
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return unusable(setting, strerror(ENAMETOOLONG), why, why_size);
+	if (credential_path(setting, path, sizeof(path), problem, sizeof(problem)) != 0) {
+		(void)snprintf(why, why_size, "passphrase file %s", problem);
+		return VAULT_KEY_FILE;
+	}
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return unusable(path, strerror(errno), why, why_size);
-	r = check_file(fd, path, credential, why, why_size);
+	r = check_file(fd, path, why, why_size);
 	if (r == 0)
 		r = read_line(fd, path, out, why, why_size);
 	(void)close(fd);

@@ -1,9 +1,11 @@
 libpngw_la_SOURCES += \
 	protocol/bytes.c protocol/bytes.h protocol/clock.h \
+	protocol/credential.c protocol/credential.h \
 	protocol/messages-ignore.h protocol/messages-undef.h protocol/messages.def \
 	protocol/message.h \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \
 	protocol/hidden.c protocol/hidden.h \
+	protocol/notify.c protocol/notify.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1-sign.c protocol/p1.h \
 	protocol/sheet.c protocol/sheet.h \
 	protocol/secret.c protocol/secret.h \

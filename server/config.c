@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/credential.h"
 #include "protocol/p1.h"
 
 enum kind { GROUP, NUMBER, BOOLEAN, STRING, PATH, ENTITY };
@@ -208,6 +209,21 @@ static int refuse_unknown(const struct place *p, const config_setting_t *group, 
 	return 0;
 }
 
+/* From here on they are paths. */
+static int find_credentials(const struct place *p, struct server_config *c)
+{
+	char *const files[] = {c->tls_certificate, c->tls_key, c->tls_client_ca, c->tls_psk_file};
+	char path[PATH_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
+		r = credential_path(files[i], path, sizeof(path), p->why, p->why_size);
+		if (r == 0)
+			(void)snprintf(files[i], PATH_MAX, "%s", path);
+	}
+	return r;
+}
+
 /* What no single setting can tell. */
 static int check_together(const struct place *p, const config_t *file,
 			  const struct server_config *c)
@@ -238,7 +254,9 @@ static int read_all(const struct place *p, const config_t *file, struct server_c
 			(void)snprintf((char *)out + rows[i].offset, rows[i].size, "%s",
 				       rows[i].text);
 	}
-	return r < 0 ? r : check_together(p, file, out);
+	if (r == 0)
+		r = check_together(p, file, out);
+	return r < 0 ? r : find_credentials(p, out);
 }
 
 int server_config_read(const char *path, struct server_config *out, char *why, size_t why_size)

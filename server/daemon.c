@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "protocol/notify.h"
 #include "server/core.h"
 #include "wan/listener.h"
 
@@ -19,6 +20,7 @@ struct daemon {
 	const struct server_config *config;
 	uv_loop_t loop;
 	uv_signal_t signals[3];
+	uv_timer_t alive;
 	struct listener *listener;
 	struct core *core;
 	struct store *store;
@@ -147,6 +149,7 @@ static void stopped(void *arg)
 	d->listener = NULL;
 	for (size_t i = 0; i < sizeof(d->signals) / sizeof(d->signals[0]); i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+	uv_close((uv_handle_t *)&d->alive, NULL);
 }
 
 static const char *or_null(const char *path)
@@ -191,12 +194,42 @@ static void on_signal(uv_signal_t *handle, int number)
 	if (d->stopping)
 		return;
 	if (number == SIGHUP) {
+		notify_reloading();
 		reload(d);
+		notify_ready();
 		return;
 	}
 	d->stopping = true;
+	notify_stopping();
 	say(d, "info: stopping");
 	listener_stop(d->listener);
+}
+
+/* The watchdog hears of it while the loop runs and the store answers. */
+static void alive(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	int r = store_alive(d->store);
+	char text[160];
+
+	if (r == 0) {
+		notify_alive();
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "the store cannot be read: %s",
+		       r == -ESTALE ? "its file was moved or removed" : strerror(-r));
+	say(d, "error: %s", text);
+	notify_status(text);
+}
+
+static void start_notifying(struct daemon *d)
+{
+	unsigned interval = notify_interval();
+
+	notify_ready();
+	notify_status("serving");
+	if (interval != 0)
+		(void)uv_timer_start(&d->alive, alive, 0, interval);
 }
 
 static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -276,6 +309,8 @@ int server_daemon_run(const struct server_config *config, char *why, size_t why_
 	}
 	if (secret_setup() < 0)
 		say(&d, "warning: memory cannot be locked: secrets may reach swap");
+	(void)uv_timer_init(&d.loop, &d.alive);
+	d.alive.data = &d;
 	r = start_signals(&d);
 	if (r < 0)
 		(void)snprintf(why, why_size, "no signals: %s", uv_strerror(r));
@@ -285,6 +320,8 @@ int server_daemon_run(const struct server_config *config, char *why, size_t why_
 		r = start_listener(&d, why, why_size);
 	if (r < 0)
 		stopped(&d);
+	else
+		start_notifying(&d);
 	(void)uv_run(&d.loop, UV_RUN_DEFAULT);
 	left = uv_loop_close(&d.loop);
 	core_free(d.core);

@@ -302,6 +302,22 @@ int store_sqlite_secret(struct store *store, const char *what, struct secret **o
 	return r;
 }
 
+int store_sqlite_alive(struct store *store)
+{
+	struct sqlite_store *s = store_sqlite_of(store);
+	struct secret *unknown = NULL;
+	int moved = 0;
+	int r;
+
+	(void)sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_HAS_MOVED, &moved);
+	if (moved)
+		return -ESTALE;
+	r = store_sqlite_secret(store, STORE_SECRET_UNKNOWN_USER, &unknown);
+	secret_unref(unknown);
+	/* Absent or damaged, it was looked for. */
+	return r < 0 ? r : 0;
+}
+
 int store_sqlite_each_account(struct store *store, store_account_fn *each, void *arg)
 {
 	sqlite3_stmt *st = store_sqlite_of(store)->statements[EACH_ACCOUNT];

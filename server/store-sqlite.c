@@ -219,6 +219,7 @@ const struct store_ops store_sqlite_ops = {
 	.each_element = store_sqlite_each_element,
 	.each_key = store_sqlite_each_key,
 	.commit = store_sqlite_commit,
+	.alive = store_sqlite_alive,
 	.close = close_store,
 };
 

@@ -111,6 +111,7 @@ int store_sqlite_secret(struct store *store, const char *what, struct secret **o
 int store_sqlite_each_account(struct store *store, store_account_fn *each, void *arg);
 int store_sqlite_each_element(struct store *store, store_element_fn *each, void *arg);
 int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg);
+int store_sqlite_alive(struct store *store);
 int store_sqlite_commit(struct store *store, const struct store_batch *b);
 
 /* The key, made together with the store when neither is there; contract of store_open_sqlite(). */

@@ -330,6 +330,11 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg)
 	return s->ops->each_key(s, each, arg);
 }
 
+int store_alive(struct store *s)
+{
+	return s->ops->alive(s);
+}
+
 int store_commit(struct store *s, const struct store_batch *b)
 {
 	return b->error != 0 ? b->error : s->ops->commit(s, b);

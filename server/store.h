@@ -244,6 +244,12 @@ void store_batch_secret(struct store_batch *b, const char *name, struct secret *
  */
 int store_commit(struct store *s, const struct store_batch *b);
 
+/*
+ * Whether the store still answers, at little cost; for a watchdog. 0, or a negative errno: -ESTALE
+ * when the file that is open is no longer the one at its path.
+ */
+int store_alive(struct store *s);
+
 /* NULL is allowed. */
 void store_close(struct store *s);
 
@@ -280,6 +286,7 @@ struct store_ops {
 	int (*each_element)(struct store *s, store_element_fn *each, void *arg);
 	int (*each_key)(struct store *s, store_key_fn *each, void *arg);
 	int (*commit)(struct store *s, const struct store_batch *b);
+	int (*alive)(struct store *s);
 	void (*close)(struct store *s);
 };
 

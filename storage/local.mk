@@ -7,6 +7,7 @@ libpngw_la_SOURCES += \
 	storage/record.c storage/record.h \
 	storage/vault-sheet.c storage/vault-sheet.h \
 	storage/vault.c storage/vault.h \
+	storage/vault-alive.c \
 	storage/vault-batch.c \
 	storage/vault-create.c \
 	storage/vault-file.c \

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/credential.h"
 #include "storage/vault-internal.h"
 #include "storage/vault-key.h"
 
@@ -35,8 +36,7 @@ static int fail(struct making *m, const char *path, int r)
 
 static bool is_ordinary_key_file(const struct vault_opener *o)
 {
-	return o->source == VAULT_SOURCE_KEY_FILE &&
-	       strncmp(o->path, VAULT_KEY_CREDENTIAL, strlen(VAULT_KEY_CREDENTIAL)) != 0;
+	return o->source == VAULT_SOURCE_KEY_FILE && !credential_named(o->path);
 }
 
 /* Which key files are to be made. *present: whether an ordinary one is there already. */

@@ -1,11 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/credential.h"
 #include "storage/vault-internal.h"
 #include "storage/vault-key.h"
 
@@ -45,22 +47,8 @@ static int write_all(int fd, struct bytes b)
 	return 0;
 }
 
-/* Whether path names a file directly in $CREDENTIALS_DIRECTORY. */
-static bool is_credential(const char *path)
-{
-	const char *directory = secure_getenv("CREDENTIALS_DIRECTORY");
-	size_t size = directory ? strlen(directory) : 0;
-
-	while (size > 1 && directory[size - 1] == '/')
-		size--;
-	return size > 0 && strncmp(path, directory, size) == 0 && path[size] == '/' &&
-	       !strchr(path + size + 1, '/') && strcmp(path + size + 1, "..") != 0;
-}
-
 static int check_mode(int fd, const char *path, char *why, size_t why_size)
 {
-	const mode_t open_to_others =
-		is_credential(path) ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0) {
@@ -73,7 +61,7 @@ static int check_mode(int fd, const char *path, char *why, size_t why_size)
 		snprintf(why, why_size, "key file %s is not an ordinary file", path);
 		return VAULT_KEY_FILE;
 	}
-	if ((st.st_mode & open_to_others) != 0) {
+	if ((st.st_mode & credential_forbidden(path)) != 0) {
 		snprintf(why, why_size, "key file %s is open to others (mode %04o): make it 0600",
 			 path, (unsigned int)(st.st_mode & 07777));
 		return VAULT_KEY_FILE;
@@ -118,40 +106,12 @@ static int read_master(int fd, const char *path, struct secret **out, char *why,
 	return 0;
 }
 
-/*
- * The file's name in *out, the caller's to free: path itself, or where the credential lies. systemd
- * puts credentials into a directory of the service's own and says where.
- */
-static int resolve(const char *path, char **out, char *why, size_t why_size)
+/* path itself, or where the credential lies. */
+static int resolve(const char *path, char out[PATH_MAX], char *why, size_t why_size)
 {
-	const char *name = path + sizeof(VAULT_KEY_CREDENTIAL) - 1;
-	const char *directory;
-	char *resolved = NULL;
+	int r = credential_path(path, out, PATH_MAX, why, why_size);
 
-	if (strncmp(path, VAULT_KEY_CREDENTIAL, sizeof(VAULT_KEY_CREDENTIAL) - 1) != 0) {
-		resolved = strdup(path);
-	} else if (name[0] == '\0' || strchr(name, '/') || strcmp(name, ".") == 0 ||
-		   strcmp(name, "..") == 0) {
-		snprintf(why, why_size, "%s: a credential is named without slashes", path);
-		return VAULT_KEY_FILE;
-	} else {
-		directory = secure_getenv("CREDENTIALS_DIRECTORY");
-		if (!directory || directory[0] != '/') {
-			snprintf(why, why_size,
-				 "%s: there is no CREDENTIALS_DIRECTORY, was it started by systemd "
-				 "with LoadCredential=?",
-				 path);
-			return VAULT_KEY_FILE;
-		}
-		if (asprintf(&resolved, "%s/%s", directory, name) < 0)
-			resolved = NULL;
-	}
-	if (!resolved) {
-		snprintf(why, why_size, "key file %s: %s", path, strerror(ENOMEM));
-		return -ENOMEM;
-	}
-	*out = resolved;
-	return 0;
+	return r == -EINVAL || r == -ENOENT ? VAULT_KEY_FILE : r;
 }
 
 static int read_file(const char *path, struct secret **out, char *why, size_t why_size)
@@ -175,24 +135,20 @@ static int read_file(const char *path, struct secret **out, char *why, size_t wh
 
 int vault_key_load(const char *path, struct secret **out, char *why, size_t why_size)
 {
-	char *resolved = NULL;
-	int r = resolve(path, &resolved, why, why_size);
+	char resolved[PATH_MAX];
+	int r = resolve(path, resolved, why, why_size);
 
-	if (r == 0)
-		r = read_file(resolved, out, why, why_size);
-	free(resolved);
-	return r;
+	return r == 0 ? read_file(resolved, out, why, why_size) : r;
 }
 
 int vault_key_exists(const char *path, bool *out, char *why, size_t why_size)
 {
-	char *resolved = NULL;
-	int r = resolve(path, &resolved, why, why_size);
+	char resolved[PATH_MAX];
+	int r = resolve(path, resolved, why, why_size);
 	struct stat st;
 
 	if (r == 0)
 		*out = stat(resolved, &st) == 0 || errno != ENOENT;
-	free(resolved);
 	return r;
 }
 
@@ -266,7 +222,7 @@ int vault_key_create(const char *path, const struct secret *key, char *why, size
 	char *new_path = NULL;
 	int r;
 
-	if (strncmp(path, VAULT_KEY_CREDENTIAL, sizeof(VAULT_KEY_CREDENTIAL) - 1) == 0) {
+	if (credential_named(path)) {
 		snprintf(why, why_size, "%s: a credential is made by systemd-creds, not here",
 			 path);
 		return VAULT_KEY_FILE;

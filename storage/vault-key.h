@@ -13,8 +13,6 @@
 
 #include "storage/vault.h"
 
-#define VAULT_KEY_CREDENTIAL "credential:"
-
 /* The KEY_SIZE bytes of a key file as a new reference. */
 int vault_key_load(const char *path, struct secret **out, char *why, size_t why_size);
 

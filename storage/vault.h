@@ -181,6 +181,12 @@ size_t vault_flush(struct vault *v);
 int vault_scrub(struct vault *v);
 
 /*
+ * Whether the vault still answers, at little cost; for a watchdog. 0, or a negative errno: -ESTALE
+ * when the file that is open is no longer the one at its path.
+ */
+int vault_alive(struct vault *v);
+
+/*
  * Opens every record once and calls each, which may be NULL, for those that are damaged: in the
  * order of names, with the owner's hash as vault_owner_is() knows it. Records on a page that cannot
  * be read at all cannot be named; gaps counts such places. each may not use the vault. It takes a

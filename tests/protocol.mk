@@ -39,3 +39,7 @@ tests_test_revocation_SOURCES = tests/test-revocation.c tests/figures.h tests/fi
 	tests/figures-many.c tests/figures-many.h tests/figures-pne.c tests/figures-server.c
 tests_test_revocation_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_revocation_LDADD = $(TEST_LIBS)
+check_PROGRAMS += tests/test-credential
+tests_test_credential_SOURCES = tests/test-credential.c
+tests_test_credential_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_credential_LDADD = $(TEST_LIBS)

@@ -14,5 +14,5 @@ EXTRA_DIST += tests/test-metrics.sh tests/check-metrics.py doc/metrics.md tests/
 EXTRA_DIST += tests/test-doctor.sh tests/examined.py tests/https-server.py doc/doctor.md
 EXTRA_DIST += tests/test-bluetooth-commands.sh tests/bluez-shell.py
 # As installed: units, what make install and the packages put where.
-TESTS += tests/test-units.sh
-EXTRA_DIST += tests/test-units.sh
+TESTS += tests/test-notify.sh tests/test-units.sh
+EXTRA_DIST += tests/test-units.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c

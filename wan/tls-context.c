@@ -15,6 +15,7 @@
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
 
 #include "protocol/clock.h"
+#include "protocol/credential.h"
 
 #define CIPHERS_13 "TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384"
 #define CIPHERS_12                                                   \
@@ -122,7 +123,7 @@ static int read_psks(struct tls_context *c, const char *file, char *why, size_t 
 			close(fd);
 		return r;
 	}
-	if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+	if (st.st_mode & credential_forbidden(file)) {
 		close(fd);
 		return complain(-EPERM, why, why_size,
 				"%s may be read by others: its mode must be 0600", file);
