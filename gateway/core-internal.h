@@ -155,6 +155,8 @@ void gateway_core_wake_by(struct core *c, uint64_t at);
  * afterwards. */
 void gateway_core_give(struct core *c, struct procedure *p, const struct event *e);
 void gateway_core_give_entity(struct core *c, const struct name *entity, const struct event *e);
+/* The relay's request token has no answer; gateway_core_wan_failed() is for anybody's. */
+void gateway_core_relay_wan_failed(struct core *c, uint64_t token, enum wan_failure failure);
 /* Carries out the actions of p, those of the relay where p is NULL. */
 void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a);
 

@@ -10,7 +10,7 @@ libpngw_la_SOURCES += \
 	gateway/config.c gateway/config.h gateway/settings.def \
 	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-choose.c gateway/core-links.c \
 	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \
-	gateway/core-start.c gateway/core-state.c \
+	gateway/core-start.c gateway/core-state.c gateway/core-wan.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c \
