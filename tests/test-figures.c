@@ -861,8 +861,8 @@ START_TEST(a_fault_at_any_message_is_survived)
 	unsigned count = try(t, FAULT_NONE, 0);
 
 	ck_assert_uint_gt(count, 3);
-	for (unsigned at = slow() ? (unsigned)_i % 16 : 0; fault != FAULT_NONE && at < count;
-	     at += slow() ? 16 : 1)
+	for (unsigned at = slow() ? (unsigned)_i % 48 : 0; fault != FAULT_NONE && at < count;
+	     at += slow() ? 48 : 1)
 		(void)try(t, fault, at);
 }
 END_TEST
