@@ -41,6 +41,8 @@ static struct secret *make_wrap(struct vault_wrap *w, uint8_t slot, struct secre
 	ck_assert_int_eq(vault_wrap_begin(w, slot, VAULT_SOURCE_KEY_FILE, "main key file"), 0);
 	w->generation = 1;
 	ck_assert_int_eq(vault_wrap_keys(secret, vault_id, slot, w->public_key, NULL, &sender), 0);
+	ck_assert_ptr_nonnull(sender);
+	ck_assert_uint_eq(secret_size(sender), KEY_SIZE);
 	ck_assert_int_eq(vault_wrap_seal(w, vault_id, sender, master), 0);
 	return sender;
 }
@@ -167,6 +169,23 @@ START_TEST(forged_without_sender)
 	expect_refused(&w, vault_id, secret);
 	ck_assert_int_eq(vault_wrap_seal(&w, vault_id, master, mine), 0);
 	expect_refused(&w, vault_id, secret);
+}
+END_TEST
+
+/* A sender of another size is refused and leaves the wrap as it was. */
+START_TEST(sender_is_whole)
+{
+	SCOPED_SECRET *secret = secret_random(KEY_SIZE);
+	SCOPED_SECRET *master = secret_random(KEY_SIZE);
+	SCOPED_SECRET *longer = secret_random(KEY_SIZE + 1);
+	SCOPED_SECRET *sender = NULL;
+	struct vault_wrap w, before;
+
+	sender = make_wrap(&w, 1, secret, master);
+	before = w;
+	ck_assert_int_eq(vault_wrap_seal(&w, vault_id, longer, master), -EINVAL);
+	ck_assert_mem_eq(w.sealed, before.sealed, sizeof(w.sealed));
+	expect_open(&w, secret, master);
 }
 END_TEST
 
@@ -364,6 +383,7 @@ int main(void)
 	tcase_add_test(t, wrong_secret);
 	tcase_add_test(t, every_part_is_bound);
 	tcase_add_test(t, forged_without_sender);
+	tcase_add_test(t, sender_is_whole);
 	tcase_add_test(t, begin_checks);
 	tcase_add_test(t, passphrases);
 	tcase_add_test(t, key_files);
