@@ -209,19 +209,24 @@ static int refuse_unknown(const struct place *p, const config_setting_t *group, 
 	return 0;
 }
 
-/* From here on they are paths. */
+/*
+ * From here on they are paths. Who was started without credentials, such as cpns-server-admin,
+ * finds no file of that name, and seldom needs it.
+ */
 static int find_credentials(const struct place *p, struct server_config *c)
 {
 	char *const files[] = {c->tls_certificate, c->tls_key, c->tls_client_ca, c->tls_psk_file};
 	char path[PATH_MAX];
-	int r = 0;
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && r == 0; i++) {
-		r = credential_path(files[i], path, sizeof(path), p->why, p->why_size);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		int r = credential_path(files[i], path, sizeof(path), p->why, p->why_size);
+
 		if (r == 0)
 			(void)snprintf(files[i], PATH_MAX, "%s", path);
+		else if (r != -ENOENT)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 /* What no single setting can tell. */

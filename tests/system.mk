@@ -15,4 +15,9 @@ EXTRA_DIST += tests/test-doctor.sh tests/examined.py tests/https-server.py doc/d
 EXTRA_DIST += tests/test-bluetooth-commands.sh tests/bluez-shell.py
 # As installed: units, what make install and the packages put where.
 TESTS += tests/test-notify.sh tests/test-units.sh
+# AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.
+if !SANITIZERS
+TESTS += tests/test-sandbox.sh
+endif
+EXTRA_DIST += tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
 EXTRA_DIST += tests/test-units.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c
