@@ -17,6 +17,7 @@ struct pne_bluetooth {
 	char entity[NAME_MAX_SIZE + 1];
 	bool le;
 	enum pne_confirm confirm;
+	char pin[PAIRING_PIN_SIZE]; /* "": none */
 	struct bluez *bluez;
 	struct bluez_watcher watcher;
 	struct pairing *pairing; /* NULL: pairings are another's */
@@ -107,12 +108,19 @@ static void question(void *arg, const struct bluez_device *d, enum pairing_quest
 		}
 		break;
 	case PAIRING_ENTER_PIN:
-	case PAIRING_ENTER_PASSKEY:
-		if (!b->reading) {
-			answer(b, d->address, "no");
+		if (b->pin[0]) {
+			answer(b, d->address, b->pin);
 			return;
 		}
-		break;
+		if (b->reading)
+			break;
+		answer(b, d->address, "no");
+		return;
+	case PAIRING_ENTER_PASSKEY:
+		if (b->reading)
+			break;
+		answer(b, d->address, "no");
+		return;
 	case PAIRING_SHOW_PIN:
 	case PAIRING_SHOW_PASSKEY:
 		return;
@@ -197,11 +205,14 @@ static int start_pairing(struct pne_bluetooth *b, const struct pne_bluetooth_opt
 							   .ended = ended,
 							   .found = found,
 							   .scan_ended = scan_ended};
-	const struct pairing_options pairing = {.capability = options->capability,
-						.policy = PAIRING_ASK,
-						.pin = options->pin ? options->pin : "",
-						.every_adapter = true};
+	const struct pairing_options pairing = {
+		.capability = options->capability, .policy = PAIRING_ASK, .every_adapter = true};
 
+	/* Not pairing's, which would have it answer only pairings that were begun here. */
+	if (options->pin && strlen(options->pin) >= sizeof(b->pin))
+		return -EINVAL;
+	if (options->pin)
+		memcpy(b->pin, options->pin, strlen(options->pin) + 1);
 	return pairing_new(b->loop, b->bluez, &pairing, &callbacks, b, &b->pairing);
 }
 
