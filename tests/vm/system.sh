@@ -12,7 +12,7 @@
 #   pne_type NAME TEXT            a line on its standard input: a password, an answer to a question
 #   pair NAME [ANSWER]            "bluetooth pair", answering the first question with ANSWER; shows what was said
 #   expect CODE TEXT COMMAND...   runs it: that exit code, and a line with TEXT ($scratch/out)
-#   le_only RADIO...              plugs these radios of "pnes" and takes BR/EDR from them
+#   without SETTING RADIO...      plugs these radios of "pnes" and takes bredr or ssp from them: LE alone, PINs alone
 #   find_pnes NAME...             the PN GW searches until it has found them all; found[NAME] is where
 #   bond NAME, bond NAME yes      pairs what was found, in the second case by comparing numbers, and connects
 #   key_table PROCEDURE NAME...   a table of fingerprints, one line each pair; fails where two are not the same
@@ -229,16 +229,19 @@ same_keys() {
 	return $bad
 }
 
-le_only() {
+# The kernel says that it has switched SSP off while powered, and does not.
+without() {
+	local setting=$1
+	shift
 	on pnes - <<-SCRIPT
-		only() {
+		take() {
 			[ "\$1" = 0 ] || vm-radio plug "\$1" || return 1
-			for setting in "power off" "bredr off" "power on"; do
+			for setting in "power off" "$setting off" "power on"; do
 				vm-radio manage "\$1" \$setting || return 1
 			done >/dev/null
 		}
 		for radio in $*; do
-			only \$radio &
+			take \$radio &
 		done
 		for radio in $*; do
 			wait -n || exit 1

@@ -8,7 +8,7 @@ scenario "Figures 5, 6 and 7 over LE, with PNEs that have no BR/EDR"
 system_make || failed "the configuration cannot be made"
 system_up &
 system=$!
-le_only 1 2 3 || failed "BR/EDR cannot be switched off"
+without bredr 1 2 3 || failed "BR/EDR cannot be switched off"
 pne_begin headset-1 1 --le --name headset-1 --agent yes-no
 pne_begin headset-2 2 --le --name headset-2 --agent just-works
 pne_begin tablet-1 3 --le --name tablet-1 --agent just-works --ui --user "$user" --deadline 300

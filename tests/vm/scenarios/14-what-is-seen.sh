@@ -48,7 +48,7 @@ system_make || failed "the configuration cannot be made"
 daemon gateway test-btmon btmon -w /tmp/trace || failed "btmon does not start"
 bus_up && daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "Bluetooth is ready" 60 ||
 	failed "the PN GW does not start"
-le_only 1 || failed "BR/EDR cannot be switched off"
+without bredr 1 || failed "BR/EDR cannot be switched off"
 pne_begin headset-1 0 --name headset-1 --agent just-works
 pne_begin headset-2 1 --le --name headset-2 --agent just-works
 pnes_ready
