@@ -122,6 +122,7 @@ static int tail(struct console *console, struct call *call, const char *method)
 {
 	unsigned long lines = call->count > 0 ? strtoul(call->word[0], NULL, 10) : LINES_DEFAULT;
 	struct tail t = {.console = console, .method = method};
+	struct pace *pace = console->writer.pace;
 	size_t count, first;
 	int code = console_connect(console);
 
@@ -131,12 +132,15 @@ static int tail(struct console *console, struct call *call, const char *method)
 		return code;
 	count = json_object_array_length(t.seen);
 	first = count > lines ? count - lines : 0;
+	/* These were asked for, however slow the line is. */
+	console->writer.pace = NULL;
 	if (console->writer.form == WRITER_JSON && !console->follow) {
 		writer_json(&console->writer, t.seen);
 	} else {
 		for (size_t i = first; i < count; i++)
 			show_entry(&console->writer, json_object_array_get_idx(t.seen, i));
 	}
+	console->writer.pace = pace;
 	if (console->follow)
 		code = command_follow(console, FOLLOW_MS, tail_again, &t);
 	(void)json_object_put(t.seen);

@@ -7,6 +7,7 @@
 
 #include "console/command-internal.h"
 #include "console/console.h"
+#include "console/pace.h"
 #include "console/signals.h"
 #include "protocol/bytes.h"
 
@@ -123,12 +124,18 @@ int command_follow(struct console *console, int every_ms, int (*again)(void *arg
 {
 	const struct client_events before = *client_events_of(console->client);
 	const struct client_events events = {on_change, on_service, console};
+	uint64_t since = pace_now_ms();
 	int code = EXIT_DONE;
 
 	if (!again)
 		client_listen(console->client, &events);
 	for (;;) {
-		int r = client_turn(console->client, -1, every_ms);
+		int left = console_idle_left(console, since), r;
+
+		/* A line on which nobody may be any more. */
+		if (left == 0)
+			break;
+		r = client_turn(console->client, -1, every_ms < 0 ? left : every_ms);
 
 		if (r < 0) {
 			code = console_failed(console, EXIT_RETRY,

@@ -7,17 +7,11 @@
 #include "console/command-internal.h"
 #include "console/entry.h"
 
-/* Logs in with what was typed. *role: to be dropped. */
-static int login(struct console *console, const char *file, json_object **role)
+int console_login_with(struct console *console, const struct secret *pin, json_object **role)
 {
-	struct secret *typed = NULL;
 	sd_bus_message *m;
-	int fd, code = console_secret(console, "PIN or passphrase: ", file, &typed);
+	int fd = entry_pipe(pin);
 
-	if (code != 0)
-		return code;
-	fd = entry_pipe(typed);
-	secret_unref(typed);
 	if (fd < 0)
 		return console_failed(console, EXIT_RETRY, "%s", strerror(-fd));
 	m = client_call_new(console->client, CLIENT_SESSION, "Login");
@@ -25,6 +19,18 @@ static int login(struct console *console, const char *file, json_object **role)
 		(void)sd_bus_message_append(m, "ha{sv}", fd, 0);
 	(void)close(fd);
 	return command_call(console, m, role);
+}
+
+/* Logs in with what was typed. *role: to be dropped. */
+static int login(struct console *console, const char *file, json_object **role)
+{
+	struct secret *typed = NULL;
+	int code = console_secret(console, "PIN or passphrase: ", file, &typed);
+
+	if (code == 0)
+		code = console_login_with(console, typed, role);
+	secret_unref(typed);
+	return code;
 }
 
 int console_login(struct console *console)
@@ -71,6 +77,10 @@ int command_logout(struct console *console, struct call *call)
 	if (code == 0)
 		code = command_call(
 			console, client_call_new(console->client, CLIENT_SESSION, "Logout"), NULL);
+	if (code == 0 && console->serial) {
+		console->leaving = true;
+		return code;
+	}
 	return code != 0 ? code : command_done(console, "logged out");
 }
 

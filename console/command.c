@@ -8,7 +8,8 @@
 #include "console/console.h"
 
 const char command_common_options[] = "--json --kv --no-wait --wait --password-file=FILE --help";
-const char command_program_options[] = "--bus=BUS --login --pin-file=FILE --version";
+const char command_program_options[] =
+	"--bus=BUS --console --idle=SECONDS --login --pin-file=FILE --version";
 
 static const struct {
 	const char *name, *meaning;
@@ -20,6 +21,9 @@ static const struct {
 	{"--password-file", "the user's password is the first line of that file"},
 	{"--help", "what the command takes, with examples"},
 	{"--bus", "system, session or the address of a bus; else $PNGW_BUS, else system"},
+	{"--console", "a console on a serial line: asks for a role's PIN, ends when nothing is "
+		      "typed for a while"},
+	{"--idle", "how long that is; else 300 s"},
 	{"--login", "asks for a role's PIN first"},
 	{"--pin-file", "the PIN is the first line of that file"},
 	{"--version", "the program's version"},

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "console/entry.h"
+#include "console/pace.h"
 #include "console/signals.h"
 
 /* With JSON a script finds the failure where it looks for the answer. */
@@ -63,6 +64,44 @@ int console_call_failed(struct console *console, const struct client_failure *fa
 	return failure->code;
 }
 
+/* Input, a signal, or the end of the wait. */
+static int wait_for_entry(struct console *console, int wait_ms)
+{
+	struct pollfd fd = {.fd = entry_fd(), .events = POLLIN};
+	int r;
+
+	if (console->client)
+		return client_turn(console->client, entry_fd(), wait_ms);
+	r = signals_wait(&fd, 1, wait_ms);
+	return r < 0 ? CLIENT_SIGNAL : r == 0 ? CLIENT_TIMEOUT : CLIENT_INPUT;
+}
+
+int console_entry(struct console *console, const char *prompt, bool hidden, int wait_ms,
+		  struct secret **out)
+{
+	int r = entry_begin(prompt, hidden);
+
+	while (r == 0) {
+		int turn = wait_for_entry(console, wait_ms);
+
+		if (turn < 0)
+			r = turn;
+		else if ((turn & CLIENT_SIGNAL) && (signals_interrupted() || signals_ending()))
+			r = -EINTR;
+		else if (turn & CLIENT_INPUT)
+			r = entry_read();
+		else if (turn & CLIENT_TIMEOUT)
+			r = -ETIME;
+		(void)signals_resized();
+	}
+	if (r < 0) {
+		entry_abort();
+		return r;
+	}
+	*out = entry_take();
+	return 0;
+}
+
 int console_secret(struct console *console, const char *prompt, const char *file,
 		   struct secret **out)
 {
@@ -74,29 +113,24 @@ int console_secret(struct console *console, const char *prompt, const char *file
 			return 0;
 		return console_failed(console, EXIT_REFUSED, "%s", why);
 	}
-	r = entry_begin(prompt, true);
-	while (r == 0) {
-		int turn = client_turn(console->client, entry_fd(), -1);
-
-		if (turn < 0)
-			r = turn;
-		else if ((turn & CLIENT_SIGNAL) && (signals_interrupted() || signals_ending()))
-			r = -EINTR;
-		else if (turn & CLIENT_INPUT)
-			r = entry_read();
-		(void)signals_resized();
-	}
-	if (r < 0) {
-		entry_abort();
+	r = console_entry(console, prompt, true, console->idle_ms > 0 ? console->idle_ms : -1, out);
+	if (r < 0)
 		return console_failed(console, EXIT_RETRY, "%s",
-				      r == -EINTR     ? "interrupted"
-				      : r == -ENODATA ? "nothing was entered"
-						      : strerror(-r));
-	}
-	*out = entry_take();
+				      r == -EINTR                    ? "interrupted"
+				      : r == -ENODATA || r == -ETIME ? "nothing was entered"
+								     : strerror(-r));
 	if (!*out)
 		return console_failed(console, EXIT_REFUSED, "nothing was entered");
 	return 0;
+}
+
+int console_idle_left(const struct console *console, uint64_t since)
+{
+	uint64_t passed = pace_now_ms() - since;
+
+	if (console->idle_ms == 0)
+		return -1;
+	return passed < (uint64_t)console->idle_ms ? console->idle_ms - (int)passed : 0;
 }
 
 int console_get(struct console *console, enum client_object object, const char *method,

@@ -21,6 +21,8 @@ struct console {
 	bool login;           /* a role's PIN is asked for once connected */
 	bool shell;           /* a person is at it, line after line */
 	bool leaving;         /* the shell is to end */
+	bool serial;          /* see console/serial.h */
+	int idle_ms;          /* after that long without a key a session is over; 0: never */
 	json_object *told;    /* NULL, or the sentences of verdicts that procedures here came to */
 	/* Of the command that is being carried out. */
 	bool follow, no_wait;
@@ -33,6 +35,9 @@ void console_disconnect(struct console *console);
 /* Asks for a role's PIN, or reads it from pin_file, and logs in. 0 or an exit code, after it was
  * said. */
 int console_login(struct console *console);
+/* Logs in with it. *role (may be NULL): its name, to be dropped. 0 or an exit code, after it was
+ * said. */
+int console_login_with(struct console *console, const struct secret *pin, json_object **role);
 /* Carries out what was parsed; an exit code. */
 int console_carry_out(struct console *console, struct call *call);
 
@@ -49,6 +54,17 @@ int console_call_failed(struct console *console, const struct client_failure *fa
  */
 int console_secret(struct console *console, const char *prompt, const char *file,
 		   struct secret **out);
+
+/*
+ * A line that is asked for as prompt, without echo when hidden: 0 and *out, NULL where the line was
+ * empty; -EINTR: Ctrl-C, or the program is to end; -ENODATA: the input has ended; -ETIME: nothing
+ * came for wait_ms (-1: for ever); another negative errno. Nothing is said.
+ */
+int console_entry(struct console *console, const char *prompt, bool hidden, int wait_ms,
+		  struct secret **out);
+
+/* How many ms are left of idle_ms, of what has begun at since (pace.h); 0: none, -1: no limit. */
+int console_idle_left(const struct console *console, uint64_t since);
 
 /* Calls a method without input and decodes what it returns. 0 or an exit code, after it was said.
  */

@@ -4,7 +4,7 @@ pngwctl_SOURCES = \
 	console/agent.c console/agent.h \
 	console/client.c console/client-decode.c console/client.h \
 	console/command.c console/command.h console/commands.def console/command-internal.h \
-	console/command-assign.c console/command-bluetooth.c console/command-diagnosis.c \
+	console/command-assign.c console/command-bluetooth.c console/command-diagnosis.c console/command-guide.c \
 	console/command-qr.c console/command-tray.c console/command-help.c console/command-look.c console/command-session.c \
 	console/command-vault.c \
 	console/complete.c console/complete.h \
@@ -17,8 +17,10 @@ pngwctl_SOURCES = \
 	console/main.c \
 	console/man.c console/man.h \
 	console/news.c console/news.h \
+	console/pace.c console/pace.h \
 	console/procedure.c console/procedure.h \
 	console/qr.c console/qr.h \
+	console/serial.c console/serial.h \
 	console/shell.c console/shell.h \
 	console/signals.c console/signals.h \
 	console/terminal.c console/terminal.h \
@@ -30,7 +32,7 @@ pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
 pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 
 dist_man_MANS += console/pngwctl.1
-EXTRA_DIST += console/pngwctl.bash doc/labels.md doc/tray.md
+EXTRA_DIST += console/pngwctl.bash doc/console.md doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-data-local: install-systemd
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'

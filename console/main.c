@@ -15,6 +15,7 @@
 #include "console/complete.h"
 #include "console/console.h"
 #include "console/man.h"
+#include "console/serial.h"
 #include "console/shell.h"
 #include "console/signals.h"
 #include "console/terminal.h"
@@ -51,6 +52,10 @@ static int run(struct console *console, const char *const *words, size_t count)
 		console->bus = bus;
 	console->login = call_option(&call, "--login") != NULL;
 	console->pin_file = call_option(&call, "--pin-file");
+	console->idle_ms = (int)call_number(&call, "--idle", 0) * 1000;
+	if (call_option(&call, "--console") && call.command)
+		return console_failed(console, EXIT_WRONG_USAGE,
+				      "--console: it takes its commands from the line");
 	if (call.command)
 		return console_carry_out(console, &call);
 	if (call_option(&call, "--help"))
@@ -60,7 +65,7 @@ static int run(struct console *console, const char *const *words, size_t count)
 			console, EXIT_WRONG_USAGE,
 			"which command? \"pngwctl help\" lists all; without one there is "
 			"a shell, on a terminal");
-	return shell_run(console);
+	return call_option(&call, "--console") ? serial_run(console) : shell_run(console);
 }
 
 int main(int argc, char **argv)

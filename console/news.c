@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "console/pace.h"
+
 #define HELD_MAX    100
 #define PNE_FOLDER  "/org/pngw/pne"
 #define VERDICT_TAG "verdict: "
+#define REDRAWN     80 /* bytes: the line that is being typed */
 
 struct news {
 	struct console *console;
@@ -38,7 +41,10 @@ static void show(struct news *n, const char *text)
 
 	if (verdict && known(n, text + strlen(VERDICT_TAG)))
 		return;
+	if (n->console->writer.pace && !pace_may(n->console->writer.pace, strlen(text) + REDRAWN))
+		return;
 	n->begin(n->arg);
+	writer_left_out(&n->console->writer);
 	writer_say(&n->console->writer, "%s", text);
 	n->end(n->arg);
 }
@@ -232,5 +238,6 @@ void news_flush(struct news *n)
 	if (n->dropped > 0)
 		writer_say(&n->console->writer, "%zu more such lines were left out", n->dropped);
 	n->dropped = 0;
+	writer_left_out(&n->console->writer);
 	(void)json_object_put(held);
 }

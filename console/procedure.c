@@ -227,6 +227,7 @@ static int end(struct run *run)
 
 	switch (console->writer.form) {
 	case WRITER_TEXT:
+		writer_left_out(&console->writer);
 		if (run->cancelled)
 			writer_say(&console->writer, "cancelled");
 		else if (code == EXIT_DONE && run->p->no_notes &&

@@ -10,8 +10,12 @@
 #include "console/complete.h"
 #include "console/history.h"
 #include "console/news.h"
+#include "console/pace.h"
+#include "console/serial.h"
 #include "console/signals.h"
 #include "console/terminal.h"
+
+#define WRONG_MAX 8 /* lines in a row, on a serial line */
 
 struct shell {
 	struct console *console;
@@ -22,6 +26,8 @@ struct shell {
 	bool editing; /* a line is being typed */
 	bool erases;  /* the terminal can erase it, to say something */
 	bool interrupted;
+	bool idle;      /* nothing was typed for too long */
+	unsigned wrong; /* lines in a row that were no command */
 	mbstate_t input;
 };
 
@@ -79,16 +85,16 @@ static int take_byte(struct shell *s, wchar_t *c)
 	}
 	if (r == 0)
 		*c = L'\0';
-	return 1;
+	return s->console->serial && !serial_takes(*c) ? 0 : 1;
 }
 
-static int wait_for_input(struct shell *s)
+static int wait_for_input(struct shell *s, int timeout)
 {
 	struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
 	int r;
 
 	if (s->console->client) {
-		r = client_turn(s->console->client, STDIN_FILENO, -1);
+		r = client_turn(s->console->client, STDIN_FILENO, timeout);
 		if (r >= 0)
 			return r;
 		news_begin(s);
@@ -96,21 +102,29 @@ static int wait_for_input(struct shell *s)
 				     "the connection to the bus is lost: %s", strerror(-r));
 		console_disconnect(s->console);
 		news_end(s);
+		/* The role went with it. */
+		s->console->leaving = s->console->serial;
 		return 0;
 	}
-	r = signals_wait(&fd, 1, -1);
-	if (r < 0)
-		return CLIENT_SIGNAL;
-	return CLIENT_INPUT;
+	r = signals_wait(&fd, 1, timeout);
+	return r < 0 ? CLIENT_SIGNAL : r == 0 ? CLIENT_TIMEOUT : CLIENT_INPUT;
 }
 
 /* The editor's function for a character. */
 static int get_char(EditLine *editor, wchar_t *c)
 {
 	struct shell *s = shell_of(editor);
+	uint64_t since = pace_now_ms();
 
 	for (;;) {
-		int r = wait_for_input(s);
+		int left = console_idle_left(s->console, since), r;
+
+		s->idle = left == 0;
+		if (s->idle || s->console->leaving) {
+			errno = EINTR;
+			return -1;
+		}
+		r = wait_for_input(s, left);
 
 		if (r & CLIENT_SIGNAL) {
 			if (signals_resized()) {
@@ -344,6 +358,16 @@ static int lines(struct shell *s)
 		if (line && size > 0) {
 			news_hold(s->news);
 			code = take_line(s, line);
+			s->wrong = code == EXIT_WRONG_USAGE ? s->wrong + 1 : 0;
+			if (s->console->serial && s->wrong == WRONG_MAX) {
+				writer_say(&s->console->writer, "too much that is no command");
+				break;
+			}
+		} else if (s->idle) {
+			(void)fputs("\n", s->console->writer.out);
+			writer_say(&s->console->writer, "nothing was typed for %d s",
+				   s->console->idle_ms / 1000);
+			break;
 		} else if (s->interrupted) {
 			(void)fputs("\n", s->console->writer.out);
 		} else {
@@ -372,6 +396,9 @@ static int set_up(struct shell *s)
 	(void)el_set(s->editor, EL_HIST, history, s->history.lines);
 	(void)el_set(s->editor, EL_ADDFN, "complete", "completes the word", complete_word);
 	(void)el_set(s->editor, EL_BIND, "^I", "complete", NULL);
+	if (s->console->serial)
+		(void)el_set(s->editor, EL_SETTY, "-d", "+noflsh", "stop=", "start=", "-ixon",
+			     NULL);
 	return 0;
 }
 

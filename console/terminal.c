@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <curses.h>
@@ -72,4 +73,25 @@ bool terminal_erases(int fd)
 	erases = erase && strncmp(erase, "\033[K", 3) == 0;
 	forget(&d);
 	return erases;
+}
+
+unsigned terminal_baud(int fd)
+{
+	static const struct {
+		speed_t speed;
+		unsigned baud;
+	} speeds[] = {
+		{B300, 300},     {B600, 600},       {B1200, 1200},     {B2400, 2400},
+		{B4800, 4800},   {B9600, 9600},     {B19200, 19200},   {B38400, 38400},
+		{B57600, 57600}, {B115200, 115200}, {B230400, 230400},
+	};
+	struct termios t;
+
+	if (tcgetattr(fd, &t) != 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(speeds) / sizeof(speeds[0]); i++) {
+		if (speeds[i].speed == cfgetospeed(&t))
+			return speeds[i].baud;
+	}
+	return 0;
 }

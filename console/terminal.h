@@ -9,6 +9,8 @@
  */
 unsigned terminal_width(int fd);
 bool terminal_has_colour(int fd);
+/* The speed it is set to, in bits a second; 0: none. */
+unsigned terminal_baud(int fd);
 /* It knows how to erase to the end of a line. */
 bool terminal_erases(int fd);
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "console/pace.h"
+
 void writer_say(const struct writer *w, const char *format, ...)
 {
 	va_list arguments;
@@ -24,6 +26,22 @@ void writer_say(const struct writer *w, const char *format, ...)
 	(void)fflush(w->out);
 	free(clean);
 	free(text);
+}
+
+void writer_left_out(const struct writer *w)
+{
+	size_t n = w->pace ? pace_left_out(w->pace) : 0;
+
+	if (n > 0)
+		writer_say(w, "(%zu lines were left out: the line is slow)", n);
+}
+
+bool writer_may(const struct writer *w, size_t size)
+{
+	if (w->pace && !pace_may(w->pace, size + 1))
+		return false;
+	writer_left_out(w);
+	return true;
 }
 
 void writer_lines(const struct writer *w, const char *key, json_object *lines)
@@ -117,6 +135,8 @@ void writer_event(const struct writer *w, const char *event, json_object *data, 
 {
 	switch (w->form) {
 	case WRITER_TEXT:
+		if (mark == MARK_NONE && !writer_may(w, strlen(text)))
+			return;
 		event_text(w, text, indent, mark);
 		break;
 	case WRITER_JSON:

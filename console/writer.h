@@ -36,6 +36,7 @@ struct writer {
 	FILE *out;
 	unsigned width; /* 0: lines are as long as they are */
 	bool colour;
+	struct pace *pace; /* NULL, or what events are held to as text, but for verdicts */
 	bool stream; /* JSON: events at once, a line each, instead of one document at the end */
 };
 
@@ -55,6 +56,11 @@ enum mark { MARK_NONE, MARK_GOOD, MARK_BAD, MARK_QUIET };
  * JSON without stream has it in its document at the end (see procedure.c). */
 void writer_event(const struct writer *w, const char *event, json_object *data, const char *text,
 		  unsigned indent, enum mark mark);
+
+/* A line that came by itself may be written now; a line says first how many could not be. */
+bool writer_may(const struct writer *w, size_t size);
+/* Says how many could not be, if any. */
+void writer_left_out(const struct writer *w);
 
 /* For the forms themselves. */
 void writer_json(const struct writer *w, json_object *value);

@@ -1,6 +1,6 @@
 # What systemd is told: units, users, folders. The drop-ins in pkgdatadir are for those who need them.
-UNITS = systemd/pngwd.service systemd/cpns-serverd.service
-UNIT_FOLDERS = sed -e 's,@sbindir[@],$(sbindir),g' -e 's,@sysconfdir[@],$(sysconfdir),g' \
+UNITS = systemd/pngwd.service systemd/cpns-serverd.service systemd/pngw-console@.service
+UNIT_FOLDERS = sed -e 's,@bindir[@],$(bindir),g' -e 's,@sbindir[@],$(sbindir),g' -e 's,@sysconfdir[@],$(sysconfdir),g' \
 	-e 's,@pkgdatadir[@],$(pkgdatadir),g'
 $(UNITS): %: %.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(UNIT_FOLDERS) '$(srcdir)/$@.in' >$@.new && mv $@.new $@

@@ -90,7 +90,7 @@ system_make() {
 bus_up() {
 	cat >"$run/bus.conf" <<-CONF
 		<busconfig><type>session</type><listen>unix:path=$run/bus</listen><auth>EXTERNAL</auth>
-		<policy context='default'><allow send_destination='*' eavesdrop='true'/>
+		<policy context='default'><allow user='*'/><allow send_destination='*' eavesdrop='true'/>
 		<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
 	CONF
 	pid_of[bus]=$(dbus-daemon --config-file "$run/bus.conf" --fork --print-pid 2>"$run/bus.out")

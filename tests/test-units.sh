@@ -11,7 +11,7 @@ complain() {
 	bad=1
 }
 
-make -s -C "$build" systemd/pngwd.service systemd/cpns-serverd.service
+make -s -C "$build" systemd/pngwd.service systemd/cpns-serverd.service systemd/pngw-console@.service
 # exposed UNIT AT-MOST: systemd-analyze's verdict, in tenths
 exposed() {
 	local at
@@ -33,6 +33,14 @@ for unit in pngwd cpns-serverd; do
 	! grep '@[a-z]*@' "$folder/$unit.service" || complain "$unit.service: a folder is not filled in"
 	exposed "$unit.service" 15
 done
+# The template, as an instance; its user has no folder and no file.
+sed "s,^\(ExecStart=\)[^ ]*/,\1$build/," "$build/systemd/pngw-console@.service" >"$folder/pngw-console@ttyS1.service"
+said=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no \
+	"$folder/pngw-console@ttyS1.service" 2>&1) || complain "pngw-console@.service: verify failed"
+[ -z "$said" ] || complain "pngw-console@.service: $said"
+! grep '@[a-z]*@' "$folder/pngw-console@ttyS1.service" || complain "pngw-console@.service: a folder is not filled in"
+exposed "pngw-console@ttyS1.service" 15
+
 # What verify says can be heard.
 sed 's/^WatchdogSec=.*/WatchdogSec=soon/' "$folder/pngwd.service" >"$folder/wrong.service"
 said=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no "$folder/wrong.service" 2>&1) || true

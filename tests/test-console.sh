@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The console on a serial line, under a pseudo-terminal at 9600 baud: tests/console-person.py is the technician,
+# who has no right but by his PIN.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+if [ "$(id -u)" != 0 ]; then
+	echo "only root can give the console a user of its own"
+	exit 77
+fi
+if ! command -v dbus-daemon >/dev/null || ! command -v setpriv >/dev/null ||
+	! /usr/bin/python3 -c 'import pexpect' 2>/dev/null; then
+	echo "dbus-daemon, setpriv or python3-pexpect is missing"
+	exit 77
+fi
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+folder=$(mktemp -d /tmp/pngw-console.XXXXXX)
+end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+trap end EXIT
+touch "$folder/log"
+exec 8>>"$folder/log"
+iterations=100000
+system_make "$folder"
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_gateway
+await "WAN is up"
+launch_pne headset-1 pan-secure authenticated
+launch_pne headset-2 pan-open none
+await "headset-1 is connected"
+await "headset-2 is connected"
+start register "$user"
+PIN="4711 and more"
+password=$PIN ctl set-pin technician >"$run/start.out" 2>&1
+# The console's user reaches the bus and its program, and nothing else of ours.
+chmod 711 "$run"
+chmod 666 "$run/bus"
+cp "$(bin pngwctl)" "$run/pngwctl"
+RUN=$run PASSWORD=$password PIN=$PIN BUS=unix:path=$run/bus CONSOLE=$run/pngwctl PNE=$(bin cpns-pne) \
+	/usr/bin/python3 "$top/tests/console-person.py" || exit 1
+if grep -qF "$PIN" "$run/log" || grep -qF "$password" "$run/log"; then
+	echo "a secret is in the log"
+	exit 1
+fi
