@@ -34,8 +34,9 @@ pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 dist_man_MANS += console/pngwctl.1
 EXTRA_DIST += console/pngwctl.bash doc/console.md doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
-install-data-local: install-systemd
+install-completion:
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
 	$(INSTALL_DATA) '$(srcdir)/console/pngwctl.bash' '$(DESTDIR)$(bashcompletiondir)/pngwctl'
-uninstall-local: uninstall-systemd
+uninstall-completion:
 	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl'
+.PHONY: install-completion uninstall-completion

@@ -14,10 +14,12 @@ EXTRA_DIST += tests/test-metrics.sh tests/check-metrics.py doc/metrics.md tests/
 EXTRA_DIST += tests/test-doctor.sh tests/examined.py tests/https-server.py doc/doctor.md
 EXTRA_DIST += tests/test-bluetooth-commands.sh tests/bluez-shell.py
 # As installed: units, what make install and the packages put where.
-TESTS += tests/test-notify.sh tests/test-units.sh
+TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh
 # AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.
 if !SANITIZERS
 TESTS += tests/test-sandbox.sh
 endif
 EXTRA_DIST += tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
-EXTRA_DIST += tests/test-units.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c
+EXTRA_DIST += tests/vm tests/lint-comments tests/lint-cppcheck tests/lint-format tests/lint-includes tests/lint-shell tests/lint-tidy \
+	tests/lsan.supp tests/valgrind.supp tests/show.sh
+EXTRA_DIST += tests/test-units.sh tests/test-install.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c

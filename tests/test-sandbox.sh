@@ -35,7 +35,6 @@ into() {
 	inside install -D -m "${2:-0644}" /dev/stdin "$1"
 }
 sysconf=$(sed -n 's/^ExecStart=.*--config \(.*\)\/pngw\/.*/\1/p' "$build/systemd/pngwd.service")
-pngwd=$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$build/systemd/pngwd.service")
 
 # The gateway's keys are credentials that only this machine can open; the server's key is in its folder.
 for file in ca.pem gateway.pem; do
