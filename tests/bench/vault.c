@@ -5,8 +5,9 @@
  * for each figure; exit status 0 when all targets are met, 1 when one is not, 2 when it cannot run.
  * --quick is a smoke test: it measures little and its exit status says only whether it ran.
  * --check measures half as much, and what was not met twice more: something else may have run. Its
- * targets for groups and for opening are lower: a busy processor weighs more on them.
- * Figures of commits are not judged where a flush costs nearly nothing: no ratio to it is met then.
+ * target for groups is lower, and of opening the best time less the best derivation counts, not the
+ * median: a busy processor weighs more on them than on what they are compared with. Figures of
+ * commits are not judged where a flush costs nearly nothing: no ratio to it is met then.
  */
 
 #include <errno.h>
@@ -31,13 +32,14 @@
 #define WRITERS      32
 #define ROUNDS_MAX   64
 
-#define TARGET_COMMIT   0.80 /* of append + fdatasync */
-#define TARGET_GROUP    8.0  /* times the single writer's rate */
-#define TARGET_OPEN_MS  1.0
-#define TARGET_READ     0.70 /* of plain SQLite */
-#define TARGET_MEMORY_M 8.0
-#define FLUSH_MIN_US    300.0 /* else processor time decides, not the disk */
-#define ATTEMPTS        3
+#define TARGET_COMMIT      0.80 /* of append + fdatasync */
+#define TARGET_GROUP       8.0  /* times the single writer's rate */
+#define TARGET_GROUP_CHECK 6.0
+#define TARGET_OPEN_MS     1.0
+#define TARGET_READ        0.70 /* of plain SQLite */
+#define TARGET_MEMORY_M    8.0
+#define FLUSH_MIN_US       300.0 /* else processor time decides, not the disk */
+#define ATTEMPTS           3
 
 struct sizes {
 	uint32_t records;
@@ -46,12 +48,12 @@ struct sizes {
 	unsigned reads;
 	unsigned opens;
 	double group;   /* the target: times the single writer's rate */
-	double open_ms; /* the target: milliseconds to open */
+	bool best_open; /* not the median */
 };
 
-static const struct sizes full = {100000, 15, 200, 20000, 15, TARGET_GROUP, TARGET_OPEN_MS};
-static const struct sizes quick = {2000, 3, 20, 500, 3, TARGET_GROUP, TARGET_OPEN_MS};
-static const struct sizes check = {100000, 7, 100, 10000, 9, TARGET_GROUP / 2, 2 * TARGET_OPEN_MS};
+static const struct sizes full = {100000, 15, 200, 20000, 15, TARGET_GROUP, false};
+static const struct sizes quick = {2000, 3, 20, 500, 3, TARGET_GROUP, false};
+static const struct sizes check = {100000, 7, 100, 10000, 25, TARGET_GROUP_CHECK, true};
 
 static const struct sizes *sizes = &full;
 static char folder[256];
@@ -525,8 +527,8 @@ static bool bench_open(void)
 {
 	static const uint8_t id[VAULT_ID_SIZE] = {1};
 	double open_us[ROUNDS_MAX], derivation_us[ROUNDS_MAX], rest_us[ROUNDS_MAX];
+	double open_median, derivation_median, rest;
 	struct vault_wrap w;
-	double rest;
 	char line[256];
 
 	make_wrap(&w, id);
@@ -539,13 +541,18 @@ static bool bench_open(void)
 		derivation_us[i] = derivation_round(&w, id);
 		rest_us[i] = open_us[i] - derivation_us[i];
 	}
+	open_median = median(open_us, sizes->opens);
+	derivation_median = median(derivation_us, sizes->opens);
 	rest = median(rest_us, sizes->opens) / 1000;
+	/* median() has sorted them: the best opening against the best derivation. */
+	if (sizes->best_open)
+		rest = (open_us[0] - derivation_us[0]) / 1000;
 	(void)snprintf(line, sizeof(line),
 		       "opening with %u records: %.2f ms, of it key derivation %.2f ms, the rest "
-		       "%.2f ms, target <= %.1f ms",
-		       sizes->records, median(open_us, sizes->opens) / 1000,
-		       median(derivation_us, sizes->opens) / 1000, rest, sizes->open_ms);
-	return verdict(line, rest <= sizes->open_ms);
+		       "%.2f ms%s, target <= %.1f ms",
+		       sizes->records, open_median / 1000, derivation_median / 1000, rest,
+		       sizes->best_open ? " at best" : "", TARGET_OPEN_MS);
+	return verdict(line, rest <= TARGET_OPEN_MS);
 }
 
 /* A line of /proc/self/status in KiB. */
