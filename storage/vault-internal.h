@@ -34,6 +34,8 @@
 #define VAULT_PLAIN_MAX      (VAULT_PLAIN_HEADER + VAULT_OWNER_MAX + VAULT_ITEM_MAX + VAULT_CONTENT_MAX)
 #define VAULT_OVERHEAD       (P1_NONCE_SIZE + P1_SEAL_OVERHEAD)
 #define VAULT_SEQUENCE_BLOCK 4096
+/* So many nonces are drawn at a time. */
+#define VAULT_NONCES         64
 #define VAULT_GENERATIONS    2
 #define VAULT_WRAPS_MAX      ((size_t)VAULT_SLOTS * VAULT_GENERATIONS)
 
@@ -97,6 +99,9 @@ struct vault {
 	 */
 	struct vault_generation generations[VAULT_GENERATIONS];
 	struct vault_rekey rekey;
+	/* Random ones, each taken once: drawing one alone costs as much as the sealing. */
+	uint8_t nonces[VAULT_NONCES][P1_NONCE_SIZE];
+	size_t nonce_count;
 	int64_t sequence; /* the last one given out */
 	int64_t reserved; /* as in the file */
 	struct vault_batch *first;
@@ -135,7 +140,7 @@ int vault_plain_split(struct bytes plain, struct bytes *owner, struct bytes *ite
 		      struct bytes *content);
 
 /* Sets row->generation to the newest and seals; sealed has plain.size + VAULT_OVERHEAD bytes. */
-int vault_seal(const struct vault *v, struct vault_row *row, struct bytes plain, uint8_t *sealed);
+int vault_seal(struct vault *v, struct vault_row *row, struct bytes plain, uint8_t *sealed);
 /* 0, VAULT_DAMAGED or a negative errno. plain has sealed.size - VAULT_OVERHEAD bytes. */
 int vault_unseal(const struct vault *v, const struct vault_row *row, struct bytes sealed,
 		 uint8_t *plain);

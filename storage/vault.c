@@ -162,7 +162,21 @@ int vault_plain_split(struct bytes plain, struct bytes *owner, struct bytes *ite
 	return 0;
 }
 
-int vault_seal(const struct vault *v, struct vault_row *row, struct bytes plain, uint8_t *sealed)
+/* A vault is not used on both sides of a fork(), so a child takes none that its parent takes. */
+static int take_nonce(struct vault *v, uint8_t out[P1_NONCE_SIZE])
+{
+	if (v->nonce_count == 0) {
+		int r = p1_random(v->nonces[0], sizeof(v->nonces));
+
+		if (r != 0)
+			return r;
+		v->nonce_count = VAULT_NONCES;
+	}
+	memcpy(out, v->nonces[--v->nonce_count], P1_NONCE_SIZE);
+	return 0;
+}
+
+int vault_seal(struct vault *v, struct vault_row *row, struct bytes plain, uint8_t *sealed)
 {
 	struct p1_context ad;
 	int r;
@@ -171,7 +185,7 @@ int vault_seal(const struct vault *v, struct vault_row *row, struct bytes plain,
 	row_context(row, &ad);
 	if (ad.overflow)
 		return -ENOBUFS;
-	r = p1_random(sealed, P1_NONCE_SIZE);
+	r = take_nonce(v, sealed);
 	if (r != 0)
 		return r;
 	return p1_seal(v->generations[0].seal, sealed, bytes_of(ad.data, ad.size), plain,
