@@ -126,11 +126,20 @@ struct gateway_api {
 	unsigned holds; /* handles, jobs on threads: the last one frees */
 	struct api_log log;
 	struct api_failures failures[API_FAILURES_MAX];
+	bool failures_saving, failures_changed; /* on a thread; since that began */
 	struct api_element *elements; /* for which there is an object */
 	size_t element_count, element_room;
 	struct name *users;
 	size_t user_count;
 };
+
+/* api-failures.c. How long the login is closed the so many-th time in a row. */
+uint64_t gateway_api_lockout_ms(const struct gateway_api *api, unsigned lockouts);
+/* How often a user id has been wrong. */
+struct api_failures *gateway_api_failures_of(struct gateway_api *api, uid_t uid);
+/* What was written down before; what is to be written down, on another thread. */
+void gateway_api_failures_load(struct gateway_api *api);
+void gateway_api_failures_changed(struct gateway_api *api);
 
 /* api.c. A job that outlives a call of the loop keeps the API in memory. */
 void gateway_api_hold(struct gateway_api *api);

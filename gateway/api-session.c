@@ -12,9 +12,6 @@
 
 #define SECRET_WAIT_MS 10000u
 #define TRIES          5u /* wrong ones before the login is closed */
-#define LOCKOUT_MAX_MS (3600u * 1000u)
-/* After so long without a wrong one, or a lockout, everything is forgotten. */
-#define HEAL_MS        (3600u * 1000u)
 
 /* A Login or SetPin that goes on: first the pipe is read, then scrypt runs on a thread. */
 struct attempt {
@@ -51,37 +48,6 @@ static void attempt_free(struct attempt *a)
 	gateway_api_unhold(api);
 }
 
-/* How often a user id has been wrong; the place of the one that was longest quiet where it is new.
- */
-static struct api_failures *failures_of(struct gateway_api *api, uid_t uid)
-{
-	struct api_failures *oldest = &api->failures[0];
-	uint64_t now = uv_now(api->loop);
-
-	for (size_t i = 0; i < API_FAILURES_MAX; i++) {
-		struct api_failures *f = &api->failures[i];
-
-		if (f->known && f->uid == uid) {
-			if (!f->trying && now - f->last >= HEAL_MS && now >= f->until + HEAL_MS)
-				*f = (struct api_failures){.known = true, .uid = uid};
-			return f;
-		}
-		if (oldest->trying || (!f->trying && (!f->known || f->last < oldest->last)))
-			oldest = f;
-	}
-	*oldest = (struct api_failures){.known = true, .uid = uid};
-	return oldest;
-}
-
-static uint64_t lockout_ms(const struct gateway_api *api, unsigned lockouts)
-{
-	uint64_t ms = (uint64_t)api->options.config->lockout * 1000u;
-
-	while (--lockouts > 0 && ms < LOCKOUT_MAX_MS)
-		ms *= 2;
-	return ms < LOCKOUT_MAX_MS ? ms : LOCKOUT_MAX_MS;
-}
-
 /* False: the caller got an error. */
 static bool may_try(struct gateway_api *api, sd_bus_message *m, const struct api_failures *f)
 {
@@ -108,7 +74,8 @@ static void was_wrong(struct gateway_api *api, sd_bus_message *m, struct api_fai
 	/* Once it was closed, each further wrong one closes it again, for longer. */
 	if (++f->count >= TRIES || f->lockouts > 0) {
 		f->count = 0;
-		f->until = now + lockout_ms(api, ++f->lockouts);
+		f->until = now + gateway_api_lockout_ms(api, ++f->lockouts);
+		gateway_api_failures_changed(api);
 		gateway_api_say(
 			api, LOG_LEVEL_WARNING,
 			"control bus: too many wrong PINs of user id %lu: its login is closed",
@@ -116,6 +83,7 @@ static void was_wrong(struct gateway_api *api, sd_bus_message *m, struct api_fai
 		(void)may_try(api, m, f);
 		return;
 	}
+	gateway_api_failures_changed(api);
 	gateway_api_error(m, "NotAuthorized", "that is not the PIN of a role");
 }
 
@@ -131,7 +99,7 @@ static void attempt_work(uv_work_t *work)
 
 static void login_ended(struct attempt *a)
 {
-	struct api_failures *f = failures_of(a->api, a->uid);
+	struct api_failures *f = gateway_api_failures_of(a->api, a->uid);
 	struct api_client *client = client_of(a);
 
 	f->trying = false;
@@ -142,7 +110,11 @@ static void login_ended(struct attempt *a)
 	} else if (a->result != 0) {
 		gateway_api_errno(a->m, a->result);
 	} else if (client) {
+		bool before = f->count > 0 || f->lockouts > 0;
+
 		*f = (struct api_failures){.known = true, .uid = a->uid};
+		if (before)
+			gateway_api_failures_changed(a->api);
 		client->role = a->role;
 		gateway_api_say(a->api, LOG_LEVEL_INFO, "control bus: user id %lu is %s",
 				(unsigned long)a->uid, gateway_role_name(a->role));
@@ -190,7 +162,7 @@ static void secret_read(void *arg, int error, struct secret *secret)
 			return;
 	}
 	if (!a->setting)
-		failures_of(a->api, a->uid)->trying = false;
+		gateway_api_failures_of(a->api, a->uid)->trying = false;
 	gateway_api_error(a->m, "InvalidArguments", "the secret cannot be read: %s",
 			  error ? strerror(-error) : "the PN GW stops");
 	attempt_free(a);
@@ -218,7 +190,7 @@ static void attempt_begin(struct api_call *call, int fd, bool setting, enum api_
 					   secret_read, a, &a->reader);
 	if (r == 0) {
 		if (!setting)
-			failures_of(call->api, a->uid)->trying = true;
+			gateway_api_failures_of(call->api, a->uid)->trying = true;
 		return;
 	}
 	if (r == -EBADF)
@@ -237,7 +209,7 @@ void gateway_api_login(struct api_call *call)
 		return;
 	}
 	if (gateway_api_read_options(call->m, NULL, 0) &&
-	    may_try(call->api, call->m, failures_of(call->api, call->client->uid)))
+	    may_try(call->api, call->m, gateway_api_failures_of(call->api, call->client->uid)))
 		attempt_begin(call, fd, false, ROLE_OF_NOBODY);
 }
 

@@ -230,6 +230,7 @@ int gateway_api_new(uv_loop_t *loop, const struct gateway_api_options *options,
 	api->idle.data = api;
 	api->holds = 3;
 	(void)uv_timer_start(&api->timer, on_timer, SWEEP_MS, SWEEP_MS);
+	gateway_api_failures_load(api);
 	bus_start(api->bus);
 	*out = api;
 	return 0;

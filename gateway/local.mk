@@ -1,6 +1,6 @@
 libpngw_la_SOURCES += \
 	gateway/api.c gateway/api.h gateway/api-internal.h gateway/api-methods.def \
-	gateway/api-access.c gateway/api-agent.c gateway/api-assign.c gateway/api-diagnosis.c \
+	gateway/api-access.c gateway/api-agent.c gateway/api-assign.c gateway/api-diagnosis.c gateway/api-failures.c \
 	gateway/api-gateway.c gateway/api-objects.c \
 	gateway/api-lists.c gateway/api-revoke.c gateway/api-session.c \
 	gateway/api-bluetooth.c gateway/api-pairing.c gateway/api-vault.c gateway/api-vault-keys.c \

@@ -26,6 +26,7 @@ touch "$folder/log"
 exec 8>>"$folder/log"
 iterations=100000
 system_make "$folder"
+sed -i 's|^control = { |&lockout = 600; |' "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server
 await "listening on"
@@ -43,7 +44,20 @@ chmod 711 "$run"
 chmod 666 "$run/bus"
 cp "$(bin pngwctl)" "$run/pngwctl"
 RUN=$run PASSWORD=$password PIN=$PIN BUS=unix:path=$run/bus CONSOLE=$run/pngwctl PNE=$(bin cpns-pne) \
-	/usr/bin/python3 "$top/tests/console-person.py" || exit 1
+	/usr/bin/python3 "$top/tests/console-person.py" &
+person=$!
+# It asks for a restart of pngwd, as after a cut of the power.
+while kill -0 "$person" 2>/dev/null; do
+	if [ -f "$run/lockout" ]; then
+		kill9 gateway
+		: >"$run/log"
+		launch_gateway
+		await "WAN is up"
+		rm "$run/lockout"
+	fi
+	sleep 0.2
+done
+wait "$person" || exit 1
 if grep -qF "$PIN" "$run/log" || grep -qF "$password" "$run/log"; then
 	echo "a secret is in the log"
 	exit 1
