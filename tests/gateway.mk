@@ -43,3 +43,5 @@ tests_test_opening_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=vault_open
 # The control API of a whole system, on a bus of its own.
 TESTS += tests/test-api.sh
 EXTRA_DIST += tests/test-api.sh tests/api-client.py
+TESTS += tests/test-bus-policy.sh
+EXTRA_DIST += tests/test-bus-policy.sh tests/bus-policy.py
