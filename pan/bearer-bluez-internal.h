@@ -27,6 +27,7 @@ struct bearer_link {
 	uint64_t deadline;               /* of a connecting one, uv_now() */
 	char path[BLUEZ_PATH_SIZE];
 	char address[BLUETOOTH_ADDRESS_SIZE];
+	char adapter[BLUETOOTH_ADDRESS_SIZE]; /* on this side; the link may outlive bluetoothd */
 	enum pan_security level;
 	bool bonded;
 	char why[160]; /* of a connect that failed; "": what the error means */

@@ -122,6 +122,7 @@ void bluez_poll_close(struct bluez_poll **p)
 struct bearer_link *bluez_link_new(struct bluez_bearer *b, const struct bluez_device *d,
 				   enum bluetooth_transport transport, bool pne_opened)
 {
+	const char *adapter = bluez_adapter_address(b->bluez);
 	struct bearer_link *l = calloc(1, sizeof(*l));
 
 	if (!l)
@@ -133,6 +134,7 @@ struct bearer_link *bluez_link_new(struct bluez_bearer *b, const struct bluez_de
 	l->bonded = d->bonded;
 	memcpy(l->path, d->path, sizeof(l->path));
 	memcpy(l->address, d->address, sizeof(l->address));
+	(void)snprintf(l->adapter, sizeof(l->adapter), "%s", adapter ? adapter : "");
 	l->next = b->links;
 	b->links = l;
 	b->link_count++;
@@ -232,11 +234,11 @@ int bluez_link_attach(struct bearer_link *l, int fd, bool connecting)
 static int read_level(const struct bearer_link *l, struct bluetooth_level *out)
 {
 	struct bluez_bearer *b = l->owner;
-	const char *adapter = bluez_adapter_address(b->bluez);
 	int rc = -ENODEV;
 
-	if (adapter)
-		rc = b->level(bluetooth_stream_fd(l->stream), adapter, l->address, b->bonds, out);
+	if (l->adapter[0])
+		rc = b->level(bluetooth_stream_fd(l->stream), l->adapter, l->address, b->bonds,
+			      out);
 	if (rc < 0)
 		*out = (struct bluetooth_level){PAN_SECURITY_NONE, 0, strerror(-rc)};
 	return rc;
@@ -407,6 +409,7 @@ static void ready(struct bluez_bearer *b)
 {
 	int fd = bluetooth_hci_watch(bluez_adapter_address(b->bluez));
 
+	bluez_poll_close(&b->hci);
 	if (fd >= 0)
 		b->hci = bluez_poll_new(b, fd, on_hci);
 	else
@@ -419,7 +422,9 @@ static void not_ready(struct bluez_bearer *b)
 {
 	struct bearer_link *l;
 
-	bluez_poll_close(&b->hci);
+	/* Without bluetoothd the kernel keeps its links, and what it tells of them counts. */
+	if (b->state >= BLUEZ_NO_ADAPTER)
+		bluez_poll_close(&b->hci);
 	bluez_le_end(b);
 	do {
 		for (l = b->links; l; l = l->next) {

@@ -39,6 +39,7 @@ static struct rig {
 /* What the fake level is now. */
 static struct bluetooth_level fake_level;
 static int fake_level_error;
+static unsigned level_reads;
 static char level_adapter[32], level_device[32], level_bonds[64];
 
 static int read_fake_level(int fd, const char *adapter, const char *device, const char *bonds,
@@ -51,6 +52,7 @@ static int read_fake_level(int fd, const char *adapter, const char *device, cons
 	snprintf(level_adapter, sizeof(level_adapter), "%s", adapter);
 	snprintf(level_device, sizeof(level_device), "%s", device);
 	snprintf(level_bonds, sizeof(level_bonds), "%s", bonds);
+	level_reads++;
 	*out = fake_level;
 	return fake_level_error;
 }
@@ -152,6 +154,7 @@ static unsigned wanted;
 CONDITION(has_ups, rig.ups >= wanted)
 CONDITION(has_downs, rig.downs >= wanted)
 CONDITION(has_fails, rig.fails >= wanted)
+CONDITION(has_level_reads, level_reads >= wanted)
 CONDITION(has_input, rig.input_size >= wanted)
 
 static void until(bool (*holds)(void *arg), unsigned count)
@@ -658,10 +661,15 @@ START_TEST(bluetoothd_dies_and_comes_back)
 	make_gateway((struct bearer_bluez_options){0});
 	far = incoming(NEAR);
 	until(has_ups, 1);
+	level_reads = 0;
 	fake_bluez_tell(fake, "daemon stop");
 	until(is_lost, 0);
 	ck_assert_int_eq(write(far, "x", 1), 1);
 	until(has_input, 1);
+	/* At once, as BlueZ's bonds are gone with it, and a moment later. */
+	until(has_level_reads, 2);
+	ck_assert_uint_eq(rig.changes, 0);
+	ck_assert_str_eq(level_adapter, "00:AA:01:00:00:10");
 	calls[0] = '\0';
 	fake_bluez_tell(fake, "daemon start");
 	adapter_on();
