@@ -24,7 +24,9 @@
 #define MEMORY_LITTLE 65536U
 #define MEMORY_NONE   16384U
 
-#define CAP_NET_ADMIN_BIT 12
+/* Of the kernel's capability.h. */
+#define CAP_DAC_READ_SEARCH_BIT 2
+#define CAP_NET_ADMIN_BIT       12
 
 #define NOT_RUNNING "pngwd does not run: what its unit allows it cannot be seen"
 
@@ -143,7 +145,9 @@ static void examine_sandbox(struct doctor_work *w)
 	struct doctor_findings *f = &w->findings;
 	char status[4096];
 	uint64_t value;
-	bool nap = w->config.nap;
+	/* For a bridge, and for how the keys of bonds were made. */
+	uint64_t needed = (w->config.nap ? UINT64_C(1) << CAP_NET_ADMIN_BIT : 0) |
+			  (w->config.bluetooth ? UINT64_C(1) << CAP_DAC_READ_SEARCH_BIT : 0);
 
 	if (!w->runs) {
 		doctor_find(f, DOCTOR_NO_NEW_PRIVILEGES, DOCTOR_NOT_APPLICABLE, NOT_RUNNING);
@@ -160,12 +164,12 @@ static void examine_sandbox(struct doctor_work *w)
 	if (!number_of(status, "CapEff:", 16, &value))
 		doctor_find(f, DOCTOR_CAPABILITIES, DOCTOR_NOT_APPLICABLE,
 			    "/proc does not tell the capabilities");
-	else if ((value & ~(nap ? UINT64_C(1) << CAP_NET_ADMIN_BIT : 0)) != 0)
+	else if ((value & ~needed) != 0)
 		doctor_find(f, DOCTOR_CAPABILITIES, DOCTOR_WARNING,
 			    "it has capabilities that it does not need: %" PRIx64, value);
 	else
 		doctor_find(f, DOCTOR_CAPABILITIES, DOCTOR_OK, "%s",
-			    value ? "CAP_NET_ADMIN alone" : "none");
+			    value ? "none but what it needs" : "none");
 	if (number_of(status, "Seccomp:", 10, &value) && value == 2)
 		doctor_find(f, DOCTOR_SECCOMP, DOCTOR_OK, "a filter is in force");
 	else

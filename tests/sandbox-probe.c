@@ -87,6 +87,7 @@ int main(void)
 	tell("usr", open("/usr/pngw-probe", O_WRONLY | O_CREAT, 0600));
 	tell("shadow", open("/etc/shadow", O_RDONLY));
 	tell("root", open("/root", O_RDONLY | O_DIRECTORY));
+	tell("bonds", open("/var/lib/bluetooth", O_RDONLY | O_DIRECTORY));
 	tell("init", open("/proc/1/environ", O_RDONLY));
 	tell("memory", open("/dev/mem", O_RDONLY));
 	tell("state", open(getenv("PNGW_STATE"), O_WRONLY | O_CREAT, 0600));

@@ -137,6 +137,7 @@ inside grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]|NoNewPrivs:.*0|Seccomp:.*[
 inside grep -E 'Max core file size +0 +0' "/proc/$main/limits" >/dev/null || complain "core files"
 
 # What is refused. The unit's own lines, but for the program: a call that the filter stops says EUCLEAN (117).
+inside mkdir -p -m 0700 /var/lib/bluetooth
 inside install -m 0755 /dev/stdin /usr/lib/pngw-probe <"$folder/probe"
 probe() { # UNIT STATE
 	inside sh -c "sed -e 's,^ExecStart=.*,ExecStart=/usr/lib/pngw-probe,; s/^Type=.*/Type=oneshot/; s/^Watchdog.*//; s/^Restart=.*//' \
@@ -156,7 +157,7 @@ for unit in pngwd cpns-serverd; do
 		case $name in
 		netlink | packet | vsock) wanted=97 ;; # EAFNOSUPPORT
 		etc | usr) wanted=30 ;;                      # EROFS
-		shadow | root) wanted=13 ;;                  # EACCES
+		shadow | root | bonds) wanted=13 ;;          # EACCES
 		init) wanted="2 13" ;;                       # ProtectProc=
 		memory) wanted=2 ;;
 		shell) wanted=13 ;;
@@ -170,6 +171,15 @@ for unit in pngwd cpns-serverd; do
 		esac
 	done <"$folder/probed"
 done
+# Each drop-in gives what it is for.
+inside mkdir -p /etc/systemd/system/probe.service.d
+for gives in bonds:bonds nap:netlink; do
+	into /etc/systemd/system/probe.service.d/dropin.conf <"$top/systemd/${gives%:*}.conf"
+	probe pngwd.service /var/lib/pngw/probe
+	grep -qx "${gives#*:} 0" "$folder/probed" || complain "${gives%:*}.conf does not give $(grep "${gives#*:}" "$folder/probed")"
+	grep -qx 'mount 117' "$folder/probed" || complain "${gives%:*}.conf gives mount"
+done
+inside rm -r /etc/systemd/system/probe.service.d
 # The probe can do harm where nothing stops it.
 inside env PNGW_STATE=/root/probe /usr/lib/pngw-probe >"$folder/probed"
 grep -qE ' (117|97)$' "$folder/probed" && complain "the probe is stopped outside of the sandbox: $(cat "$folder/probed")"
