@@ -23,3 +23,4 @@ EXTRA_DIST += tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
 EXTRA_DIST += tests/vm tests/lint-comments tests/lint-cppcheck tests/lint-format tests/lint-includes tests/lint-shell tests/lint-tidy \
 	tests/lsan.supp tests/valgrind.supp tests/show.sh
 EXTRA_DIST += tests/test-units.sh tests/test-install.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c
+EXTRA_DIST += debian tests/appliance

@@ -65,7 +65,7 @@ done
 # The tarball. What is not made from git has nothing to compare with.
 if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
 	make -s -C "$build" distdir distdir="$folder/dist" >"$folder/said" 2>&1 || complain "$(tail -n 5 "$folder/said")"
-	git -C "$top" ls-files | grep -vE '^(\.|debian/)' | while read -r file; do
+	git -C "$top" ls-files | grep -v '^\.' | while read -r file; do
 		[ ! -e "$top/$file" ] || [ -e "$folder/dist/$file" ] || echo "not in the tarball: $file"
 	done >"$folder/missing"
 	[ ! -s "$folder/missing" ] || complain "$(cat "$folder/missing")"
