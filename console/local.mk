@@ -32,7 +32,7 @@ pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
 pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 
 dist_man_MANS += console/pngwctl.1
-EXTRA_DIST += console/pngwctl.bash doc/console.md doc/labels.md doc/tray.md
+EXTRA_DIST += console/pngwctl.bash doc/console.md doc/console-session.txt doc/record-console doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-completion:
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
