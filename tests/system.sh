@@ -3,6 +3,8 @@
 # A whole system in a temporary folder, for ./demo and the system tests: sourced, with $top (the source)
 # and $build (where the programs are) set.
 #
+#   system_begin NAME       for a test: system_make in a new $folder, which goes when the test ends with what runs there
+#   complain TEXT           for a test: what is wrong; it goes on, and ends with exit $bad
 #   system_make DIR         certificates, configurations, the manufacturer's list, a bus; else nothing runs yet
 #   launch NAME COMMAND...  a daemon; its events go to file descriptor 8
 #   launch_server, launch_gateway, launch_pne NAME SOCKET SECURITY
@@ -25,6 +27,26 @@ declare -A pid_of=()
 
 bin() {
 	printf '%s/%s' "$build" "$1"
+}
+
+system_begin() {
+	folder=$(mktemp -d "/tmp/pngw-$1.XXXXXX")
+	trap system_end EXIT
+	touch "$folder/log"
+	exec 8>>"$folder/log"
+	system_make "$folder"
+}
+
+system_end() {
+	trap - EXIT
+	system_stop
+	rm -rf "$folder"
+}
+
+bad=0
+complain() {
+	echo "$1"
+	bad=1
 }
 
 system_make() {

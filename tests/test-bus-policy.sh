@@ -11,23 +11,9 @@ if [ "$(id -u)" != 0 ] || ! command -v setpriv >/dev/null || [ ! -f /usr/share/d
 fi
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-policy.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
 iterations=100000
-system_make "$folder"
+system_begin policy
 stop bus
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
 
 # The users of an installed system that every Debian has: daemon is pngwd's here, games the group.
 mkdir "$run/system.d"

@@ -15,17 +15,8 @@ if ! command -v dbus-daemon >/dev/null || ! command -v setpriv >/dev/null ||
 fi
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-console.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
 iterations=100000
-system_make "$folder"
+system_begin console
 sed -i 's|^control = { |&lockout = 600; |' "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server

@@ -8,16 +8,7 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-crash.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin crash
 admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
 
 all_up() {
@@ -38,7 +29,6 @@ start figure8 "$user"
 places=0
 cases=0
 every=${PNGW_SANITIZERS:+3}
-bad=0
 # try FIGURE ENTITY STEP VICTIM
 try() {
 	local figure=$1 entity=$2 step=$3 victim=$4 pid i line

@@ -7,16 +7,7 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-faults.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin faults
 admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
 launch_server
 await "listening on"
@@ -29,7 +20,6 @@ for name in headset-1 headset-2 headset-9; do
 	await "$name is connected"
 done
 
-bad=0
 # expect NAME EXIT VERDICT COMMAND...
 expect() {
 	local name=$1 exit=$2 verdict=$3 got=0

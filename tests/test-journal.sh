@@ -17,21 +17,7 @@ mount -t tmpfs none /run
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-journal.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
+system_begin journal
 
 # entry MESSAGE FIELD...: the entry whose MESSAGE has that text has those fields
 entry() {

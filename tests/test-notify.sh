@@ -18,11 +18,6 @@ trap end EXIT
 touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
 
 # listen NAME: its messages come to $run/NAME.notify
 listen() {

@@ -7,23 +7,9 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-offline.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin offline
 # No filling up in between: what is issued is what Figure 7 brought.
 sed -i "s|^control = .*|&\nkey_set = { count = 4; low_water = 0; };|" "$run/pngw.conf"
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
 
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server

@@ -10,17 +10,8 @@ if ! command -v dbus-daemon >/dev/null || ! command -v dbus-send >/dev/null ||
 fi
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-shell.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
 iterations=100000
-system_make "$folder"
+system_begin shell
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server
 await "listening on"

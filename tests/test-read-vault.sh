@@ -20,11 +20,6 @@ touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
 logs=0
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
 
 # It ends with that code; what it says is in $run/read.out.
 reader() { # CODE ARGUMENTS...

@@ -7,22 +7,8 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-renew-crash.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin renew-crash
 sed -i "s|^control = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
 
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_server

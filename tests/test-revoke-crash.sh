@@ -7,16 +7,7 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-revoke-crash.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin revoke-crash
 admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
 
 all_up() {
@@ -33,7 +24,6 @@ start register "$user"
 start figure8 "$user"
 
 cases=0
-bad=0
 # try TEXT VICTIM: the process is killed when that is in the log.
 try() {
 	local text=$1 victim=$2 pid i

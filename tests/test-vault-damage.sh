@@ -7,16 +7,7 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-damage.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
+system_begin damage
 admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
 launch_server
 await "listening on"
@@ -48,7 +39,6 @@ python3 - "$run/gateway.vault" <<-'PYTHON'
 	db.commit()
 PYTHON
 
-bad=0
 : >"$run/log"
 launch_gateway
 await "WAN is up"

@@ -8,21 +8,7 @@ build=${PNGW_BUILDDIR:?}
 iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
-folder=$(mktemp -d /tmp/pngw-vault-open.XXXXXX)
-end() {
-	trap - EXIT
-	system_stop
-	rm -rf "$folder"
-}
-trap end EXIT
-touch "$folder/log"
-exec 8>>"$folder/log"
-system_make "$folder"
-bad=0
-complain() {
-	echo "$1"
-	bad=1
-}
+system_begin vault-open
 
 # vault = { path = ...; $1 };
 vault_settings() {
