@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,19 @@ static int path_of(const struct gateway_api *api, char *out, size_t out_size)
 	return r != 0 ? r : n < 0 || (size_t)n >= out_size ? -ENAMETOOLONG : 0;
 }
 
+static bool take_numbers(const char *line, int64_t *out, size_t count)
+{
+	char *end;
+
+	for (size_t i = 0; i < count; i++, line = end) {
+		errno = 0;
+		out[i] = strtoll(line, &end, 10);
+		if (end == line || errno != 0 || out[i] < 0)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A line: user id, wrong ones in a row, lockouts in a row, seconds since 1970 of the last wrong one
  * and of the lockout's end. Where the clock was set back meanwhile, or says that the lockout is to
@@ -78,14 +92,18 @@ static int path_of(const struct gateway_api *api, char *out, size_t out_size)
 static void take_line(struct gateway_api *api, const char *line, int64_t wall)
 {
 	uint64_t now = uv_now(api->loop), whole, left, age;
-	unsigned long uid;
-	unsigned count, lockouts;
-	int64_t last, until;
+	enum { UID, COUNT, LOCKOUTS, LAST, UNTIL, NUMBERS };
+	int64_t n[NUMBERS];
 	struct api_failures *f;
+	unsigned lockouts;
+	int64_t last, until;
 
-	if (sscanf(line, "%lu %u %u %" SCNd64 " %" SCNd64, &uid, &count, &lockouts, &last,
-		   &until) != 5)
+	if (!take_numbers(line, n, NUMBERS) || n[UID] >= (int64_t)(uid_t)-1 ||
+	    n[COUNT] > UINT_MAX || n[LOCKOUTS] > UINT_MAX)
 		return;
+	lockouts = (unsigned)n[LOCKOUTS];
+	last = n[LAST];
+	until = n[UNTIL];
 	whole = lockouts > 0 ? gateway_api_lockout_ms(api, lockouts) : 0;
 	left = until > wall ? (uint64_t)(until - wall) * 1000 : 0;
 	if (wall < last || left > whole)
@@ -93,8 +111,8 @@ static void take_line(struct gateway_api *api, const char *line, int64_t wall)
 	age = wall > last ? (uint64_t)(wall - last) * 1000 : 0;
 	if (left == 0 && age >= HEAL_MS)
 		return;
-	f = gateway_api_failures_of(api, (uid_t)uid);
-	f->count = count;
+	f = gateway_api_failures_of(api, (uid_t)n[UID]);
+	f->count = (unsigned)n[COUNT];
 	f->lockouts = lockouts;
 	f->last = now > age ? now - age : 0;
 	f->until = now + left;

@@ -127,7 +127,7 @@ struct gateway_api {
 	struct api_log log;
 	struct api_failures failures[API_FAILURES_MAX];
 	bool failures_saving, failures_changed; /* on a thread; since that began */
-	struct api_element *elements; /* for which there is an object */
+	struct api_element *elements;           /* for which there is an object */
 	size_t element_count, element_room;
 	struct name *users;
 	size_t user_count;
