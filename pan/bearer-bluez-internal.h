@@ -30,6 +30,7 @@ struct bearer_link {
 	char adapter[BLUETOOTH_ADDRESS_SIZE]; /* on this side; the link may outlive bluetoothd */
 	enum pan_security level;
 	bool bonded;
+	bool unproven; /* while it was connecting, an authentication failed for want of a key */
 	char why[160]; /* of a connect that failed; "": what the error means */
 };
 
@@ -110,6 +111,9 @@ void bluez_link_end(struct bearer_link *l, enum bearer_down why, int error);
 int bluez_link_attach(struct bearer_link *l, int fd, bool connecting);
 /* The stream is connected: the caller hears of it. */
 void bluez_link_ready(struct bearer_link *l);
+
+/* What the kernel has told until now is taken notice of: it tells before BlueZ answers. */
+void bluez_bearer_hear(struct bluez_bearer *b);
 
 /*
  * Whether a stream that the other side of d opened is to be had; else a negative errno. One that

@@ -241,6 +241,10 @@ static void on_connect_done(void *arg, int error, const char *name, const char *
 		error = -EISCONN;
 	else if (error == 0)
 		error = -EIO;
+	/* The kernel and BlueZ call an authentication that failed a refusal. */
+	bluez_bearer_hear(l->owner);
+	if (error == -EACCES && l->bonded && l->unproven)
+		error = -ENOKEY;
 	if (text && text[0] != '\0' && error != -EISCONN)
 		(void)snprintf(l->why, sizeof(l->why), "%s (%s)", bearer_bluez_error_text(error),
 			       text);

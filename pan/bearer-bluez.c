@@ -392,13 +392,27 @@ void bluez_bearer_tick(struct bluez_bearer *b)
 
 /* What BlueZ and the kernel tell. */
 
+void bluez_bearer_hear(struct bluez_bearer *b)
+{
+	bool unproven = false;
+
+	if (b->hci && bluetooth_hci_drain(b->hci->fd, &unproven) < 0)
+		bluez_poll_close(&b->hci);
+	/* It does not say whose; one is connected to at a time. */
+	for (struct bearer_link *l = b->links; l && unproven; l = l->next) {
+		if (l->phase == BLUEZ_LINK_CONNECTING)
+			l->unproven = true;
+	}
+}
+
 static void on_hci(uv_poll_t *poll, int status, int events)
 {
 	struct bluez_poll *p = poll->data;
 	struct bluez_bearer *b = p->owner;
 
 	(void)events;
-	if (bluetooth_hci_drain(p->fd) < 0 || status < 0)
+	bluez_bearer_hear(b);
+	if (status < 0)
 		bluez_poll_close(&b->hci);
 	b->read_levels_at = uv_now(b->loop) + LEVELS_AGAIN_MS;
 	bluez_bearer_tick(b);

@@ -115,6 +115,7 @@ int bluetooth_hci_watch(const char *adapter)
 {
 	static const uint8_t events[] = {
 		EVT_DISCONN_COMPLETE,
+		EVT_AUTH_COMPLETE,
 		EVT_ENCRYPT_CHANGE,
 		EVT_LINK_KEY_NOTIFY,
 		EVT_ENCRYPTION_KEY_REFRESH_COMPLETE,
@@ -135,14 +136,23 @@ int bluetooth_hci_watch(const char *adapter)
 	return fd;
 }
 
-int bluetooth_hci_drain(int fd)
+/* Packet type, event code, length, status. */
+static bool is_unproven(const uint8_t *event, ssize_t size)
+{
+	return size > 3 && event[0] == HCI_EVENT_PKT && event[1] == EVT_AUTH_COMPLETE &&
+	       (event[3] == HCI_AUTHENTICATION_FAILURE || event[3] == HCI_PIN_OR_KEY_MISSING);
+}
+
+int bluetooth_hci_drain(int fd, bool *unproven)
 {
 	uint8_t event[1 + HCI_MAX_EVENT_SIZE];
 	ssize_t n;
 
-	do
+	do {
 		n = recv(fd, event, sizeof(event), MSG_DONTWAIT);
-	while (n > 0 || (n < 0 && errno == EINTR));
+		if (is_unproven(event, n))
+			*unproven = true;
+	} while (n > 0 || (n < 0 && errno == EINTR));
 	wipe(event, sizeof(event));
 	if (n == 0)
 		return -EPIPE;

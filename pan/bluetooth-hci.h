@@ -23,10 +23,14 @@ int bluetooth_hci_link(const char *adapter, const char *device, enum bluetooth_t
 
 /*
  * A non-blocking descriptor, the caller's own, that becomes readable when the encryption of any
- * link of the adapter may have changed; or a negative errno.
+ * link of the adapter may have changed, or an authentication has ended; or a negative errno.
  */
 int bluetooth_hci_watch(const char *adapter);
-/* Reads all there is. 0, or a negative errno when it is over (the adapter has gone). */
-int bluetooth_hci_drain(int fd);
+/*
+ * Reads all there is. *unproven becomes true, and else stays, when an authentication of any link
+ * failed because the two sides do not have the same key. 0, or a negative errno when it is over
+ * (the adapter has gone).
+ */
+int bluetooth_hci_drain(int fd, bool *unproven);
 
 #endif

@@ -221,6 +221,37 @@ START_TEST(an_address_is_turned_around)
 }
 END_TEST
 
+/* Packet type, event code, length, status, handle. */
+START_TEST(an_authentication_that_fails_is_heard)
+{
+	static const struct {
+		uint8_t event[6];
+		bool unproven;
+	} rows[] = {
+		{{0x04, 0x06, 3, 0x05, 0x10, 0x00}, true},  /* another key */
+		{{0x04, 0x06, 3, 0x06, 0x10, 0x00}, true},  /* no key */
+		{{0x04, 0x06, 3, 0x00, 0x10, 0x00}, false}, /* it was proven */
+		{{0x04, 0x06, 3, 0x08, 0x10, 0x00}, false}, /* the link was lost */
+		{{0x04, 0x05, 4, 0x00, 0x10, 0x00}, false}, /* another event */
+		{{0x02, 0x06, 3, 0x05, 0x10, 0x00}, false}, /* no event */
+	};
+	bool unproven;
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unproven = false;
+		ck_assert_int_eq(write(pair[1], rows[i].event, 6), 6);
+		ck_assert_int_eq(write(pair[1], "\x04\x06", 2), 2);
+		ck_assert_int_eq(bluetooth_hci_drain(pair[0], &unproven), 0);
+		ck_assert_int_eq(unproven, rows[i].unproven);
+	}
+	close(pair[1]);
+	ck_assert_int_eq(bluetooth_hci_drain(pair[0], &unproven), -EPIPE);
+	close(pair[0]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("bluetooth-level");
@@ -235,6 +266,7 @@ int main(void)
 	tcase_add_test(tc, the_level_is_judged_from_all_there_is);
 	tcase_add_test(tc, another_kind_of_socket_has_no_level);
 	tcase_add_test(tc, an_address_is_turned_around);
+	tcase_add_test(tc, an_authentication_that_fails_is_heard);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
