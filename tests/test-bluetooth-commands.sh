@@ -80,6 +80,24 @@ finished() {
 	[ "$code" = "$1" ] || complain "exit code $code instead of $1"
 }
 
+# found ID STATE TEXT: that check of the doctor comes to that, soon
+found() {
+	local i
+	for ((i = 0; i < 40; i++)); do
+		ctl --json doctor >"$run/doctor.json" 2>"$run/start.out" || true
+		/usr/bin/python3 -c 'import json, sys
+for c in json.load(sys.stdin):
+    if c["id"] == sys.argv[1]:
+        print(c["state"], c["finding"], c["remedy"])' "$1" <"$run/doctor.json" >"$run/found"
+		if grep -q "^$2 .*$3" "$run/found"; then
+			return 0
+		fi
+		sleep 0.1
+	done
+	cp "$run/found" "$run/start.out"
+	complain "doctor: $1 is not $2 \"$3\""
+}
+
 pne=AA2868B6-BFD3-4D5B-A859-87432EBA40BE
 pne=${pne,,}
 device=00:11:22:33:44:55
@@ -97,21 +115,38 @@ outcome 1 "set pan.bluetooth.enable" bluetooth status
 stop gateway
 : >"$run/log"
 
-sed -i 's/^\tpan = {/&\n\t\tbluetooth = { enable = true; adapter = "hci0"; };/;s/^pan = {/&\n\tbluetooth = { enable = true; adapter = "hci0"; };/' "$run/pngw.conf"
+sed -i 's,^pan = {,&\n\tbluetooth = { enable = true; adapter = "hci0"; bonds = "/nowhere"; };,' "$run/pngw.conf"
 launch_gateway
 await "ready"
 outcome 2 "[PAN_BLUETOOTH_DOWN]" bluetooth scan 1
 outcome 2 "Bluetooth: " bluetooth bonds
 outcome 2 "verdict: $device" bluetooth pair "$device"
 outcome 2 "verdict: $device" bluetooth connect "$device"
+found bluetooth.bus ok ""
+found bluetooth.daemon failed "start the service bluetooth"
+found bluetooth.adapter not-applicable ""
 tell daemon start
 outcome 2 "" bluetooth discoverable 60
+found bluetooth.daemon ok ""
+found bluetooth.adapter failed "plug it in"
 tell adapter add hci0 00:AA:01:00:00:00
 for ((i = 0; i < 100; i++)); do
 	tell get hci0 Powered
 	[ "$answer" = true ] && break
 	sleep 0.05
 done
+found bluetooth.powered ok ""
+found bluetooth.bonds warning "let pngwd read"
+tell rfkill hci0 on
+found bluetooth.powered failed "bluetoothctl power on"
+tell rfkill hci0 off
+for ((i = 0; i < 100; i++)); do
+	tell set hci0 Powered=b:true
+	start bluetooth status
+	grep -q "READY\|ready" "$run/start.out" && break
+	sleep 0.05
+done
+found bluetooth.powered ok ""
 outcome 0 "no bonds" bluetooth bonds
 outcome 0 "no devices" bluetooth devices
 outcome 0 "no questions" bluetooth questions
@@ -141,6 +176,7 @@ outcome 0 "$other rssi=-70 name=x?END 0?[2J" bluetooth scan 1 --all
 # One after another, nothing restarted.
 outcome 0 "verdict: $device: done" bluetooth pair "$device"
 outcome 0 "bonded=true trusted=true" --kv bluetooth bonds
+found bluetooth.stale warning "connect to these devices once"
 outcome 1 "bonded already" bluetooth pair "$device"
 tell pair-in "hci0/$device"
 await "has forgotten that and wants to pair anew"

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# What the doctor finds of a PN GW that runs, each seen going wrong: its process, its files under it, its loop,
+# its keys, its radio; and of a ledger, a clock and limits that are not as they were.
+set -euo pipefail
+top=${PNGW_SRCDIR:?}
+build=${PNGW_BUILDDIR:?}
+if ! command -v faketime >/dev/null; then
+	echo "faketime is missing"
+	exit 77
+fi
+iterations=100000
+# shellcheck source=tests/system.sh
+. "$top/tests/system.sh"
+system_begin doctor-running
+
+table() {
+	/usr/bin/python3 -c 'import json, sys
+for c in json.load(sys.stdin):
+    print("\t".join(c[k] for k in ("id", "state", "finding", "remedy")))'
+}
+# examine SCENE: pngwd that runs examines itself; its report as lines in $run/report
+examine() {
+	scene=$1
+	ctl --json doctor >"$run/report.json" 2>"$run/report.err" || true
+	table <"$run/report.json" >"$run/report" ||
+		complain "$scene: no report: $(cat "$run/report.err" "$run/report.json")"
+}
+# offline SCENE COMMAND...: the same of one that does not run, begun by COMMAND
+offline() {
+	scene=$1
+	shift
+	"$@" "$(bin pngwd)" --config "$run/pngw.conf" --doctor --json >"$run/report.json" 2>"$run/report.err" || true
+	/usr/bin/python3 "$top/tests/examined.py" <"$run/report.json" >"$run/report" ||
+		complain "$scene: no report: $(cat "$run/report.err" "$run/report.json")"
+}
+# is ID STATE [TEXT]: the check has that state, its finding or remedy that text
+is() {
+	local line
+	line=$(grep "^$1	" "$run/report" || true)
+	case $line in
+	"$1	$2	"*"${3:-}"*) ;;
+	*) complain "$scene: not $2${3:+ \"$3\"}: $line" ;;
+	esac
+}
+
+mkdir "$run/medium"
+sed -i "s|^vault = .*|vault = { path = \"$run/gateway.vault\"; key_file = \"$run/gateway.key\"; anchor = \"file:$run/medium/anchor\"; };\nkey_set = { count = 4; low_water = 2; };|" \
+	"$run/pngw.conf"
+cp "$run/pngw.conf" "$run/good.conf"
+cp "$(bin pngwd)" "$run/pngwd"
+launch_copy() {
+	: >"$run/log"
+	launch gateway "$run/pngwd" --config "$run/pngw.conf"
+}
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
+launch_server
+await "listening on"
+launch_copy
+await "WAN is up"
+launch_pne headset-2 pan-open none
+await "headset-2 is connected"
+start register "$user" || complain "registration: $(cat "$run/start.out")"
+start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
+cp "$run/gateway.vault.ledger" "$run/older.ledger"
+start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
+await "EUKeys proven to be held"
+
+examine "all is well"
+for id in program.current config.valid config.current process.core-limit process.dumpable process.loop pan.listen \
+	wan.up vault.anchor ledger.file keys.revocations keys.reports keys.low keys.user keys.expiring; do
+	is "$id" ok
+done
+# Begun by hand, it has no sandbox, and says so.
+is process.no-new-privileges warning "NoNewPrivileges"
+is process.seccomp warning "SystemCallFilter"
+if [ "$(id -u)" = 0 ]; then
+	is process.user warning "root"
+	is process.capabilities warning "capabilities that it does not need"
+fi
+
+cp "$run/pngwd" "$run/pngwd.new"
+mv "$run/pngwd.new" "$run/pngwd"
+examine "the program was replaced"
+is program.current warning "restart pngwd"
+sed -i 's/low_water = 2/low_water = 1/' "$run/pngw.conf"
+examine "the file says something else"
+is config.valid ok
+is config.current warning "reload pngwd"
+sed -i 's/^control/contrl/' "$run/pngw.conf"
+examine "the file became invalid"
+is config.valid failed "pngw.conf:"
+is config.current not-applicable
+cp "$run/good.conf" "$run/pngw.conf"
+mv "$run/pan-secure" "$run/pan-moved"
+examine "a socket was removed"
+is pan.listen failed "restart pngwd"
+mv "$run/pan-moved" "$run/pan-secure"
+
+# A moment in which nothing turns, while it examines itself; how soon that begins depends on the machine.
+for ((i = 1; i <= 8; i++)); do
+	scene="the loop stood still"
+	ctl --json doctor >"$run/report.json" 2>"$run/report.err" &
+	asked=$!
+	sleep "0.0$i"
+	kill -STOP "${pid_of[gateway]}"
+	sleep 1
+	kill -CONT "${pid_of[gateway]}"
+	wait "$asked" || true
+	table <"$run/report.json" >"$run/report"
+	! grep -q "^process.loop	warning" "$run/report" || break
+done
+is process.loop warning "takes the processor"
+
+# With no WAN: keys are spent, what is to be told to the server waits, a revoked PNE is not there.
+stop server
+await "WAN is down"
+mv "$run/medium" "$run/medium.away"
+for n in 2 3; do
+	start renew headset-2 || complain "renewal $n: $(cat "$run/start.out")"
+done
+examine "no WAN, no anchor"
+is wan.up failed
+is vault.anchor failed "bring the anchor's medium back"
+is keys.reports warning "headset-2"
+is keys.low warning "headset-2"
+mv "$run/medium.away" "$run/medium"
+stop headset-2
+await "headset-2 is gone"
+start revoke pne headset-2 || true
+examine "a PNE that is away was revoked"
+is keys.revocations warning "bring these PNEs into reach"
+stop gateway
+
+offline "it was stopped" env
+is process.user not-applicable
+is ledger.head ok
+cp "$run/gateway.vault.ledger" "$run/newest.ledger"
+cp "$run/older.ledger" "$run/gateway.vault.ledger"
+offline "an older ledger" env
+is vault.open failed "is cut off at byte"
+is ledger.proven ok
+is ledger.head not-applicable
+cp "$run/newest.ledger" "$run/gateway.vault.ledger"
+
+# It is loaded before what the sanitizers want to be first.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0
+offline "ten days ago" faketime -f -10d
+is clock.last failed "behind"
+offline "the clock begins in 1970" faketime "1970-01-02 00:00:00"
+is clock.build failed "the clock says 1970"
+exit "$bad"
