@@ -267,7 +267,16 @@ find_pnes() {
 
 bond() {
 	expect 0 "done; paired" pair "$@"
-	expect 0 "$1: done" gw bluetooth connect "${found[$1]}"
+	reach "$1"
+}
+
+# reach NAME: connects to it; once more where the verdict says that it may, as a person would.
+reach() {
+	gw bluetooth connect "${found[$1]}" >"$scratch/reach" || true
+	if grep -F "Retry: yes" "$scratch/reach"; then
+		gw bluetooth connect "${found[$1]}" >"$scratch/reach" || true
+	fi
+	expect 0 "$1: done" cat "$scratch/reach"
 }
 
 key_table() {
