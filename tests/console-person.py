@@ -29,7 +29,9 @@ class Line:
     def __init__(self, idle=120):
         self.said = b""
         self.tty = pexpect.spawn("setpriv", COMMAND + [str(idle)], dimensions=(24, 80), timeout=WAIT,
-                                 env={"TERM": "vt100", "LC_ALL": "C", "PATH": os.environ["PATH"]},
+                                 env={"TERM": "vt100", "LC_ALL": "C", "PATH": os.environ["PATH"],
+                                      "LSAN_OPTIONS": os.environ["LSAN_OPTIONS"],
+                                      "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"]},
                                  preexec_fn=slow, echo=True)
         self.tty.logfile_read = self
         sessions.append(self)
@@ -254,7 +256,7 @@ def check():
     for line in sessions:
         for secret in (PIN, PASSWORD, "4712", "wrong again"):
             assert secret.encode() not in line.said, secret + " was written"
-        assert not re.search(rb"\x1b\[[0-9;]*m", line.said), "colours on a vt100"
+        assert not re.search(rb"\x1b\[[0-9;]*m", line.said), "colours on a vt100: %s" % line.said
         for row in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", line.said).split(b"\n"):
             assert max(len(part) for part in row.split(b"\r")) <= 80, f"too long: {row!r}"
 

@@ -34,6 +34,10 @@ password=$PIN ctl set-pin technician >"$run/start.out" 2>&1
 chmod 711 "$run"
 chmod 666 "$run/bus"
 cp "$(bin pngwctl)" "$run/pngwctl"
+# As in test-pngwctl-shell.sh.
+install -m 644 "$top/tests/lsan.supp" "$run/lsan.supp"
+export LSAN_OPTIONS="suppressions=$run/lsan.supp:print_suppressions=0"
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0"
 RUN=$run PASSWORD=$password PIN=$PIN BUS=unix:path=$run/bus CONSOLE=$run/pngwctl PNE=$(bin cpns-pne) \
 	/usr/bin/python3 "$top/tests/console-person.py" &
 person=$!

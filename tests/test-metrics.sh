@@ -60,7 +60,7 @@ has "pngw_procedure_seconds_count\{figure=6,result=done\}" 1
 has "pngw_step_seconds_count\{figure=6,leg=PN GW,step=7\}" 1
 has "pngw_ledger_entries\{\}" "[1-9][0-9]*"
 grep -qE '^pngw_commit_seconds_count\{\} [1-9]' "$run/samples" || complain "no commit was counted"
-grep -qE '^pngw_commit_seconds_sum\{\} 0\.0*[1-9]' "$run/samples" || complain "commits took no time"
+grep -qE '^pngw_commit_seconds_sum\{\} .*[1-9]' "$run/samples" || complain "commits took no time"
 password="a wrong one" start figure8 "$user" && complain "a wrong password was taken"
 has "pngw_verdicts_total\{leg=user,retry=[a-z]+,verdict=WRONG_PASSWORD\}" 1
 has "pngw_procedure_seconds_count\{figure=8,result=failed\}" 1
