@@ -49,8 +49,14 @@ class Shell:
         self.type(password + "\r")
 
     def leave(self):
-        self.tty.sendeof()
-        self.tty.expect(pexpect.EOF)
+        """Ctrl-D on an empty line; once more where it came before the editor had the terminal."""
+        for _ in range(WAIT // 4):
+            self.type("\x15")
+            self.tty.sendeof()
+            if self.tty.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=4) == 0:
+                break
+        else:
+            raise AssertionError("Ctrl-D does not end it")
         self.tty.close()
         return self.tty.exitstatus
 
