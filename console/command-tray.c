@@ -10,6 +10,7 @@
 
 #include "console/command-internal.h"
 #include "console/signals.h"
+#include "console/terminal.h"
 #include "console/tray.h"
 #include "protocol/p1.h"
 
@@ -84,7 +85,7 @@ static int scan_labels(struct console *console, struct manifest *m)
 		writer_say(&console->writer,
 			   "scan the labels; a line with a dot, or Ctrl-D, ends the list");
 	while (!s.done) {
-		struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+		struct pollfd fd = {.fd = terminal_input(), .events = POLLIN};
 		ssize_t n;
 
 		if (signals_wait(&fd, 1, -1) < 0) {
@@ -94,7 +95,9 @@ static int scan_labels(struct console *console, struct manifest *m)
 			(void)signals_resized();
 			continue;
 		}
-		n = read(STDIN_FILENO, data, sizeof(data));
+		n = read(fd.fd, data, sizeof(data));
+		if (n < 0 && errno == EAGAIN)
+			continue;
 		if (n <= 0)
 			break;
 		take_input(&s, console, m, data, (size_t)n);

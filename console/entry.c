@@ -10,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "console/terminal.h"
+
 static struct {
 	struct secret *line;
 	size_t size;
@@ -24,7 +26,7 @@ bool entry_active(void)
 
 int entry_fd(void)
 {
-	return entry.active ? STDIN_FILENO : -1;
+	return entry.active ? terminal_input() : -1;
 }
 
 /* The end of a line on the terminal that the person's own newline did not make. */
@@ -85,11 +87,11 @@ static int take_byte(int fd, struct secret *line, size_t *size)
 
 int entry_read(void)
 {
-	struct pollfd more = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct pollfd more = {.fd = terminal_input(), .events = POLLIN};
 	int r;
 
 	do {
-		r = take_byte(STDIN_FILENO, entry.line, &entry.size);
+		r = take_byte(more.fd, entry.line, &entry.size);
 	} while (r == 0 && poll(&more, 1, 0) == 1);
 	return r;
 }

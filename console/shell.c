@@ -69,7 +69,7 @@ static void news_end(void *arg)
 static int take_byte(struct shell *s, wchar_t *c)
 {
 	char byte;
-	ssize_t n = read(STDIN_FILENO, &byte, 1);
+	ssize_t n = read(terminal_input(), &byte, 1);
 	size_t r;
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -90,11 +90,11 @@ static int take_byte(struct shell *s, wchar_t *c)
 
 static int wait_for_input(struct shell *s, int timeout)
 {
-	struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct pollfd fd = {.fd = terminal_input(), .events = POLLIN};
 	int r;
 
 	if (s->console->client) {
-		r = client_turn(s->console->client, STDIN_FILENO, timeout);
+		r = client_turn(s->console->client, fd.fd, timeout);
 		if (r >= 0)
 			return r;
 		news_begin(s);

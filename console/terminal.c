@@ -1,5 +1,6 @@
 #include "console/terminal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,6 +12,32 @@
 
 #define WIDTH_DEFAULT 80
 #define WIDTH_MIN     20
+
+/* The controlling terminal is standard input's: somebody else's would be read in its place. */
+static bool is_same(int fd, int other)
+{
+	unsigned device, its;
+
+	return ioctl(fd, TIOCGDEV, &device) == 0 && ioctl(other, TIOCGDEV, &its) == 0 &&
+	       device == its;
+}
+
+int terminal_input(void)
+{
+	static int input = -1;
+
+	if (input >= 0)
+		return input;
+	if (isatty(STDIN_FILENO))
+		input = open("/dev/tty", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (input >= 0 && !is_same(input, STDIN_FILENO)) {
+		(void)close(input);
+		input = -1;
+	}
+	if (input < 0)
+		input = STDIN_FILENO;
+	return input;
+}
 
 unsigned terminal_width(int fd)
 {

@@ -1,10 +1,18 @@
 #ifndef PNGW_CONSOLE_TERMINAL_H
 #define PNGW_CONSOLE_TERMINAL_H
 
-/* What the terminal at a descriptor can do, by its size, $TERM and $NO_COLOR. */
+/* What the terminal at a descriptor can do, by its size, $TERM and $NO_COLOR; and what is typed
+ * there. */
 
 #include <stdbool.h>
 
+/*
+ * Where what is typed is waited for and read: standard input, or its terminal opened once more so
+ * that no read blocks. Ctrl-C flushes what was typed, also what poll() has just told of; a read
+ * that then waits for more would be deaf to the signal, and to the bus. Reads may fail with EAGAIN.
+ * It stays open.
+ */
+int terminal_input(void);
 /* Its columns; 80 when it does not say. 0 when it is no terminal: lines may be as long as they are.
  */
 unsigned terminal_width(int fd);

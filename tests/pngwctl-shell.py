@@ -49,14 +49,8 @@ class Shell:
         self.type(password + "\r")
 
     def leave(self):
-        """Ctrl-D on an empty line; once more where it came before the editor had the terminal."""
-        for _ in range(WAIT // 4):
-            self.type("\x15")
-            self.tty.sendeof()
-            if self.tty.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=4) == 0:
-                break
-        else:
-            raise AssertionError("Ctrl-D does not end it")
+        self.tty.sendeof()
+        self.tty.expect(pexpect.EOF)
         self.tty.close()
         return self.tty.exitstatus
 
@@ -113,10 +107,11 @@ def give_up(s):
     s.tty.sendintr()
     s.expect("cancel")
     s.expect(PROMPT)
-    # A line that is not wanted.
-    s.type("revoke --al")
-    s.tty.sendintr()
-    s.expect(PROMPT)
+    # A line that is not wanted. Ctrl-C takes away what was just typed, at every moment of its reading.
+    for _ in range(20):
+        s.type("revoke --al")
+        s.tty.sendintr()
+        s.expect(PROMPT)
 
 
 def wrong_place(s):

@@ -33,10 +33,4 @@ PNGW_BUS=unix:path=$run/bus RUN=$run PASSWORD=$password PNGWCTL=$(bin pngwctl) P
 # It has ended that one and started another.
 unset "pid_of[gateway]"
 [ ! -f "$run/gateway.pid" ] || pid_of[gateway]=$(cat "$run/gateway.pid")
-# Typing races with what the terminal is switched to; a failure is tried again twice, and said.
-if [ "$code" != 0 ] && [ "${PNGW_TRY:-1}" -lt 3 ]; then
-	system_end
-	echo "failed at try ${PNGW_TRY:-1}, tried again"
-	PNGW_TRY=$((${PNGW_TRY:-1} + 1)) exec bash "$0"
-fi
 exit $code
