@@ -105,6 +105,8 @@ static int name_requested(sd_bus_message *m, void *userdata, sd_bus_error *error
 				": this one waits until it has gone");
 	else
 		gateway_api_say(api, LOG_LEVEL_INFO, "control bus: this is " API_NAME);
+	/* Who listens to the name has not heard what came before. */
+	gateway_api_touch(api, NULL);
 	return 0;
 }
 
