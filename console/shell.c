@@ -4,6 +4,7 @@
 #include <histedit.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -15,6 +16,7 @@
 #include "console/signals.h"
 #include "console/terminal.h"
 
+#define CTRL_D    4
 #define WRONG_MAX 8 /* lines in a row, on a serial line */
 
 struct shell {
@@ -27,6 +29,7 @@ struct shell {
 	bool erases;  /* the terminal can erase it, to say something */
 	bool interrupted;
 	bool idle;      /* nothing was typed for too long */
+	int ahead;      /* bytes typed before this line was asked for; -1: not counted yet */
 	unsigned wrong; /* lines in a row that were no command */
 	mbstate_t input;
 };
@@ -65,17 +68,33 @@ static void news_end(void *arg)
 		(void)el_set(s->editor, EL_REFRESH);
 }
 
+/*
+ * While a command runs, the terminal collects lines, and keeps a Ctrl-D as a NUL: the editor would
+ * take that for "quote what comes next".
+ */
+static char typed_ahead(struct shell *s, char byte)
+{
+	if (s->ahead <= 0)
+		return byte;
+	s->ahead--;
+	return byte ? byte : CTRL_D;
+}
+
 /* One byte of what is typed; 1: *c is complete, 0: not yet, -1: the end. */
 static int take_byte(struct shell *s, wchar_t *c)
 {
 	char byte;
-	ssize_t n = read(terminal_input(), &byte, 1);
+	ssize_t n;
 	size_t r;
 
+	if (s->ahead < 0 && ioctl(terminal_input(), FIONREAD, &s->ahead) != 0)
+		s->ahead = 0;
+	n = read(terminal_input(), &byte, 1);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return 0;
 	if (n <= 0)
 		return -1;
+	byte = typed_ahead(s, byte);
 	r = mbrtowc(c, &byte, 1, &s->input);
 	if (r == (size_t)-2)
 		return 0;
@@ -353,6 +372,7 @@ static int lines(struct shell *s)
 			news_listen(s->news);
 		news_flush(s->news);
 		s->editing = true;
+		s->ahead = -1;
 		line = el_gets(s->editor, &size);
 		s->editing = false;
 		if (line && size > 0) {

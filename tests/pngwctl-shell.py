@@ -150,6 +150,19 @@ def pngwd_again(s):
     s.expect(PROMPT)
 
 
+def leave_early():
+    """Ctrl-D while a command still runs: the shell ends after it."""
+    headset = int(os.environ["HEADSET_2"])
+    s = Shell("dumb")
+    os.kill(headset, signal.SIGSTOP)
+    s.type("renew headset-2\r")
+    s.expect("step 6")
+    s.tty.sendeof()
+    os.kill(headset, signal.SIGCONT)
+    s.expect("done")
+    s.tty.expect(pexpect.EOF)
+
+
 def terminated():
     """The end of the program in the middle of a password gives the echo back."""
     s = Shell("dumb")
@@ -195,6 +208,7 @@ def main():
     for line in said.split("\n"):
         # The line that is typed is drawn over itself.
         assert max(len(part) for part in line.split("\r")) <= 80, "too long: " + repr(line)
+    leave_early()
     terminated()
     history()
     # History from before, colours where there are some.

@@ -28,7 +28,7 @@ code=0
 export LSAN_OPTIONS="suppressions=$top/tests/lsan.supp:print_suppressions=0"
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0"
 PNGW_BUS=unix:path=$run/bus RUN=$run PASSWORD=$password PNGWCTL=$(bin pngwctl) PNGWD=$(bin pngwd) \
-	GATEWAY=${pid_of[gateway]} HEADSET_1=${pid_of[headset-1]} \
+	GATEWAY=${pid_of[gateway]} HEADSET_1=${pid_of[headset-1]} HEADSET_2=${pid_of[headset-2]} \
 	/usr/bin/python3 "$top/tests/pngwctl-shell.py" || code=$?
 # It has ended that one and started another.
 unset "pid_of[gateway]"
