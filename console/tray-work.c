@@ -9,7 +9,7 @@
 #include "console/tray.h"
 
 #define ATTEMPTS_MAX  3
-#define REFUSALS_MAX  60 /* a second each: it opens its vault, it is busy */
+#define REFUSALS_MAX  60 /* a second or two each: it opens its vault, it is busy */
 #define AGAIN_MS      2000
 #define LOOK_MS       500    /* between two looks at who is connected */
 #define APPEAR_MS     15000  /* for a headset that connects by itself */
@@ -219,6 +219,23 @@ static void again(struct work *w, struct tray_unit *u, const char *why)
 	tray_show_unit(&w->show, u, "again", why);
 }
 
+/* Another procedure is not over: the PN GW took it up again, or it is somebody else's. Its key
+ * counts. */
+static bool wait_for_other(struct work *w, struct tray_unit *u, const char *why)
+{
+	if (strcmp(tray_text(u->verdict, "id"), "BUSY_WITH_PNE") != 0) {
+		u->refusals = 0;
+		return false;
+	}
+	if (++u->refusals == REFUSALS_MAX)
+		return false;
+	if (u->attempts > 0)
+		u->attempts--;
+	u->doubtful = true;
+	again(w, u, why);
+	return true;
+}
+
 /* The procedure has ended. */
 static void settle(struct work *w, struct tray_unit *u)
 {
@@ -243,6 +260,8 @@ static void settle(struct work *w, struct tray_unit *u)
 		stop_saying(w, EXIT_REFUSED, why);
 		return;
 	}
+	if (wait_for_other(w, u, why))
+		return;
 	if (!done && u->attempts < ATTEMPTS_MAX && (!u->verdict || strcmp(retry, "yes") == 0)) {
 		u->doubtful = true;
 		again(w, u, why);
@@ -454,7 +473,6 @@ static bool begin(struct work *w, struct tray_unit *u, sd_bus_message *m)
 	if (sd_bus_message_read(reply, "o", &path) >= 0)
 		(void)snprintf(u->path, sizeof(u->path), "%s", path);
 	(void)sd_bus_message_unref(reply);
-	u->refusals = 0;
 	return true;
 }
 

@@ -221,6 +221,28 @@ verify() {
 }
 verify "$run"/scanned/*.json || complain "the sheet of the scanned tray does not verify"
 
+# A headset that somebody else is at work on is waited for.
+until_said() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		! grep -qF -- "$1" "$2" || return 0
+		sleep 0.05
+	done
+}
+kill -STOP "${pid_of[open]}"
+ctl renew open-5 >"$run/renew.out" 2>&1 &
+other=$!
+until_said "step 6" "$run/renew.out"
+printf 'entity_id\nopen-5\n' >"$run/one.csv"
+"$(bin pngwctl)" tray "$run/one.csv" --user "$user" --sheet "$run/trays" --password-file "$run/password" \
+	>"$run/out" 2>&1 &
+one=$!
+until_said BUSY_WITH_PNE "$run/out"
+kill -CONT "${pid_of[open]}"
+wait $one || complain "the headset that was busy has failed"
+wait $other || complain "the renewal beside the tray has failed"
+grep -qF BUSY_WITH_PNE "$run/out" || complain "the headset was not busy: nothing is shown"
+
 # The fingerprints in the sheet are the server's and, of a few, the PNE's.
 challenge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["sheet"]["challenge"])' "$run/trays/headsets.json")
 stop open
