@@ -73,6 +73,8 @@ struct core_pool {
 	size_t sweep_count;
 	uint64_t sweep_due;
 	uint64_t service_base, elapsed_base;
+	uint64_t wall_base; /* how late it was at service_base, as far as is known */
+	bool wall_proven;   /* the server was reached at what the wall clock says */
 	uint64_t mark_due;
 	struct core_rollback rollback;
 };

@@ -70,6 +70,7 @@ struct gateway_daemon {
 	struct recorder *recorder;
 	struct wan *wan;
 	struct tls_context *tls;
+	int64_t clock_floor; /* seconds since 1970 that it was already, by the vault; 0: not known */
 	struct pan pans[CONFIG_LISTEN_MAX];
 	struct pan bluetooth_pan, nap_pan;
 	struct gateway_bluetooth *bluetooth; /* NULL without Bluetooth */
@@ -144,6 +145,8 @@ void gateway_daemon_notify_stop(struct gateway_daemon *d);
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,
 		       size_t why_size);
 int gateway_daemon_start_wan(struct gateway_daemon *d);
+/* With the vault open and before the core is: how late it was already. */
+void gateway_daemon_clock(struct gateway_daemon *d);
 /* Connects anew, with what d->tls and the configuration are now. */
 void gateway_daemon_renew_wan(struct gateway_daemon *d);
 /* Ports of the core. */

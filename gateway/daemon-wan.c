@@ -6,8 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "gateway/pool.h"
+#include "gateway/records.h"
+#include "protocol/clock.h"
 #include "protocol/notify.h"
+#include <config.h>
 
 struct post {
 	struct gateway_daemon *daemon;
@@ -201,9 +206,34 @@ int gateway_daemon_tls(const struct config *config, struct tls_context **out, ch
 		.key_file = or_null(config->tls_key),
 		.psk_file = or_null(config->tls_psk_file),
 		.alpn = alpn,
+		.clock_floor = (int64_t)BUILD_TIME - CLOCK_DRIFT,
 	};
 
 	return tls_context_new(&options, out, why, why_size);
+}
+
+void gateway_daemon_clock(struct gateway_daemon *d)
+{
+	struct clock_mark mark;
+	time_t now = time(NULL), last;
+	char is[16] = "", was[16] = "", text[128];
+	struct tm tm;
+
+	if (records_get_clock(d->vault, &mark) != 0 || mark.wall > CLOCK_LAST ||
+	    !clock_plausible((int64_t)mark.wall))
+		return;
+	last = (time_t)mark.wall;
+	d->clock_floor = (int64_t)mark.wall - CLOCK_DRIFT;
+	tls_context_clock_floor(d->tls, d->clock_floor);
+	if (now >= d->clock_floor)
+		return;
+	if (gmtime_r(&now, &tm))
+		(void)strftime(is, sizeof(is), "%Y-%m-%d", &tm);
+	if (gmtime_r(&last, &tm))
+		(void)strftime(was, sizeof(was), "%Y-%m-%d", &tm);
+	(void)snprintf(text, sizeof(text), "the clock says %s, but it was %s already: set the clock",
+		       is, was);
+	gateway_daemon_log(d, LOG_LEVEL_WARNING, text);
 }
 
 static void wan_stopped(void *arg);

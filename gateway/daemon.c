@@ -345,6 +345,7 @@ static void reload(struct gateway_daemon *d)
 	}
 	tls_context_unref(d->tls);
 	d->tls = tls;
+	tls_context_clock_floor(d->tls, d->clock_floor);
 	config.entity_id = d->config.entity_id;
 	config.server_entity_id = d->config.server_entity_id;
 	config.listen_count = d->config.listen_count;
@@ -398,6 +399,7 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 	struct core_options options;
 	int r;
 
+	gateway_daemon_clock(d);
 	gateway_config_core_options(&d->config, &options);
 	options.recorder = d->recorder;
 	r = gateway_core_new(&options, d->vault, &ports, d, &d->core);

@@ -16,14 +16,12 @@
 #include "protocol/clock.h"
 #include <config.h>
 
-#define MIB             (1024U * 1024U)
-#define SPACE_LITTLE    (64U * MIB)
-#define SPACE_NONE      (4U * MIB)
-#define INODES_LITTLE   1000U
-#define INODES_NONE     16U
-#define FLUSH_SLOW_MS   1000U
-/* Clocks drift apart by that much without anything being wrong, in seconds. */
-#define BUILD_TOLERANCE 86400
+#define MIB           (1024U * 1024U)
+#define SPACE_LITTLE  (64U * MIB)
+#define SPACE_NONE    (4U * MIB)
+#define INODES_LITTLE 1000U
+#define INODES_NONE   16U
+#define FLUSH_SLOW_MS 1000U
 
 /* The first setting that differs, or NULL. */
 static const char *difference(const struct config *a, const struct config *b)
@@ -118,7 +116,7 @@ static void examine_clock(struct doctor_findings *f)
 	time_text(BUILD_TIME, built);
 	if (!clock_plausible(now))
 		doctor_find(f, DOCTOR_CLOCK_BUILD, DOCTOR_FAILED, "the clock says %s", is);
-	else if (now < (int64_t)BUILD_TIME - BUILD_TOLERANCE)
+	else if (now < (int64_t)BUILD_TIME - CLOCK_DRIFT)
 		doctor_find(f, DOCTOR_CLOCK_BUILD, DOCTOR_FAILED,
 			    "the clock says %s, and this program was built %s", is, built);
 	else

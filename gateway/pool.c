@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/clock.h"
+
 int pool_add(struct pool *p, const struct pool_key *key)
 {
 	size_t at = p->count;
@@ -123,6 +125,11 @@ uint64_t pool_renew_at(const struct pool *p, const struct pool_limits *l)
 	const struct pool_key *current = pool_current(p);
 
 	return current && l->renew_s != 0 ? current->since + l->renew_s : POOL_NEVER;
+}
+
+uint64_t clock_latest(uint64_t least, uint64_t wall)
+{
+	return least > CLOCK_DRIFT && wall < least - CLOCK_DRIFT ? least : wall;
 }
 
 uint64_t clock_resume(const struct clock_mark *mark, uint64_t wall)

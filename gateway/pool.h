@@ -92,5 +92,11 @@ struct clock_mark {
 };
 /* What the service clock shows when a run begins; mark is the last one of the run before. */
 uint64_t clock_resume(const struct clock_mark *mark, uint64_t wall);
+/*
+ * What a mark is to say of the wall clock that says wall, when it is least already by the last mark
+ * and what passed since: least, where wall is more than CLOCK_DRIFT before it. So the last good
+ * time outlives a run in which the clock began in 1970.
+ */
+uint64_t clock_latest(uint64_t least, uint64_t wall);
 
 #endif

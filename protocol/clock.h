@@ -12,6 +12,8 @@
 /* 2025-01-01 and 2060-01-01: nothing of this project ran before, or will after. */
 #define CLOCK_FIRST 1735689600
 #define CLOCK_LAST  2840140800
+/* Clocks drift apart by that much without anything being wrong, in seconds. */
+#define CLOCK_DRIFT 86400
 
 static inline bool clock_plausible(int64_t seconds)
 {

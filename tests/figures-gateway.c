@@ -210,6 +210,16 @@ void sim_gateway_lose_clock(const char *directory)
 	vault_close(v);
 }
 
+uint64_t sim_gateway_marked_wall(const char *directory)
+{
+	struct vault *v = open_vault(directory);
+	struct clock_mark mark;
+
+	ck_assert_int_eq(records_get_clock(v, &mark), 0);
+	vault_close(v);
+	return mark.wall;
+}
+
 void sim_gateway_damage(const char *directory, enum vault_kind kind, const char *entity)
 {
 	const struct vault_id id = {kind, bytes_text(entity), BYTES_NONE};

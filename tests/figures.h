@@ -149,6 +149,8 @@ void sim_gateway_pools(const struct pool_limits *limits);
 void sim_gateway_reload(struct sim_gateway *g);
 /* The wall clock of every PN GW is that many seconds off from now on. */
 void sim_gateway_wall(int64_t seconds);
+/* What the vault in directory, which nobody has open, knows of the wall clock. */
+uint64_t sim_gateway_marked_wall(const char *directory);
 struct sim_pool {
 	size_t left;
 	uint32_t current, unconfirmed;

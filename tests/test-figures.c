@@ -1152,6 +1152,35 @@ START_TEST(unspent_keys_expire)
 }
 END_TEST
 
+/* Where the wall clock lost the time, the vault's goes on; the server proves another. */
+START_TEST(the_last_good_time_outlives_a_restart_in_1970)
+{
+	struct sim *s = sim_offline(NULL);
+	uint64_t good;
+
+	stop_gateway(s);
+	good = sim_gateway_marked_wall(s->directory);
+	ck_assert_uint_ge(good, 1700000000);
+	sim_gateway_wall(-1700000000);
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	pass(s, 2 * 86400000U);
+	stop_gateway(s);
+	ck_assert_uint_ge(sim_gateway_marked_wall(s->directory), good + UINT64_C(2) * 86400);
+	ck_assert_uint_le(sim_gateway_marked_wall(s->directory), good + UINT64_C(2) * 86400 + 600);
+	sim_gateway_wall(-10 * INT64_C(86400));
+	s->gateway = sim_gateway_new(s, s->directory);
+	settle(s);
+	wan_up(s);
+	settle(s);
+	stop_gateway(s);
+	ck_assert_uint_lt(sim_gateway_marked_wall(s->directory), good - UINT64_C(7) * 86400);
+	sim_gateway_wall(0);
+	s->gateway = sim_gateway_new(s, s->directory);
+	sim_end(s);
+}
+END_TEST
+
 /* A damaged clock neither makes keys young again nor old. */
 START_TEST(keys_expire_without_the_record_of_the_clock)
 {
@@ -1605,6 +1634,7 @@ int main(void)
 	tcase_add_test(c, a_pool_is_filled_up_at_low_water);
 	tcase_add_test(c, a_pool_is_not_filled_up_against_the_server);
 	tcase_add_test(c, unspent_keys_expire);
+	tcase_add_test(c, the_last_good_time_outlives_a_restart_in_1970);
 	tcase_add_test(c, keys_expire_without_the_record_of_the_clock);
 	tcase_add_test(c, a_release_is_durable_when_it_is_told);
 	tcase_add_test(c, keys_are_renewed_by_time);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "gateway/pool.h"
+#include "protocol/clock.h"
 
 static const struct pool_limits limits = {
 	.low_water = 2, .size = 5, .lifetime_s = 100, .renew_s = 50};
@@ -139,6 +140,18 @@ START_TEST(the_service_clock_believes_plausible_gaps_only)
 }
 END_TEST
 
+START_TEST(the_last_good_time_outlives_a_clock_that_lost_it)
+{
+	ck_assert_uint_eq(clock_latest(1700000000, 1700000000), 1700000000);
+	ck_assert_uint_eq(clock_latest(1700000000, 1800000000), 1800000000);
+	ck_assert_uint_eq(clock_latest(1700000000, 1700000000 - CLOCK_DRIFT),
+			  1700000000 - CLOCK_DRIFT);
+	ck_assert_uint_eq(clock_latest(1700000000, 1699999999 - CLOCK_DRIFT), 1700000000);
+	ck_assert_uint_eq(clock_latest(1700000000, 5), 1700000000);
+	ck_assert_uint_eq(clock_latest(0, 5), 5);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pool");
@@ -152,6 +165,7 @@ int main(void)
 	tcase_add_test(c, filling_begins_at_low_water_and_ends_when_full);
 	tcase_add_test(c, a_key_is_renewed_when_it_was_held_long_enough);
 	tcase_add_test(c, the_service_clock_believes_plausible_gaps_only);
+	tcase_add_test(c, the_last_good_time_outlives_a_clock_that_lost_it);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -362,6 +362,38 @@ static void raw_pump(struct end *e, struct raw *w, bool accept)
 	}
 }
 
+/* A clock that says less than it was already is to blame for dates that do not fit, and no reason
+ * not to come up. */
+START_TEST(test_clock_floor)
+{
+	struct tls_options co = client_options(), so = server_options();
+	struct tls_context *c, *s;
+
+	so.certificate_file = at("expired-server.pem");
+	so.clock_floor = (int64_t)time(NULL) + 3600;
+	s = context(&so);
+	for (int floor = 0; floor < 2; floor++) {
+		struct end client = {0};
+		struct raw w;
+
+		c = context(&co);
+		tls_context_clock_floor(c, floor ? so.clock_floor : (int64_t)time(NULL));
+		tls_context_clock_floor(c, 1);
+		raw_new(&w, wolfTLSv1_3_server_method(), at("expired-server.pem"),
+			at("server.key"));
+		ck_assert_int_eq(tls_new(c, "localhost", &client.tls), 0);
+		raw_pump(&client, &w, true);
+		ck_assert_int_eq(client.result, TLS_REFUSED);
+		ck_assert_int_eq(tls_cause(client.tls),
+				 floor ? TLS_CAUSE_CLOCK : TLS_CAUSE_EXPIRED);
+		tls_free(client.tls);
+		raw_free(&w);
+		tls_context_unref(c);
+	}
+	tls_context_unref(s);
+}
+END_TEST
+
 START_TEST(test_expired)
 {
 	struct tls_options co = client_options(), so = server_options();
@@ -757,6 +789,7 @@ int main(void)
 	tcase_add_test(t, test_mutual);
 	tcase_add_test(t, test_refusals);
 	tcase_add_test(t, test_address);
+	tcase_add_test(t, test_clock_floor);
 	tcase_add_test(t, test_expired);
 	tcase_add_test(t, test_versions);
 	tcase_add_test(t, test_not_mutual);

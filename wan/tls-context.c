@@ -237,11 +237,11 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 	after = wolfSSL_X509_cmp_current_time(wolfSSL_X509_get_notAfter(x));
 	matches = tls_key_matches(x, o->key_file);
 	wolfSSL_X509_free(x);
-	if (before >= 0 && clock_plausible(time(NULL)))
+	if (before >= 0 && tls_clock_possible(c))
 		return complain(-EINVAL, why, why_size,
 				"%s is not valid yet; the clock here says %s", o->certificate_file,
 				tls_today(today));
-	if (after <= 0 && clock_plausible(time(NULL)))
+	if (after <= 0 && tls_clock_possible(c))
 		return complain(-EINVAL, why, why_size, "%s has expired; the clock here says %s",
 				o->certificate_file, tls_today(today));
 	if (wolfSSL_CTX_use_certificate_chain_file(c->ctx, o->certificate_file) != WOLFSSL_SUCCESS)
@@ -257,12 +257,13 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 }
 
 /* wolfSSL leaves out a CA whose dates do not fit, unless nothing is verified while it is loaded. */
-static bool load_authorities(WOLFSSL_CTX *ctx, const char *file)
+static bool load_authorities(const struct tls_context *c, const char *file)
 {
+	WOLFSSL_CTX *ctx = c->ctx;
 	int mode = wolfSSL_CTX_get_verify_mode(ctx);
 	bool good;
 
-	if (!clock_plausible(time(NULL)))
+	if (!tls_clock_possible(c))
 		wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
 	good = wolfSSL_CTX_load_verify_locations(ctx, file, NULL) == WOLFSSL_SUCCESS;
 	wolfSSL_CTX_set_verify(ctx, mode, NULL);
@@ -313,7 +314,7 @@ static int set_up(struct tls_context *c, const struct tls_options *o, char *why,
 		r = readable(o->ca_file, why, why_size);
 		if (r < 0)
 			return r;
-		if (!load_authorities(c->ctx, o->ca_file))
+		if (!load_authorities(c, o->ca_file))
 			return complain(-EINVAL, why, why_size,
 					"%s holds no CA certificate that is valid now; the clock "
 					"here says %s",
@@ -364,6 +365,7 @@ int tls_context_new(const struct tls_options *options, struct tls_context **out,
 	}
 	c->refs = 1;
 	c->side = options->side;
+	c->clock_floor = options->clock_floor;
 	r = set_up(c, options, why, why_size);
 	wolfSSL_ERR_clear_error();
 	if (r < 0) {
@@ -372,6 +374,19 @@ int tls_context_new(const struct tls_options *options, struct tls_context **out,
 	}
 	*out = c;
 	return 0;
+}
+
+bool tls_clock_possible(const struct tls_context *c)
+{
+	int64_t now = time(NULL);
+
+	return clock_plausible(now) && now >= c->clock_floor;
+}
+
+void tls_context_clock_floor(struct tls_context *c, int64_t seconds)
+{
+	if (seconds > c->clock_floor)
+		c->clock_floor = seconds;
 }
 
 struct tls_context *tls_context_ref(struct tls_context *c)

@@ -35,6 +35,7 @@ struct tls_context {
 	bool has_certificate;
 	struct psk *psks;
 	char alpn[64];
+	int64_t clock_floor;
 
 	/* server: tickets */
 	struct secret *ticket_key;
@@ -74,6 +75,9 @@ struct tls {
 	uint64_t serial;
 	bool mutual, resumed;
 };
+
+/* Whether the clock can be right: where not, it is what is wrong with a certificate's dates. */
+bool tls_clock_possible(const struct tls_context *c);
 
 /* For wolfSSL; the argument and wolfSSL_GetIOReadCtx() are the struct tls. */
 int tls_read_cipher(WOLFSSL *ssl, char *buf, int size, void *arg);

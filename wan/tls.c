@@ -237,7 +237,7 @@ static int refuse_dates(struct tls *t, const struct reason *reason)
 
 	(void)snprintf(why, sizeof(why), "%s; the clock here says %s", reason->text,
 		       tls_today(today));
-	return tls_refuse(t, clock_plausible(time(NULL)) ? reason->cause : TLS_CAUSE_CLOCK, why);
+	return tls_refuse(t, tls_clock_possible(t->context) ? reason->cause : TLS_CAUSE_CLOCK, why);
 }
 
 /* After a wolfSSL call failed: 0 when it only wants more input. */

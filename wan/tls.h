@@ -49,16 +49,20 @@ struct tls_options {
 	 */
 	const char *psk_file;
 	const char *const *alpn; /* NULL-terminated, most wanted first: "h2", "http/1.1" */
+	int64_t clock_floor;     /* seconds since 1970 that it was already; a clock that says less
+				    cannot be right. 0: nothing is known */
 };
 
 /*
  * 0 and *out, or a negative errno and one sentence in why: which file, which line, what is wrong (a
  * key that does not match its certificate, a certificate that is not valid at this time, ...).
- * While the clock cannot be right (protocol/clock.h) no dates are looked at here: a device that
- * starts without the time is to come up, and says TLS_CAUSE_CLOCK until it has it.
+ * While the clock cannot be right (protocol/clock.h, clock_floor) no dates are looked at here: a
+ * device that starts without the time is to come up, and says TLS_CAUSE_CLOCK until it has it.
  */
 int tls_context_new(const struct tls_options *options, struct tls_context **out, char *why,
 		    size_t why_size);
+/* It was that late already, as is known only now; never lowers the floor. */
+void tls_context_clock_floor(struct tls_context *c, int64_t seconds);
 /* References: connections keep their context alive. */
 struct tls_context *tls_context_ref(struct tls_context *c);
 void tls_context_unref(struct tls_context *c);
