@@ -11,6 +11,7 @@ PROPERTY is NAME=SIGNATURE:VALUE.
   set OBJECT PROPERTY...                     unset OBJECT NAME...
   get OBJECT NAME                            as the fake has it
   rfkill NAME on|off                         blocked: off, and Powered cannot be set
+  lacks [INTERFACE...]                       the interfaces of bluetoothd that are not told of
   fail METHOD ERROR [TEXT] [COUNT]           METHOD's next calls (Set.Powered: of a property) fail
   hold METHOD, release METHOD                no answer until released; release says how many
   calls                                      what was called since the last time, one a line
@@ -120,8 +121,9 @@ class Thing(dbus.service.Object):
 class Root(dbus.service.Object):
     @method(OBJECTS, "", "a{oa{sa{sv}}}")
     def GetManagedObjects(self, call):
-        call.ok(dbus.Dictionary({t.path: fake.interfaces(t) for t in fake.things.values()},
-                                signature="oa{sa{sv}}"))
+        objects = {t.path: fake.interfaces(t) for t in fake.things.values()}
+        objects["/org/bluez"] = fake.managers("AgentManager1", "ProfileManager1")
+        call.ok(dbus.Dictionary(objects, signature="oa{sa{sv}}"))
 
 
 class Manager(dbus.service.Object):
@@ -309,6 +311,7 @@ class Fake:
         self.profiles = {}
         self.agent = None
         self.blocked = set()
+        self.lacking = set()
         self.failures = {}
         self.holding = {}
         self.log = []
@@ -357,9 +360,16 @@ class Fake:
         m.append(*arguments, signature=signature)
         self.bus.send_message(m)
 
+    def managers(self, *names):
+        return dbus.Dictionary({"org.bluez." + n: dbus.Dictionary({}, signature="sv")
+                                for n in names if n not in self.lacking}, signature="sa{sv}")
+
     def interfaces(self, thing):
-        return dbus.Dictionary({thing.interface: dbus.Dictionary(thing.properties, signature="sv")},
-                               signature="sa{sv}")
+        told = self.managers()
+        if isinstance(thing, Adapter):
+            told = self.managers("GattManager1", "LEAdvertisingManager1", "NetworkServer1")
+        told[thing.interface] = dbus.Dictionary(thing.properties, signature="sv")
+        return told
 
     def add(self, thing):
         self.things[thing.path] = thing
@@ -467,6 +477,9 @@ class Fake:
             self.things[path].change({"Powered": dbus.Boolean(False)})
         else:
             self.blocked.discard(path)
+
+    def do_lacks(self, *names):
+        self.lacking = set(names)
 
     def do_fail(self, name, which, text="", count="1"):
         self.failures[name] = [which, text, int(count)]

@@ -11,7 +11,7 @@ TESTS += $(SYSTEM_TESTS)
 EXTRA_DIST += tests/test-daemon.sh tests/test-faults.sh tests/test-canary.sh tests/test-crash.sh tests/test-revoke.sh tests/test-revoke-crash.sh tests/test-renew-crash.sh \
 	tests/test-offline.sh tests/test-vault-keys.sh tests/test-vault-open.sh tests/test-vault-restore.sh tests/test-read-vault.sh tests/vectors/read-vault.py tests/system.sh tests/find-secrets.py
 EXTRA_DIST += tests/test-metrics.sh tests/check-metrics.py doc/metrics.md tests/test-journal.sh tests/fake-journal.py doc/journal.md
-EXTRA_DIST += tests/test-doctor.sh tests/test-doctor-running.sh tests/examined.py tests/https-server.py doc/doctor.md
+EXTRA_DIST += tests/test-doctor.sh tests/test-doctor-running.sh tests/doctor.sh tests/preload-soft.c tests/examined.py tests/https-server.py doc/doctor.md
 EXTRA_DIST += tests/test-bluetooth-commands.sh tests/bluez-shell.py
 # As installed: units, what make install and the packages put where.
 TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh

@@ -20,6 +20,8 @@ end() {
 touch "$folder/log"
 exec 8>>"$folder/log"
 system_make "$folder"
+# shellcheck source=tests/doctor.sh
+. "$top/tests/doctor.sh"
 bad=0
 complain() {
 	echo "$1"
@@ -83,19 +85,14 @@ finished() {
 # found ID STATE TEXT: that check of the doctor comes to that, soon
 found() {
 	local i
+	scene=bluetooth
 	for ((i = 0; i < 40; i++)); do
 		ctl --json doctor >"$run/doctor.json" 2>"$run/start.out" || true
-		/usr/bin/python3 -c 'import json, sys
-for c in json.load(sys.stdin):
-    if c["id"] == sys.argv[1]:
-        print(c["state"], c["finding"], c["remedy"])' "$1" <"$run/doctor.json" >"$run/found"
-		if grep -q "^$2 .*$3" "$run/found"; then
-			return 0
-		fi
+		table <"$run/doctor.json" >"$run/report"
+		grep -q "^$1	$2	.*$3" "$run/report" && break
 		sleep 0.1
 	done
-	cp "$run/found" "$run/start.out"
-	complain "doctor: $1 is not $2 \"$3\""
+	is "$@"
 }
 
 pne=AA2868B6-BFD3-4D5B-A859-87432EBA40BE
@@ -116,6 +113,12 @@ stop gateway
 : >"$run/log"
 
 sed -i 's,^pan = {,&\n\tbluetooth = { enable = true; adapter = "hci0"; bonds = "/nowhere"; };,' "$run/pngw.conf"
+DBUS_SYSTEM_BUS_ADDRESS=unix:path=$run/nowhere launch_gateway
+await "ready"
+found bluetooth.bus failed "no D-Bus system bus answers"
+found bluetooth.daemon not-applicable "there is no D-Bus"
+stop gateway
+: >"$run/log"
 launch_gateway
 await "ready"
 outcome 2 "[PAN_BLUETOOTH_DOWN]" bluetooth scan 1
@@ -147,6 +150,17 @@ for ((i = 0; i < 100; i++)); do
 	sleep 0.05
 done
 found bluetooth.powered ok ""
+tell set hci0 Powered=b:false PowerState=s:off-blocked
+found bluetooth.rfkill failed "rfkill blocks it"
+found bluetooth.powered not-applicable "the adapter is blocked"
+tell set hci0 Powered=b:true PowerState=s:on
+found bluetooth.powered ok ""
+found bluetooth.features ok "it has everything"
+for name in ProfileManager1 AgentManager1 LEAdvertisingManager1; do
+	tell lacks "$name"
+	found bluetooth.features failed "bluetoothd lacks $name"
+done
+tell lacks
 outcome 0 "no bonds" bluetooth bonds
 outcome 0 "no devices" bluetooth devices
 outcome 0 "no questions" bluetooth questions
@@ -177,11 +191,19 @@ outcome 0 "$other rssi=-70 name=x?END 0?[2J" bluetooth scan 1 --all
 outcome 0 "verdict: $device: done" bluetooth pair "$device"
 outcome 0 "bonded=true trusted=true" --kv bluetooth bonds
 found bluetooth.stale warning "connect to these devices once"
+found bluetooth.unbonded ok "0 known PNEs"
+tell join "hci0/$device" efabb950-aaf8-4076-967a-f4c3d1a248c7 "$run/joined"
+launch_pne headset-1 joined none
+await "headset-1 is connected"
+found bluetooth.stale ok "1 bonded PNEs are known"
+found bluetooth.unbonded ok "1 known PNEs"
+stop headset-1
 outcome 1 "bonded already" bluetooth pair "$device"
 tell pair-in "hci0/$device"
 await "has forgotten that and wants to pair anew"
 outcome 0 "the bond here is removed" bluetooth unbond "$device"
 outcome 0 "no bonds" bluetooth bonds
+found bluetooth.unbonded warning "1 of 1 known PNEs have no bond: headset-1"
 outcome 1 "BlueZ knows no device $device" bluetooth unbond "$device"
 
 add "$device" Headset confirm 4711
@@ -317,4 +339,24 @@ status=0
 wait "${pid_of[gateway]}" || status=$?
 unset "pid_of[gateway]"
 [ "$status" = 0 ] || complain "the PN GW stopped with $status: $(tail -n 30 "$run/log")"
+
+# A Network Access Point, in a network of its own: its bridge is removed, and then somebody else's.
+if ! unshare -nm mount -t sysfs none /sys 2>"$run/start.out"; then
+	echo "no network of its own here: bluetooth.nap was not tested"
+	exit $bad
+fi
+sed -i 's,enable = true;,& nap = { enable = true; };,' "$run/pngw.conf"
+: >"$run/log"
+launch gateway unshare -nm sh -c 'mount -t sysfs none /sys && exec "$@"' sh "$(bin pngwd)" --config "$run/pngw.conf"
+await "ready"
+inside() {
+	nsenter -n -t "${pid_of[gateway]}" "$@"
+}
+found bluetooth.nap ok "pngw0 is there"
+inside ip link del pngw0
+found bluetooth.nap failed "there is no bridge pngw0"
+inside ip link add pngw0 type bridge
+found bluetooth.nap failed "pngw0 is somebody else's"
+tell lacks NetworkServer1
+found bluetooth.features failed "bluetoothd lacks NetworkServer1"
 exit $bad

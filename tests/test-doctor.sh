@@ -9,6 +9,8 @@ iterations=100000
 # shellcheck source=tests/system.sh
 . "$top/tests/system.sh"
 system_begin doctor
+# shellcheck source=tests/doctor.sh
+. "$top/tests/doctor.sh"
 
 # Examines with $run/pngw.conf; the report as lines in $run/report.
 examine() {
@@ -19,24 +21,15 @@ examine() {
 	cat "$run/report.json" >>"$run/reports"
 }
 
-# is ID STATE [TEXT]: the check has that state, its finding or remedy that text
-is() {
-	local line
-	line=$(grep "^$1	" "$run/report" || true)
-	case $line in
-	"$1	$2	"*"${3:-}"*) ;;
-	*) complain "$scene: not $2${3:+ \"$3\"}: $line" ;;
-	esac
-	seen[$1]+=" $2"
-}
-declare -A seen=()
-
 # The configuration as it was, with changes by sed.
 scene() {
 	scene=$1
 	shift
 	sed "$@" "$run/good.conf" >"$run/pngw.conf"
 }
+
+# What is preloaded comes before what the sanitizers want to be first.
+asan=${ASAN_OPTIONS:-}:verify_asan_link_order=0
 
 # The table of the manual is made by the program.
 awk '/^\| check \|/ { on = 1 } on' "$top/doc/doctor.md" >"$run/manual"
@@ -108,6 +101,20 @@ is tls.match ok
 chmod 644 "$run/pngw.conf"
 chmod 700 "$run"
 chmod 600 "$run/gateway.vault" "$run/certs/gateway.key"
+
+# What main does comes to nothing, and core files are wanted.
+preload_build
+ulimit -S -c "$(ulimit -H -c)"
+scene "an old library, nothing is hardened" ''
+ASAN_OPTIONS=$asan LD_PRELOAD=$run/preload.so examine
+is program.libraries failed "libuv is 1.2.3, and pngwd was built with "
+is process.dumpable failed "others of its user can read its memory"
+if [ "$(ulimit -c)" = 0 ]; then
+	echo "no core file is allowed here: process.core-limit was not tested"
+else
+	is process.core-limit failed "the limit of core files is not 0"
+fi
+ulimit -S -c 0
 
 scene "no authorities, no pre-shared key" "s|ca = \"[^\"]*\";|ca = \"$run/passphrase\"; psk_file = \"$run/certs/none\";|"
 examine
@@ -251,6 +258,33 @@ is vault.records failed "damaged"
 is vault.passphrase failed
 restore
 
+# The keys by which a new master key would be sealed are the records of their size.
+scene "wraps that a new master key could not be sealed for" ''
+/usr/bin/python3 - "$run/gateway.vault" <<-'PY'
+	import sqlite3, sys
+	db = sqlite3.connect(sys.argv[1])
+	size, = min(db.execute("SELECT length(sealed) FROM record GROUP BY 1 HAVING count(*) >= 3"))
+	db.execute("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE length(sealed) = ?", (size,))
+	db.commit()
+PY
+examine
+is vault.open ok
+is vault.wrap-rows failed "could not be given a new master"
+restore
+
+# Killed in the middle of sealing anew, at a moment that is looked for.
+scene "sealing anew" "s|$run/gateway.vault|$run/large|;s|$run/gateway.key|$run/large.key|;s|anchor = [^;]*;||"
+(cd "$run" && "$build/tests/make-vault" large large.key 3000)
+for ((ms = 5; ms < 1000; ms += 1 + ms / 4)); do
+	{
+		timeout -s KILL "0.$(printf %03d "$ms")" "$(bin pngw-vault)" --vault "$run/large" \
+			--key-file "$run/large.key" rekey >"$run/out" 2>&1 || true
+	} 2>/dev/null
+	examine
+	grep -q "^vault.rekey	ok" "$run/report" || break
+done
+is vault.rekey warning "goes on, 0 records are done"
+
 scene "a damaged ledger" ''
 printf 'x' | dd of="$run/gateway.vault.ledger" bs=1 seek=200 conv=notrunc 2>/dev/null
 examine
@@ -310,14 +344,21 @@ if unshare -rm mount -t tmpfs none "$run/empty" 2>/dev/null; then
 	printf 'Filename\tType\tSize\tUsed\tPriority\n/dev/sda2 partition 1 0 -2\n' >"$run/swaps"
 	printf 'MemTotal: 100000 kB\nMemAvailable: 9000 kB\n' >"$run/meminfo"
 	cp "$run/good.conf" "$run/pngw.conf"
+	scene "" "s|$run/gateway.vault|$run/empty/vault|"
+	inside "a disk that the ledger will fill" "mount -t tmpfs -o size=1m,mode=700 none $run/empty; cp $run/kept/gateway.vault $run/empty/vault; cp $run/kept/gateway.vault.ledger $run/empty/vault.ledger; head -c 1m /dev/zero >$run/empty/rest 2>/dev/null || true"
+	is ledger.size warning "0 KiB are left"
+	printf '|/usr/lib/systemd/systemd-coredump %%P\n' >"$run/handler"
+	cp "$run/good.conf" "$run/pngw.conf"
+	inside "a core handler" "mount --bind $run/handler /proc/sys/kernel/core_pattern"
+	is system.core-pattern ok "pngwd is not dumpable"
+	inside "a core handler, and pngwd is dumpable" "mount --bind $run/handler /proc/sys/kernel/core_pattern; export ASAN_OPTIONS=$asan LD_PRELOAD=$run/preload.so"
+	is system.core-pattern failed "a core handler would get a dump"
 	inside "swap space, little memory" "mount --bind $run/swaps /proc/swaps; mount --bind $run/meminfo /proc/meminfo"
 	is system.memory failed
 	is system.swap ok "locked memory"
-	if [ "$(id -u)" != 0 ]; then
-		inside "no memory can be locked" "ulimit -l 0; mount --bind $run/swaps /proc/swaps"
-		is process.locked-memory failed
-		is system.swap failed
-	fi
+	inside "no memory can be locked" "ulimit -l 0; mount --bind $run/swaps /proc/swaps"
+	is process.locked-memory failed "cannot be locked"
+	is system.swap failed "memory cannot be locked"
 else
 	echo "unshare is not allowed: disks and limits were not tested"
 fi
@@ -355,4 +396,11 @@ grep -q "examined: " "$run/log" && complain "it examined itself, and should not 
 for secret in "$(cat "$run/gateway.key")" "$(cat "$run/second.key")" "$(cat "$run/passphrase")" "$password"; do
 	grep -qF -- "$secret" "$run/reports" && complain "a secret is in a report"
 done
+
+# Every check was seen going wrong, here or in another test.
+while IFS='|' read -r _ id _; do
+	id=${id//[\` ]/}
+	grep -qE "^[[:space:]]*(is|found) ${id//./\\.} (warning|failed)" "$top"/tests/test-*.sh ||
+		complain "no test sees $id fail"
+done < <("$(bin pngwd)" --list-checks | tail -n +3)
 exit "$bad"
