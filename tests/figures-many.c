@@ -45,58 +45,30 @@ void sim_verdict(struct sim *s, enum role role, const struct verdict *v)
 	s->verdicts[s->count++] = *v;
 }
 
-static uint8_t *copy_of(struct bytes b)
-{
-	uint8_t *copy = malloc(b.size + 1);
-
-	ck_assert_ptr_nonnull(copy);
-	if (b.size > 0)
-		memcpy(copy, b.data, b.size);
-	return copy;
-}
-
 static void enqueue(struct sim *s, enum hop hop, unsigned pne, uint64_t id, uint64_t epoch,
 		    struct bytes b)
 {
 	ck_assert_uint_lt(s->queued, QUEUE_MAX);
 	if (many_wire)
 		many_wire(b);
-	s->queue[s->queued++] = (struct item){hop, pne, id, epoch, copy_of(b), b.size};
+	s->queue[s->queued++] = (struct item){hop, pne, id, epoch, sim_copy(b), b.size};
 }
 
 int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin)
 {
-	size_t i = 0;
+	const struct post *p;
 
 	if (pin != 0 && (!s->wan_up || pin != s->wan_epoch))
 		return -ENOTCONN;
-	while (i < MANY_POSTS_MAX && s->posts[i].there)
-		i++;
-	ck_assert_uint_lt(i, MANY_POSTS_MAX);
-	s->posts[i] = (struct post){.there = true,
-				    .id = ++s->next_id,
-				    .token = token,
-				    .due = s->now + deadline_ms,
-				    .pin = pin,
-				    .data = copy_of(xml),
-				    .size = xml.size};
+	p = posts_add(&s->posts, token, xml, s->now + deadline_ms, pin);
 	if (s->wan_up)
-		enqueue(s, HOP_POST, 0, s->posts[i].id, s->wan_epoch, xml);
+		enqueue(s, HOP_POST, 0, p->id, s->wan_epoch, xml);
 	return 0;
-}
-
-static void post_end(struct post *p)
-{
-	free(p->data);
-	memset(p, 0, sizeof(*p));
 }
 
 void sim_cancel(struct sim *s, uint64_t token)
 {
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++) {
-		if (s->posts[i].there && s->posts[i].token == token)
-			post_end(&s->posts[i]);
-	}
+	posts_cancel(&s->posts, token);
 }
 
 void sim_answer(struct sim *s, uint64_t request, struct bytes body)
@@ -152,29 +124,25 @@ static void wan_up(struct sim *s)
 	s->exporter = secret_random(KEY_SIZE);
 	ck_assert_ptr_nonnull(s->exporter);
 	sim_gateway_wan(s->gateway, true, s->exporter, s->wan_epoch);
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++) {
-		if (s->posts[i].there && s->posts[i].pin == 0)
-			enqueue(s, HOP_POST, 0, s->posts[i].id, s->wan_epoch,
-				bytes_of(s->posts[i].data, s->posts[i].size));
+	for (size_t i = 0; i < POSTS_MAX; i++) {
+		if (s->posts.list[i].there && s->posts.list[i].pin == 0)
+			enqueue(s, HOP_POST, 0, s->posts.list[i].id, s->wan_epoch,
+				bytes_of(s->posts.list[i].data, s->posts.list[i].size));
 	}
 }
 
 static void wan_down(struct sim *s)
 {
+	uint64_t token;
+
 	s->wan_up = false;
 	s->wan_epoch++;
 	s->wan_due = s->wan_away ? SIM_NEVER : s->now + RECONNECT_MS;
 	if (!s->gateway)
 		return;
 	sim_gateway_wan(s->gateway, false, NULL, 0);
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++) {
-		uint64_t token = s->posts[i].token;
-
-		if (!s->posts[i].there || s->posts[i].pin == 0)
-			continue;
-		post_end(&s->posts[i]);
+	while (posts_take_pinned(&s->posts, &token))
 		sim_gateway_failed(s->gateway, token, true);
-	}
 }
 
 void many_away(struct sim *s, unsigned pne, bool is)
@@ -207,8 +175,7 @@ void many_stop_gateway(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
 	s->gateway = NULL;
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	for (unsigned i = 0; i < PNES; i++)
 		pan_down(s, i);
 	wan_down(s);
@@ -231,21 +198,15 @@ static bool is_stale(const struct sim *s, const struct item *i)
 static void hand_over(struct sim *s, const struct item *i)
 {
 	struct bytes b = bytes_of(i->data, i->size);
+	uint64_t token;
 
 	switch (i->hop) {
 	case HOP_POST:
 		sim_server_request(s->server, i->id, b, s->exporter);
 		return;
 	case HOP_ANSWER:
-		for (size_t p = 0; p < MANY_POSTS_MAX; p++) {
-			uint64_t token = s->posts[p].token;
-
-			if (!s->posts[p].there || s->posts[p].id != i->id)
-				continue;
-			post_end(&s->posts[p]);
+		if (posts_take(&s->posts, i->id, &token))
 			sim_gateway_answered(s->gateway, token, b);
-			return;
-		}
 		return;
 	case HOP_TO_PNE:
 		sim_pne_stream_bytes(s->pan[i->pne].pne, b);
@@ -301,14 +262,11 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 
 static bool pass_time(struct sim *s, uint64_t limit)
 {
-	uint64_t due = earliest(s->wan_due, sim_gateway_due(s->gateway));
+	uint64_t due = earliest(s->wan_due, sim_gateway_due(s->gateway)), token;
 
 	for (unsigned i = 0; i < PNES; i++)
 		due = earliest(due, earliest(s->pan[i].due, sim_pne_due(s->pan[i].pne)));
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++) {
-		if (s->posts[i].there)
-			due = earliest(due, s->posts[i].due);
-	}
+	due = earliest(due, posts_due(&s->posts));
 	if (due > limit)
 		return false;
 	if (due > s->now)
@@ -319,14 +277,8 @@ static bool pass_time(struct sim *s, uint64_t limit)
 	}
 	if (s->wan_due <= s->now)
 		wan_up(s);
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++) {
-		uint64_t token = s->posts[i].token;
-
-		if (!s->posts[i].there || s->posts[i].due > s->now)
-			continue;
-		post_end(&s->posts[i]);
+	while (posts_take_late(&s->posts, s->now, &token))
 		sim_gateway_failed(s->gateway, token, false);
-	}
 	sim_gateway_tick(s->gateway);
 	for (unsigned i = 0; i < PNES; i++)
 		sim_pne_tick(s->pan[i].pne);
@@ -400,8 +352,7 @@ void many_free(struct sim *s)
 	sim_server_free(s->server);
 	for (size_t i = 0; i < s->queued; i++)
 		free(s->queue[i].data);
-	for (size_t i = 0; i < MANY_POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	secret_unref(s->exporter);
 	sim_remove(s->directory);
 	free(s);

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/figures-posts.h"
 #include "tests/figures.h"
 
 #define PNES              3U
 #define QUEUE_MAX         256
-#define MANY_POSTS_MAX    64
 #define MANY_VERDICTS_MAX 32
 
 enum hop { HOP_POST, HOP_ANSWER, HOP_TO_PNE, HOP_FROM_PNE };
@@ -25,13 +25,6 @@ struct item {
 	unsigned pne;
 	uint64_t id;
 	uint64_t epoch;
-	uint8_t *data;
-	size_t size;
-};
-
-struct post {
-	bool there;
-	uint64_t id, token, due, pin;
 	uint8_t *data;
 	size_t size;
 };
@@ -50,8 +43,8 @@ struct sim {
 	struct pan pan[PNES];
 	struct item queue[QUEUE_MAX];
 	size_t queued;
-	struct post posts[MANY_POSTS_MAX];
-	uint64_t next_id, wan_epoch, wan_due;
+	struct posts posts;
+	uint64_t wan_epoch, wan_due;
 	bool wan_up, wan_away, secure;
 	struct secret *exporter;
 	/* restart the PN GW instead of, or lose, the message of that number; 0: none */

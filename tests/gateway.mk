@@ -9,7 +9,8 @@ tests_test_gateway_figures_LDADD = $(TEST_LIBS)
 # All roles in one process: failures are recorded, and replayed by pngw-replay.
 check_PROGRAMS += tests/test-replay
 tests_test_replay_SOURCES = tests/test-replay.c tests/figures.h tests/figures-gateway.c \
-	tests/figures-many.c tests/figures-many.h tests/figures-pne.c tests/figures-server.c
+	tests/figures-many.c tests/figures-many.h tests/figures-pne.c \
+	tests/figures-posts.c tests/figures-posts.h tests/figures-server.c
 tests_test_replay_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_replay_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=secret_unref,--wrap=secret_clear
 tests_test_replay_LDADD = $(TEST_LIBS)
@@ -24,7 +25,7 @@ tests_test_pool_LDADD = $(TEST_LIBS)
 # All roles in one process: 200 PNEs, 30 days without the server.
 check_PROGRAMS += tests/test-thirty-days
 tests_test_thirty_days_SOURCES = tests/test-thirty-days.c tests/figures.h \
-	tests/figures-gateway.c tests/figures-pne.c tests/figures-server.c
+	tests/figures-gateway.c tests/figures-pne.c tests/figures-posts.c tests/figures-posts.h tests/figures-server.c
 tests_test_thirty_days_CPPFLAGS = $(TEST_CPPFLAGS) -DSIM_PNES=200 -DSIM_PROCEDURES=64
 tests_test_thirty_days_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/test-gateway-revoke

@@ -29,14 +29,15 @@ EXTRA_DIST += tests/test-vectors.sh tests/vectors/make-p1-vectors.py tests/vecto
 # All roles in one process: the four figures, and faults at every message.
 check_PROGRAMS += tests/test-figures
 tests_test_figures_SOURCES = tests/test-figures.c tests/figures.h tests/figures-gateway.c \
-	tests/figures-pne.c tests/figures-server.c
+	tests/figures-pne.c tests/figures-posts.c tests/figures-posts.h tests/figures-server.c
 tests_test_figures_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_figures_LDADD = $(TEST_LIBS)
 
 # All roles in one process: revocation and reset.
 check_PROGRAMS += tests/test-revocation
 tests_test_revocation_SOURCES = tests/test-revocation.c tests/figures.h tests/figures-gateway.c \
-	tests/figures-many.c tests/figures-many.h tests/figures-pne.c tests/figures-server.c
+	tests/figures-many.c tests/figures-many.h tests/figures-pne.c \
+	tests/figures-posts.c tests/figures-posts.h tests/figures-server.c
 tests_test_revocation_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_revocation_LDADD = $(TEST_LIBS)
 check_PROGRAMS += tests/test-credential

@@ -7,12 +7,12 @@
 #include <unistd.h>
 
 #include "pan/frame.h"
+#include "tests/figures-posts.h"
 #include "tests/figures.h"
 
 #define USER         "alice"
 #define PASSWORD     "correct horse"
 #define QUEUE_MAX    256
-#define POSTS_MAX    32
 #define STEPS_MAX    256
 #define RECONNECT_MS 500U
 #define LIMIT_MS     600000U
@@ -23,16 +23,6 @@ struct item {
 	enum hop hop;
 	uint64_t id;    /* of the post, or of its answer */
 	uint64_t epoch; /* of the stream or the connection it travels on */
-	uint8_t *data;
-	size_t size;
-};
-
-struct post {
-	bool there;
-	uint64_t id;
-	uint64_t token;
-	uint64_t due;
-	uint64_t pin;
 	uint8_t *data;
 	size_t size;
 };
@@ -61,8 +51,7 @@ struct sim {
 	struct sim_pne *pne;
 	struct item queue[QUEUE_MAX];
 	size_t queued;
-	struct post posts[POSTS_MAX];
-	uint64_t next_id;
+	struct posts posts;
 	uint64_t pan_epoch, wan_epoch;
 	bool pan_up, wan_up, close_wanted;
 	bool offline; /* the WAN does not come back by itself */
@@ -128,55 +117,27 @@ void sim_verdict(struct sim *s, enum role role, const struct verdict *v)
 	s->last[role] = *v;
 }
 
-static uint8_t *copy_of(struct bytes b)
-{
-	uint8_t *copy = malloc(b.size + 1);
-
-	ck_assert_ptr_nonnull(copy);
-	if (b.size > 0)
-		memcpy(copy, b.data, b.size);
-	return copy;
-}
-
 static void enqueue(struct sim *s, enum hop hop, uint64_t id, uint64_t epoch, struct bytes b)
 {
 	ck_assert_uint_lt(s->queued, QUEUE_MAX);
-	s->queue[s->queued++] = (struct item){hop, id, epoch, copy_of(b), b.size};
+	s->queue[s->queued++] = (struct item){hop, id, epoch, sim_copy(b), b.size};
 }
 
 int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin)
 {
-	size_t i = 0;
+	const struct post *p;
 
 	if (pin != 0 && (!s->wan_up || pin != s->wan_epoch))
 		return -ENOTCONN;
-	while (i < POSTS_MAX && s->posts[i].there)
-		i++;
-	ck_assert_uint_lt(i, POSTS_MAX);
-	s->posts[i] = (struct post){.there = true,
-				    .id = ++s->next_id,
-				    .token = token,
-				    .due = s->now + deadline_ms,
-				    .pin = pin,
-				    .data = copy_of(xml),
-				    .size = xml.size};
+	p = posts_add(&s->posts, token, xml, s->now + deadline_ms, pin);
 	if (s->wan_up)
-		enqueue(s, HOP_POST, s->posts[i].id, s->wan_epoch, xml);
+		enqueue(s, HOP_POST, p->id, s->wan_epoch, xml);
 	return 0;
-}
-
-static void post_end(struct post *p)
-{
-	free(p->data);
-	memset(p, 0, sizeof(*p));
 }
 
 void sim_cancel(struct sim *s, uint64_t token)
 {
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there && s->posts[i].token == token)
-			post_end(&s->posts[i]);
-	}
+	posts_cancel(&s->posts, token);
 }
 
 void sim_answer(struct sim *s, uint64_t request, struct bytes body)
@@ -230,29 +191,25 @@ static void wan_up(struct sim *s)
 	ck_assert_ptr_nonnull(s->exporter);
 	sim_gateway_wan(s->gateway, true, s->exporter, s->wan_epoch);
 	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there)
-			enqueue(s, HOP_POST, s->posts[i].id, s->wan_epoch,
-				bytes_of(s->posts[i].data, s->posts[i].size));
+		if (s->posts.list[i].there)
+			enqueue(s, HOP_POST, s->posts.list[i].id, s->wan_epoch,
+				bytes_of(s->posts.list[i].data, s->posts.list[i].size));
 	}
 }
 
 /* Requests that belong to the connection end with it; the others wait for the next. */
 static void wan_down(struct sim *s)
 {
+	uint64_t token;
+
 	s->wan_up = false;
 	s->wan_epoch++;
 	s->wan_due = s->offline ? SIM_NEVER : s->now + RECONNECT_MS;
 	if (!s->gateway)
 		return;
 	sim_gateway_wan(s->gateway, false, NULL, 0);
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		uint64_t token = s->posts[i].token;
-
-		if (!s->posts[i].there || s->posts[i].pin == 0)
-			continue;
-		post_end(&s->posts[i]);
+	while (posts_take_pinned(&s->posts, &token))
 		sim_gateway_failed(s->gateway, token, true);
-	}
 }
 
 static void restart_pne(struct sim *s)
@@ -267,8 +224,7 @@ static void stop_gateway(struct sim *s)
 {
 	sim_gateway_free(s->gateway);
 	s->gateway = NULL;
-	for (size_t i = 0; i < POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	pan_down(s);
 	wan_down(s);
 }
@@ -301,15 +257,6 @@ static void check_held_key(struct sim *s)
 	ck_assert_mem_eq(held, kept, sizeof(held));
 }
 
-static struct post *post_of(struct sim *s, uint64_t id)
-{
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there && s->posts[i].id == id)
-			return &s->posts[i];
-	}
-	return NULL;
-}
-
 static bool is_stale(const struct sim *s, const struct item *i)
 {
 	if (i->hop == HOP_POST || i->hop == HOP_ANSWER)
@@ -320,7 +267,6 @@ static bool is_stale(const struct sim *s, const struct item *i)
 static void hand_over(struct sim *s, const struct item *i)
 {
 	struct bytes b = bytes_of(i->data, i->size);
-	struct post *p;
 	uint64_t token;
 
 	switch (i->hop) {
@@ -328,12 +274,8 @@ static void hand_over(struct sim *s, const struct item *i)
 		sim_server_request(s->server, i->id, b, s->exporter);
 		return;
 	case HOP_ANSWER:
-		p = post_of(s, i->id);
-		if (!p)
-			return;
-		token = p->token;
-		post_end(p);
-		sim_gateway_answered(s->gateway, token, b);
+		if (posts_take(&s->posts, i->id, &token))
+			sim_gateway_answered(s->gateway, token, b);
 		return;
 	case HOP_TO_PNE:
 		sim_pne_stream_bytes(s->pne, b);
@@ -432,12 +374,10 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 static bool pass_time(struct sim *s, uint64_t limit)
 {
 	uint64_t due = earliest(earliest(s->pan_due, s->wan_due),
-				earliest(sim_gateway_due(s->gateway), sim_pne_due(s->pne)));
+				earliest(sim_gateway_due(s->gateway), sim_pne_due(s->pne))),
+		 token;
 
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there)
-			due = earliest(due, s->posts[i].due);
-	}
+	due = earliest(due, posts_due(&s->posts));
 	if (due > limit)
 		return false;
 	if (due > s->now)
@@ -446,14 +386,8 @@ static bool pass_time(struct sim *s, uint64_t limit)
 		pan_up(s);
 	if (s->wan_due <= s->now)
 		wan_up(s);
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		uint64_t token = s->posts[i].token;
-
-		if (!s->posts[i].there || s->posts[i].due > s->now)
-			continue;
-		post_end(&s->posts[i]);
+	while (posts_take_late(&s->posts, s->now, &token))
 		sim_gateway_failed(s->gateway, token, false);
-	}
 	sim_gateway_tick(s->gateway);
 	sim_pne_tick(s->pne);
 	return true;
@@ -535,8 +469,7 @@ static void sim_free(struct sim *s)
 	sim_server_free(s->server);
 	for (size_t i = 0; i < s->queued; i++)
 		free(s->queue[i].data);
-	for (size_t i = 0; i < POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	secret_unref(s->exporter);
 	sim_remove(s->directory);
 	free(s);
@@ -1433,11 +1366,11 @@ START_TEST(a_pool_is_filled_up_at_once)
 	while (pool(s).left > 1)
 		ck_assert_uint_eq(renew(s), VERDICT_DONE);
 	wan_up(s);
-	posts = s->next_id;
+	posts = s->posts.last_id;
 	settle(s);
 	ck_assert_uint_eq(pool(s).left, 8);
 	/* One for the keys; the others are reports. */
-	ck_assert_uint_le(s->next_id - posts, 2);
+	ck_assert_uint_le(s->posts.last_id - posts, 2);
 	sim_end(s);
 }
 END_TEST

@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 #include "pan/frame.h"
+#include "tests/figures-posts.h"
 #include "tests/figures.h"
 
 #define USER       "alice"
 #define PASSWORD   "correct horse"
 #define GROUP      20U /* PNEs that are awake at a time */
 #define QUEUE_MAX  1024U
-#define POSTS_MAX  64U
 #define MINUTE_MS  60000U
 #define DAY_MS     86400000U
 #define AWAKE_MS   (10 * MINUTE_MS)
@@ -30,13 +30,6 @@ struct item {
 	enum hop hop;
 	unsigned pne;
 	uint64_t id, epoch;
-	uint8_t *data;
-	size_t size;
-};
-
-struct post {
-	bool there;
-	uint64_t id, token, due, pin;
 	uint8_t *data;
 	size_t size;
 };
@@ -57,8 +50,8 @@ struct sim {
 	unsigned awake_count;
 	struct item queue[QUEUE_MAX];
 	size_t first, queued;
-	struct post posts[POSTS_MAX];
-	uint64_t next_id, wan_epoch;
+	struct posts posts;
+	uint64_t wan_epoch;
 	bool wan_up, restarting;
 	bool silent; /* the server hears nothing */
 	struct secret *exporter;
@@ -110,57 +103,29 @@ static uint32_t chance(struct sim *s, uint32_t of)
 	return (s->random >> 8) % of;
 }
 
-static uint8_t *copy_of(struct bytes b)
-{
-	uint8_t *copy = malloc(b.size + 1);
-
-	ck_assert_ptr_nonnull(copy);
-	if (b.size > 0)
-		memcpy(copy, b.data, b.size);
-	return copy;
-}
-
 static void enqueue(struct sim *s, enum hop hop, unsigned pne, uint64_t id, uint64_t epoch,
 		    struct bytes b)
 {
 	ck_assert_uint_lt(s->queued, QUEUE_MAX);
 	s->queue[(s->first + s->queued++) % QUEUE_MAX] =
-		(struct item){hop, pne, id, epoch, copy_of(b), b.size};
+		(struct item){hop, pne, id, epoch, sim_copy(b), b.size};
 }
 
 int sim_post(struct sim *s, uint64_t token, struct bytes xml, unsigned deadline_ms, uint64_t pin)
 {
-	size_t i = 0;
+	const struct post *p;
 
 	if (pin != 0 && (!s->wan_up || pin != s->wan_epoch))
 		return -ENOTCONN;
-	while (i < POSTS_MAX && s->posts[i].there)
-		i++;
-	ck_assert_uint_lt(i, POSTS_MAX);
-	s->posts[i] = (struct post){.there = true,
-				    .id = ++s->next_id,
-				    .token = token,
-				    .due = s->now + deadline_ms,
-				    .pin = pin,
-				    .data = copy_of(xml),
-				    .size = xml.size};
+	p = posts_add(&s->posts, token, xml, s->now + deadline_ms, pin);
 	if (s->wan_up && !s->silent)
-		enqueue(s, HOP_POST, 0, s->posts[i].id, s->wan_epoch, xml);
+		enqueue(s, HOP_POST, 0, p->id, s->wan_epoch, xml);
 	return 0;
-}
-
-static void post_end(struct post *p)
-{
-	free(p->data);
-	memset(p, 0, sizeof(*p));
 }
 
 void sim_cancel(struct sim *s, uint64_t token)
 {
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there && s->posts[i].token == token)
-			post_end(&s->posts[i]);
-	}
+	posts_cancel(&s->posts, token);
 }
 
 void sim_answer(struct sim *s, uint64_t request, struct bytes body)
@@ -240,8 +205,7 @@ static void restart_gateway(struct sim *s)
 {
 	s->restarting = true;
 	sim_gateway_end(s->gateway, NULL);
-	for (size_t i = 0; i < POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	for (unsigned i = 0; i < s->awake_count; i++)
 		pan_down(s, s->awake[i]);
 	s->restarting = false;
@@ -261,6 +225,7 @@ static bool is_stale(const struct sim *s, const struct item *i)
 static void hand_over(struct sim *s, const struct item *i)
 {
 	struct bytes b = bytes_of(i->data, i->size);
+	uint64_t token;
 
 	switch (i->hop) {
 	case HOP_POST:
@@ -268,15 +233,8 @@ static void hand_over(struct sim *s, const struct item *i)
 		sim_server_request(s->server, i->id, b, s->exporter);
 		return;
 	case HOP_ANSWER:
-		for (size_t p = 0; p < POSTS_MAX; p++) {
-			uint64_t token = s->posts[p].token;
-
-			if (!s->posts[p].there || s->posts[p].id != i->id)
-				continue;
-			post_end(&s->posts[p]);
+		if (posts_take(&s->posts, i->id, &token))
 			sim_gateway_answered(s->gateway, token, b);
-			return;
-		}
 		return;
 	case HOP_TO_PNE:
 		sim_pne_stream_bytes(s->pan[i->pne].pne, b);
@@ -347,15 +305,12 @@ static uint64_t earliest(uint64_t a, uint64_t b)
 
 static bool pass_time(struct sim *s, uint64_t limit)
 {
-	uint64_t due = sim_gateway_due(s->gateway);
+	uint64_t due = sim_gateway_due(s->gateway), token;
 
 	for (unsigned i = 0; i < s->awake_count; i++)
 		due = earliest(due, earliest(s->pan[s->awake[i]].due,
 					     sim_pne_due(s->pan[s->awake[i]].pne)));
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		if (s->posts[i].there)
-			due = earliest(due, s->posts[i].due);
-	}
+	due = earliest(due, posts_due(&s->posts));
 	if (due > limit)
 		return false;
 	if (due > s->now)
@@ -365,14 +320,8 @@ static bool pass_time(struct sim *s, uint64_t limit)
 			pan_up(s, s->awake[i]);
 		sim_pne_tick(s->pan[s->awake[i]].pne);
 	}
-	for (size_t i = 0; i < POSTS_MAX; i++) {
-		uint64_t token = s->posts[i].token;
-
-		if (!s->posts[i].there || s->posts[i].due > s->now)
-			continue;
-		post_end(&s->posts[i]);
+	while (posts_take_late(&s->posts, s->now, &token))
 		sim_gateway_failed(s->gateway, token, false);
-	}
 	sim_gateway_tick(s->gateway);
 	return true;
 }
@@ -453,8 +402,7 @@ static void sim_free(struct sim *s, unsigned keys)
 	sim_server_free(s->server);
 	for (; s->queued > 0; s->queued--, s->first = (s->first + 1) % QUEUE_MAX)
 		free(s->queue[s->first].data);
-	for (size_t i = 0; i < POSTS_MAX; i++)
-		post_end(&s->posts[i]);
+	posts_clear(&s->posts);
 	secret_unref(s->exporter);
 	sim_remove(s->directory);
 	free(s);

@@ -3,6 +3,7 @@ FAULT_FILES = tests/faults/faults.c tests/faults/faults.h
 noinst_PROGRAMS += tests/faults/figures
 tests_faults_figures_SOURCES = tests/faults/figures.c tests/faults/scene.c tests/faults/scene.h \
 	$(FAULT_FILES) tests/figures.h tests/figures-gateway.c tests/figures-pne.c \
+	tests/figures-posts.c tests/figures-posts.h \
 	tests/figures-server.c tests/fault-disk.c tests/fault-posix.c tests/fault-vfs.c \
 	tests/fault-vfs.h
 tests_faults_figures_CPPFLAGS = $(TEST_CPPFLAGS)

@@ -9,6 +9,7 @@
 #include <check.h>
 
 #include "tests/fault-vfs.h"
+#include "tests/figures-posts.h"
 #include "tests/figures.h"
 
 enum hop { HOP_SERVER, HOP_ANSWER, HOP_PNE, HOP_GATEWAY }; /* where a message goes to */
@@ -22,14 +23,6 @@ struct item {
 };
 
 #define QUEUE_MAX 256
-#define POSTS_MAX 32
-
-struct post {
-	bool there;
-	uint64_t id, token, due, pin;
-	uint8_t *data;
-	size_t size;
-};
 
 struct sim {
 	char directory[64];
@@ -39,8 +32,8 @@ struct sim {
 	struct sim_pne *pne;
 	struct item queue[QUEUE_MAX];
 	size_t queued;
-	struct post posts[POSTS_MAX];
-	uint64_t next_id, pan_epoch, wan_epoch, pan_due, wan_due;
+	struct posts posts;
+	uint64_t pan_epoch, wan_epoch, pan_due, wan_due;
 	bool pan_up, wan_up, close_wanted;
 	bool pan_away, wan_away; /* it does not come back */
 	bool secure;
