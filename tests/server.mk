@@ -25,7 +25,7 @@ tests_test_server_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_server_config_LDADD = $(TEST_LIBS)
 
 TESTS += tests/test-curl.sh
-EXTRA_DIST += tests/test-curl.sh
+EXTRA_DIST += tests/test-curl.sh tests/server-alone.sh
 
 TESTS += tests/test-server-stop.sh
 EXTRA_DIST += tests/test-server-stop.sh

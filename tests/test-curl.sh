@@ -2,53 +2,8 @@
 # cpns-serverd with an ordinary HTTP client: curl knows digest (RFC 7616), and python and openssl
 # derive the key a second time, without any of our code.
 set -euo pipefail
-: "${PNGW_SRCDIR:?}" "${PNGW_BUILDDIR:?}"
-for tool in curl openssl python3; do
-	command -v "$tool" >/dev/null || { echo "$tool is missing"; exit 77; }
-done
-run=$(mktemp -d)
-pid=
-trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true; rm -rf "$run"' EXIT
-chmod 700 "$run"
-"$PNGW_SRCDIR/tests/make-certs" "$run/certs" localhost gw-1 >/dev/null 2>&1
-
-password="correct horse battery staple"
-cat >"$run/server.conf" <<CONF
-entity_id = "cpns.example";
-listen = { address = "127.0.0.1"; port = 0; path = "/cpns"; };
-tls = {
-	certificate = "$run/certs/server.pem";
-	key = "$run/certs/server.key";
-	client_ca = "$run/certs/ca.pem";
-};
-database = "$run/server.db";
-key_file = "$run/server.key";
-iterations = 20000;
-CONF
-
-die() {
-	echo "FAILED: $*"
-	echo "--- the server said:"
-	tail -n 20 "$run/log"
-	exit 1
-}
-
-admin() {
-	"$PNGW_BUILDDIR/cpns-server-admin" --config "$run/server.conf" "$@"
-}
-
-start() {
-	: >"$run/log"
-	"$PNGW_BUILDDIR/cpns-serverd" --config "$run/server.conf" 2>>"$run/log" &
-	pid=$!
-	for _ in $(seq 200); do
-		grep -q "listening on" "$run/log" && break
-		sleep 0.05
-	done
-	port=$(sed -n 's/.*info: listening on .*:\([0-9]*\)$/\1/p' "$run/log")
-	[ -n "$port" ] || die "it does not listen"
-	url=https://localhost:$port/cpns
-}
+# shellcheck source=tests/server-alone.sh
+. "${PNGW_SRCDIR:?}/tests/server-alone.sh"
 
 # assignment FILE: a PNE's EUKeyAssignmentRequest without credentials.
 assignment() {
@@ -57,23 +12,6 @@ assignment() {
 <MessageID>$(openssl rand -hex 16)</MessageID><Source>tablet</Source><Target>cpns.example</Target></Envelope>
 <UserID>alice</UserID><EntityID>tablet</EntityID><Mode>PNE</Mode></EUKeyAssignmentRequest>
 XML
-}
-
-# post BODY CURL-ARGUMENT...: prints "STATUS HTTP-VERSION"; the answer is in $run/answer.
-post() {
-	local body=$1
-	shift
-	curl -sS --cacert "$run/certs/ca.pem" --resolve "localhost:$port:127.0.0.1" --max-time 20 \
-		-H "Content-Type: application/cpns+xml" --data-binary "@$body" -o "$run/answer" \
-		-D "$run/headers" -w '%{http_code} %{http_version}' "$@" "$url"
-}
-
-expect() {
-	[ "$1" = "$2" ] || die "$3: \"$1\" and not \"$2\": $(cat "$run/answer")"
-}
-
-element() {
-	sed -n "s:.*<$1>\([^<]*\)</$1>.*:\1:p" "$run/answer" | head -n 1
 }
 
 printf '%s\n' "$password" | admin add-user alice
