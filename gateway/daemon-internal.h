@@ -70,7 +70,8 @@ struct gateway_daemon {
 	struct recorder *recorder;
 	struct wan *wan;
 	struct tls_context *tls;
-	int64_t clock_floor; /* seconds since 1970 that it was already, by the vault; 0: not known */
+	int64_t clock_floor; /* seconds since 1970 that it was already, by the vault; 0: not known
+			      */
 	struct pan pans[CONFIG_LISTEN_MAX];
 	struct pan bluetooth_pan, nap_pan;
 	struct gateway_bluetooth *bluetooth; /* NULL without Bluetooth */

@@ -231,8 +231,8 @@ void gateway_daemon_clock(struct gateway_daemon *d)
 		(void)strftime(is, sizeof(is), "%Y-%m-%d", &tm);
 	if (gmtime_r(&last, &tm))
 		(void)strftime(was, sizeof(was), "%Y-%m-%d", &tm);
-	(void)snprintf(text, sizeof(text), "the clock says %s, but it was %s already: set the clock",
-		       is, was);
+	(void)snprintf(text, sizeof(text),
+		       "the clock says %s, but it was %s already: set the clock", is, was);
 	gateway_daemon_log(d, LOG_LEVEL_WARNING, text);
 }
 
