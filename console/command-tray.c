@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "console/command-internal.h"
+#include "console/pager.h"
 #include "console/signals.h"
 #include "console/terminal.h"
 #include "console/tray.h"
@@ -353,6 +354,8 @@ int command_tray(struct console *console, struct call *call)
 	if (!t)
 		return console_failed(console, EXIT_RETRY, "there is no memory");
 	console->writer.stream = true;
+	/* Whoever stands before a tray sees how far it is; what failed is on its sheet too. */
+	pager_live(console->writer.pager);
 	t->console = console;
 	t->journal.fd = -1;
 	t->parallel = (unsigned)call_number(call, "--parallel", PARALLEL);

@@ -7,7 +7,8 @@
 
 #include "console/console.h"
 
-const char command_common_options[] = "--json --kv --no-wait --wait --password-file=FILE --help";
+const char command_common_options[] =
+	"--json --kv --no-wait --wait --password-file=FILE --no-pager --help";
 const char command_program_options[] =
 	"--bus=BUS --console --idle=SECONDS --login --pin-file=FILE --version";
 
@@ -19,6 +20,7 @@ static const struct {
 	{"--no-wait", "starts it and does not wait for its end"},
 	{"--wait", "waits for its end: the default"},
 	{"--password-file", "the user's password is the first line of that file"},
+	{"--no-pager", "in the shell: does not stop when the screen is full"},
 	{"--help", "what the command takes, with examples"},
 	{"--bus", "system, session or the address of a bus; else $PNGW_BUS, else system"},
 	{"--console", "a console on a serial line: asks for a role's PIN, ends when nothing is "

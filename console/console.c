@@ -8,6 +8,7 @@
 
 #include "console/entry.h"
 #include "console/pace.h"
+#include "console/pager.h"
 #include "console/signals.h"
 
 /* With JSON a script finds the failure where it looks for the answer. */
@@ -35,6 +36,7 @@ static void say_failure(struct console *console, int code, const char *name, con
 
 	if (console->writer.form == WRITER_JSON)
 		failure_json(console, code, name, message);
+	pager_live(console->writer.pager);
 	(void)fflush(console->writer.out);
 	(void)fputs(prefix, stderr);
 	writer_wrap(stderr, clean ? clean : message, console->writer.width,
@@ -64,25 +66,26 @@ int console_call_failed(struct console *console, const struct client_failure *fa
 	return failure->code;
 }
 
-/* Input, a signal, or the end of the wait. */
-static int wait_for_entry(struct console *console, int wait_ms)
+int console_wait(struct console *console, int fd, int wait_ms)
 {
-	struct pollfd fd = {.fd = entry_fd(), .events = POLLIN};
+	struct pollfd input = {.fd = fd, .events = POLLIN};
 	int r;
 
 	if (console->client)
-		return client_turn(console->client, entry_fd(), wait_ms);
-	r = signals_wait(&fd, 1, wait_ms);
+		return client_turn(console->client, fd, wait_ms);
+	r = signals_wait(&input, 1, wait_ms);
 	return r < 0 ? CLIENT_SIGNAL : r == 0 ? CLIENT_TIMEOUT : CLIENT_INPUT;
 }
 
 int console_entry(struct console *console, const char *prompt, bool hidden, int wait_ms,
 		  struct secret **out)
 {
-	int r = entry_begin(prompt, hidden);
+	int r;
 
+	pager_live(console->writer.pager);
+	r = entry_begin(prompt, hidden);
 	while (r == 0) {
-		int turn = wait_for_entry(console, wait_ms);
+		int turn = console_wait(console, entry_fd(), wait_ms);
 
 		if (turn < 0)
 			r = turn;
@@ -183,6 +186,7 @@ void console_disconnect(struct console *console)
 int console_carry_out(struct console *console, struct call *call)
 {
 	struct writer writer = console->writer;
+	struct pager *pager = NULL;
 	int code;
 
 	if (call_option(call, "--json"))
@@ -193,10 +197,13 @@ int console_carry_out(struct console *console, struct call *call)
 	console->no_wait = call_option(call, "--no-wait") != NULL;
 	console->password_file = call_option(call, "--password-file");
 	console->writer.stream = console->follow;
-	if (call_option(call, "--help"))
+	if (!console->follow && !call_option(call, "--no-pager"))
+		pager = pager_begin(console);
+	if (!call->command || call_option(call, "--help"))
 		code = command_help_of(console, call->command);
 	else
 		code = call->command->carry_out(console, call);
+	pager_end(pager);
 	console->writer = writer;
 	return code;
 }

@@ -20,7 +20,9 @@ struct console {
 	const char *pin_file; /* NULL, or whose first line is the PIN of a role */
 	bool login;           /* a role's PIN is asked for once connected */
 	bool shell;           /* a person is at it, line after line */
+	bool paging;          /* long answers by the page: see console/pager.h */
 	bool leaving;         /* the shell is to end */
+	bool idle;            /* nothing was typed for too long: so it is */
 	bool serial;          /* see console/serial.h */
 	int idle_ms;          /* after that long without a key a session is over; 0: never */
 	json_object *told;    /* NULL, or the sentences of verdicts that procedures here came to */
@@ -38,7 +40,7 @@ int console_login(struct console *console);
 /* Logs in with it. *role (may be NULL): its name, to be dropped. 0 or an exit code, after it was
  * said. */
 int console_login_with(struct console *console, const struct secret *pin, json_object **role);
-/* Carries out what was parsed; an exit code. */
+/* Carries out what was parsed, shows help where that is no command; an exit code. */
 int console_carry_out(struct console *console, struct call *call);
 
 /* Says on stderr what is wrong; with JSON on stdout too. Returns code. */
@@ -54,6 +56,9 @@ int console_call_failed(struct console *console, const struct client_failure *fa
  */
 int console_secret(struct console *console, const char *prompt, const char *file,
 		   struct secret **out);
+
+/* Serves the bus or waits, as client_turn(), also where there is no connection. */
+int console_wait(struct console *console, int fd, int wait_ms);
 
 /*
  * A line that is asked for as prompt, without echo when hidden: 0 and *out, NULL where the line was

@@ -100,6 +100,11 @@ static bool is_reply(const char *text)
 	return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0;
 }
 
+static bool is_on_off(const char *text)
+{
+	return strcmp(text, "on") == 0 || strcmp(text, "off") == 0;
+}
+
 static bool is_role(const char *text)
 {
 	return strcmp(text, "viewer") == 0 || strcmp(text, "technician") == 0 ||
@@ -133,6 +138,7 @@ static const struct kind kinds[] = {
 	{"REPLY", is_reply,
 	 "yes or no; a PIN or passkey is never typed here: leave it out and it is asked for",
 	 COMPLETE_WORDS, "yes no"},
+	{"ONOFF", is_on_off, "on or off", COMPLETE_WORDS, "on off"},
 	{"ROLE", is_role, "viewer, technician or administrator", COMPLETE_WORDS,
 	 "viewer technician administrator"},
 	{"COMMAND", is_text, "a command", COMPLETE_COMMANDS, NULL},

@@ -18,6 +18,7 @@ pngwctl_SOURCES = \
 	console/man.c console/man.h \
 	console/news.c console/news.h \
 	console/pace.c console/pace.h \
+	console/pager.c console/pager.h \
 	console/procedure.c console/procedure.h \
 	console/qr.c console/qr.h \
 	console/serial.c console/serial.h \

@@ -50,6 +50,7 @@ static int run(struct console *console, const char *const *words, size_t count)
 	bus = call_option(&call, "--bus");
 	if (bus)
 		console->bus = bus;
+	console->paging = !call_option(&call, "--no-pager");
 	console->login = call_option(&call, "--login") != NULL;
 	console->pin_file = call_option(&call, "--pin-file");
 	console->idle_ms = (int)call_number(&call, "--idle", 0) * 1000;

@@ -28,7 +28,6 @@ struct shell {
 	bool editing; /* a line is being typed */
 	bool erases;  /* the terminal can erase it, to say something */
 	bool interrupted;
-	bool idle;      /* nothing was typed for too long */
 	int ahead;      /* bytes typed before this line was asked for; -1: not counted yet */
 	unsigned wrong; /* lines in a row that were no command */
 	mbstate_t input;
@@ -138,8 +137,8 @@ static int get_char(EditLine *editor, wchar_t *c)
 	for (;;) {
 		int left = console_idle_left(s->console, since), r;
 
-		s->idle = left == 0;
-		if (s->idle || s->console->leaving) {
+		s->console->idle = left == 0;
+		if (s->console->idle || s->console->leaving) {
 			errno = EINTR;
 			return -1;
 		}
@@ -304,6 +303,16 @@ static unsigned char complete_word(EditLine *editor, int key)
 
 /* Lines. */
 
+int command_pager(struct console *console, struct call *call)
+{
+	if (!console->shell)
+		return console_failed(console, EXIT_WRONG_USAGE, "pager: only the shell has one");
+	if (call->count > 0)
+		console->paging = strcmp(call->word[0], "on") == 0;
+	writer_say(&console->writer, "the pager is %s", console->paging ? "on" : "off");
+	return EXIT_DONE;
+}
+
 int command_exit(struct console *console, struct call *call)
 {
 	(void)call;
@@ -331,11 +340,10 @@ static int take_line(struct shell *s, const char *text)
 		return EXIT_DONE;
 	}
 	code = command_parse(&call, words, (size_t)count, false, why, sizeof(why));
-	if (code == 0 && call.command) {
-		history_add(&s->history, line);
+	if (code == 0) {
+		if (call.command)
+			history_add(&s->history, line);
 		code = console_carry_out(s->console, &call);
-	} else if (code == 0) {
-		code = command_help_of(s->console, NULL);
 	} else {
 		(void)console_failed(s->console, code, "%s", why);
 	}
@@ -360,6 +368,16 @@ static void greet(struct shell *s)
 		(void)console_call_failed(console, &failure);
 }
 
+/* The terminal may have been made another size while a command ran. */
+static void fit(struct shell *s)
+{
+	unsigned width = terminal_width(STDOUT_FILENO);
+
+	if (width != s->console->writer.width)
+		el_resize(s->editor);
+	s->console->writer.width = width;
+}
+
 static int lines(struct shell *s)
 {
 	int code = EXIT_DONE;
@@ -371,6 +389,7 @@ static int lines(struct shell *s)
 		if (s->console->client)
 			news_listen(s->news);
 		news_flush(s->news);
+		fit(s);
 		s->editing = true;
 		s->ahead = -1;
 		line = el_gets(s->editor, &size);
@@ -383,15 +402,14 @@ static int lines(struct shell *s)
 				writer_say(&s->console->writer, "too much that is no command");
 				break;
 			}
-		} else if (s->idle) {
-			(void)fputs("\n", s->console->writer.out);
-			writer_say(&s->console->writer, "nothing was typed for %d s",
-				   s->console->idle_ms / 1000);
-			break;
-		} else if (s->interrupted) {
-			(void)fputs("\n", s->console->writer.out);
 		} else {
 			(void)fputs("\n", s->console->writer.out);
+			if (!s->console->idle && !s->interrupted)
+				break;
+		}
+		if (s->console->idle) {
+			writer_say(&s->console->writer, "nothing was typed for %d s",
+				   s->console->idle_ms / 1000);
 			break;
 		}
 		s->interrupted = false;

@@ -12,6 +12,8 @@
 
 #define WIDTH_DEFAULT 80
 #define WIDTH_MIN     20
+#define LINES_DEFAULT 24
+#define LINES_MIN     3
 
 /* The controlling terminal is standard input's: somebody else's would be read in its place. */
 static bool is_same(int fd, int other)
@@ -48,6 +50,15 @@ unsigned terminal_width(int fd)
 	if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col < WIDTH_MIN)
 		return WIDTH_DEFAULT;
 	return size.ws_col;
+}
+
+unsigned terminal_height(int fd)
+{
+	struct winsize size;
+
+	if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_row < LINES_MIN)
+		return LINES_DEFAULT;
+	return size.ws_row;
 }
 
 /* What terminfo says of a terminal; the editor's own stays as it is. */

@@ -16,6 +16,8 @@ int terminal_input(void);
 /* Its columns; 80 when it does not say. 0 when it is no terminal: lines may be as long as they are.
  */
 unsigned terminal_width(int fd);
+/* Its lines; 24 when it does not say, as on a serial line. */
+unsigned terminal_height(int fd);
 bool terminal_has_colour(int fd);
 /* The speed it is set to, in bits a second; 0: none. */
 unsigned terminal_baud(int fd);

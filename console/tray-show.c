@@ -14,7 +14,7 @@ static bool on_terminal(const struct tray_show *s)
 {
 	const struct writer *w = &s->tray->console->writer;
 
-	return w->form == WRITER_TEXT && w->out == stdout && isatty(STDOUT_FILENO);
+	return w->form == WRITER_TEXT && (w->out == stdout || w->pager) && isatty(STDOUT_FILENO);
 }
 
 /* Ends the progress line, so that something else can be written. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "console/pace.h"
+#include "console/pager.h"
 
 void writer_say(const struct writer *w, const char *format, ...)
 {
@@ -135,6 +136,7 @@ void writer_event(const struct writer *w, const char *event, json_object *data, 
 {
 	switch (w->form) {
 	case WRITER_TEXT:
+		pager_live(w->pager);
 		if (mark == MARK_NONE && !writer_may(w, strlen(text)))
 			return;
 		event_text(w, text, indent, mark);

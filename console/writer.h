@@ -36,7 +36,8 @@ struct writer {
 	FILE *out;
 	unsigned width; /* 0: lines are as long as they are */
 	bool colour;
-	struct pace *pace; /* NULL, or what events are held to as text, but for verdicts */
+	struct pager *pager; /* NULL, or what keeps all of it that the screen has no room for */
+	struct pace *pace;   /* NULL, or what events are held to as text, but for verdicts */
 	bool stream; /* JSON: events at once, a line each, instead of one document at the end */
 };
 

@@ -106,6 +106,18 @@ def rights(line):
     line.expect(PROMPT)
 
 
+def pages(line):
+    """A long answer stops; a XOFF and noise do not stop it for good, nor go on with it."""
+    line.type("help\r")
+    line.expect("-- more --")
+    line.type(b"\x13\xff\x00\x1a\x1c~~")
+    line.expect("space: page, Enter: line, q: end")
+    line.type(b"\x13 ")
+    line.expect("-- more --")
+    line.type("q")
+    line.expect(PROMPT)
+
+
 def guide(line):
     line.type("guide\r")
     line.expect("User ID: ")
@@ -214,6 +226,11 @@ def abandoned():
     line.ends("nothing was typed for 5 s")
     line = Line(idle=5)
     line.login()
+    line.type("help\r")
+    line.expect("-- more --")
+    line.ends("nothing was typed for 5 s")
+    line = Line(idle=5)
+    line.login()
     line.type("status --follow\r")
     line.ends("nothing was typed for 5 s")
 
@@ -267,6 +284,7 @@ def main():
     wrong(line)
     line.login()
     rights(line)
+    pages(line)
     guide(line)
     crowd(line)
     line.type("\x04")

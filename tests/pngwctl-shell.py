@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pexpect
 
@@ -16,15 +17,16 @@ BUS = os.environ["PNGW_BUS"]
 HISTORY = RUN + "/history"
 PROMPT = "pngw> "
 WAIT = 40
+MORE = "-- more --"
 
 
 class Shell:
     """A pngwctl on an 80x24 terminal; all that it writes is kept."""
 
-    def __init__(self, term, **more):
+    def __init__(self, term, arguments=(), **more):
         env = dict(os.environ, TERM=term, PNGW_HISTORY=HISTORY, LC_ALL="C", **more)
         self.said = open(f"{RUN}/{term}.out", "w+", encoding="utf-8")
-        self.tty = pexpect.spawn(PNGWCTL, env=env, dimensions=(24, 80), encoding="utf-8",
+        self.tty = pexpect.spawn(PNGWCTL, list(arguments), env=env, dimensions=(24, 80), encoding="utf-8",
                                  timeout=WAIT, echo=True)
         self.tty.logfile_read = self.said
         self.expect(PROMPT)
@@ -40,6 +42,22 @@ class Shell:
         for text in texts:
             self.expect(text)
         self.expect(PROMPT)
+
+    def answer(self, line):
+        """What a command says in one go, as lines."""
+        self.type(line + "\r")
+        self.expect(PROMPT)
+        assert MORE not in self.tty.before, line + " waits for a key"
+        return self.tty.before.split("\n")[1:-1]
+
+    def page(self, typed):
+        """The lines that a key or a command brings, up to the question for the next."""
+        self.type(typed)
+        self.expect(MORE)
+        lines = self.tty.before.split("\n")
+        assert lines[-1] in ("", "\r", "\x1b[K"), "not at the beginning of a line: " + repr(lines[-1])
+        lines[0] = re.sub("^\r(\x1b\\[K| *\r)", "", lines[0])
+        return lines[:-1]
 
     def password(self, line, password):
         """A command that asks; the echo is off while it does."""
@@ -174,6 +192,83 @@ def terminated():
     assert s.tty.getecho(), "the echo stays off"
 
 
+def pages():
+    """200 rows on a terminal of 24 lines."""
+    log = open(RUN + "/log", "a", encoding="utf-8")
+    pnes = subprocess.Popen([os.environ["PNE"], "--entity", "many", "--count", "200", "--connect",
+                             f"unix:{RUN}/pan-open", "--security", "none", "--state", RUN + "/many"],
+                            stderr=log, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    for _ in range(WAIT * 10):
+        with open(RUN + "/log", encoding="utf-8") as said:
+            if len(set(re.findall(r"PNE many-\d+ is connected", said.read()))) == 200:
+                break
+        time.sleep(0.1)
+    for term, lines in (("dumb", 24), ("vt100", 10)):
+        s = Shell(term, LINES="", COLUMNS="")
+        whole = s.answer("elements --no-pager")
+        assert len(whole) > 200, f"{len(whole)} rows"
+        s.tty.setwinsize(lines, 80)
+        shown = s.page("elements\r")[1:]
+        assert len(shown) == lines - 1, f"{len(shown)} lines on a screen of {lines}"
+        shown += s.page(" ")
+        assert len(shown) == 2 * (lines - 1), f"{len(shown)} lines on two screens of {lines}"
+        for _ in range(2):
+            one = s.page("\r")
+            assert len(one) == 1, one
+            shown += one
+        s.type("zz")
+        s.expect("space: page, Enter: line, q: end")
+        # While a key is waited for the bus is served, and the size of the terminal is followed.
+        stranger()
+        s.tty.setwinsize(50, 80)
+        time.sleep(0.2)
+        s.type(" ")
+        while s.tty.expect_exact([MORE, PROMPT]) == 0:
+            rows = s.tty.before.split("\n")
+            assert len(rows) == 50, f"{len(rows)} lines on a screen of 50"
+            shown += rows[:-1]
+            s.type(" ")
+        shown += s.tty.before.split("\n")[:-1]
+        clean = [re.sub("\r(\x1b\\[K| *\r)|\r$", "", row) for row in shown]
+        assert clean == [row.rstrip("\r") for row in whole], "something is lost on the way"
+        s.tty.setwinsize(24, 80)
+        for leave in ("q", "Q", "\x03", "\x04"):
+            s.page("elements\r")
+            s.type(leave)
+            s.expect(PROMPT)
+            assert "many" not in s.tty.before, f"it goes on after {leave!r}"
+        # Not what is for a program, nor what goes on, nor where it is not wanted.
+        s.answer("--json help")
+        s.answer("--kv elements")
+        s.type("log 100 --follow\r")
+        s.expect("PNE many-")
+        time.sleep(0.5)
+        s.tty.sendintr()
+        s.expect(PROMPT)
+        assert MORE not in s.tty.before, "what is followed waits for a key"
+        s.command("pager off", "the pager is off")
+        assert len(s.answer("elements")) > 200
+        s.command("pager on", "the pager is on")
+        # What happens in the meantime is told afterwards.
+        s.page("help\r")
+        another("renew", "headset-2")
+        s.type("q")
+        s.expect("headset-2")
+        s.expect("done")
+        s.page("help\r")
+        assert s.tty.waitnoecho(WAIT), "a key would be echoed"
+        s.tty.kill(signal.SIGTERM)
+        s.tty.expect(pexpect.EOF)
+        assert s.tty.getecho(), "the echo stays off"
+    s = Shell("dumb", ["--no-pager"])
+    assert len(s.answer("elements")) > 200
+    s.leave()
+    out = pexpect.run(PNGWCTL + " elements", encoding="utf-8", dimensions=(24, 80))
+    assert out.count("\n") > 200 and MORE not in out, "a single command waits for a key"
+    pnes.terminate()
+    pnes.wait()
+
+
 def history():
     mode = stat.S_IMODE(os.stat(HISTORY).st_mode)
     assert mode == 0o600, oct(mode)
@@ -209,6 +304,7 @@ def main():
         # The line that is typed is drawn over itself.
         assert max(len(part) for part in line.split("\r")) <= 80, "too long: " + repr(line)
     leave_early()
+    pages()
     terminated()
     history()
     # History from before, colours where there are some.

@@ -27,7 +27,7 @@ code=0
 # The suppressions name a library, which only the slow unwinder finds: libedit has no frame pointers.
 export LSAN_OPTIONS="suppressions=$top/tests/lsan.supp:print_suppressions=0"
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0"
-PNGW_BUS=unix:path=$run/bus RUN=$run PASSWORD=$password PNGWCTL=$(bin pngwctl) PNGWD=$(bin pngwd) \
+PNGW_BUS=unix:path=$run/bus RUN=$run PASSWORD=$password PNGWCTL=$(bin pngwctl) PNGWD=$(bin pngwd) PNE=$(bin cpns-pne) \
 	GATEWAY=${pid_of[gateway]} HEADSET_1=${pid_of[headset-1]} HEADSET_2=${pid_of[headset-2]} \
 	/usr/bin/python3 "$top/tests/pngwctl-shell.py" || code=$?
 # It has ended that one and started another.
