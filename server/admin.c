@@ -118,10 +118,7 @@ static int print_key(void *arg, const struct store_key_row *row)
 	(void)arg;
 	(void)printf("%.*s\t%.*s\t%lu\t%s\n", (int)row->user.size, (const char *)row->user.data,
 		     (int)row->entity.size, (const char *)row->entity.data,
-		     (unsigned long)row->index,
-		     !row->key   ? "damaged"
-		     : row->held ? "held"
-				 : "issued");
+		     (unsigned long)row->index, row->held ? "held" : "issued");
 	return 0;
 }
 
@@ -159,7 +156,7 @@ static int release(struct admin *a)
 
 struct fingerprint {
 	struct bytes challenge, user, entity;
-	unsigned found, damaged;
+	unsigned found;
 };
 
 static int print_fingerprint(void *arg, const struct store_key_row *row)
@@ -171,12 +168,6 @@ static int print_fingerprint(void *arg, const struct store_key_row *row)
 
 	if (!bytes_equal(row->user, f->user) || !bytes_equal(row->entity, f->entity))
 		return 0;
-	if (!row->key) {
-		(void)fprintf(stderr, "cpns-server-admin: EUKey %lu is damaged\n",
-			      (unsigned long)row->index);
-		f->damaged++;
-		return 0;
-	}
 	r = p1_fingerprint(row->key, f->challenge, row->user, row->entity, row->index, value);
 	if (r == 0)
 		r = hex_encode(bytes_of(value, sizeof(value)), text, sizeof(text));
@@ -200,8 +191,6 @@ static int fingerprint(struct admin *a)
 		return admin_refuse("fingerprint needs --challenge of 1 to 64 bytes in hex digits");
 	f.challenge = bytes_of(challenge, size);
 	r = store_each_key(a->store, print_fingerprint, &f);
-	if (r == 0 && f.damaged > 0)
-		r = STORE_DAMAGED;
 	if (r == 0 && f.found == 0)
 		r = STORE_ABSENT;
 	return r == 0 ? EXIT_SUCCESS : admin_fail("fingerprint", r);
@@ -243,30 +232,28 @@ static int import_temporary_keys(struct admin *a)
 static const struct command {
 	const char *name;
 	int arguments;
-	bool creates; /* a store, where there is none yet */
 	const char *usage;
 	int (*run)(struct admin *a);
 } commands[] = {
-	{"add-user", 1, true,
+	{"add-user", 1,
 	 "add-user USER                register; the password is read from standard input",
 	 add_user},
-	{"import-temporary-keys", 1, true,
+	{"import-temporary-keys", 1,
 	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
 	 import_temporary_keys},
-	{"list", 1, false,
+	{"list", 1,
 	 "list users|elements|keys|revocations   what is known; keys are named, never shown", list},
-	{"release", 1, false,
-	 "release ENTITY               take a device from its owner, with its EUKeys", release},
-	{"revoke", 1, false, "revoke ENTITY                make every EUKey of a device worthless",
+	{"release", 1, "release ENTITY               take a device from its owner, with its EUKeys",
+	 release},
+	{"revoke", 1, "revoke ENTITY                make every EUKey of a device worthless",
 	 admin_revoke},
-	{"revoke-user", 1, false,
+	{"revoke-user", 1,
 	 "revoke-user USER             lock a user out, and revoke every device of hers",
 	 admin_revoke_user},
-	{"allow-user", 1, false, "allow-user USER              let that user in again",
-	 admin_allow_user},
-	{"revoke-all", 0, false, "revoke-all --yes             revoke every device there is",
+	{"allow-user", 1, "allow-user USER              let that user in again", admin_allow_user},
+	{"revoke-all", 0, "revoke-all --yes             revoke every device there is",
 	 admin_revoke_all},
-	{"fingerprint", 2, false,
+	{"fingerprint", 2,
 	 "fingerprint --challenge HEX USER ENTITY   index and fingerprint of each key kept",
 	 fingerprint},
 };
@@ -283,9 +270,8 @@ static void usage(FILE *out)
 
 static int run(const struct command *command, struct admin *a)
 {
-	const struct store_sqlite_options where = {.path = a->config->database,
-						   .key_file = a->config->key_file,
-						   .create = command->creates};
+	const struct store_sqlite_options where = {
+		.path = a->config->database, .key_file = a->config->key_file, .create = true};
 	char why[512] = "";
 	int r = store_open_sqlite(&where, &a->store, why, sizeof(why));
 

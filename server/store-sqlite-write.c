@@ -65,8 +65,7 @@ static int put_element(struct sqlite_store *s, const struct store_change *c)
 	if (c->expected > 0 || c->expected_epoch > 0)
 		return STORE_CONFLICT;
 	bind_element(s->statements[ADD_ELEMENT], c);
-	r = store_row_execute(s, ADD_ELEMENT);
-	return r == 0 && sqlite3_changes(s->db) == 0 ? STORE_CONFLICT : r;
+	return store_row_execute(s, ADD_ELEMENT);
 }
 
 static int put_eukey(struct sqlite_store *s, const struct store_change *c)

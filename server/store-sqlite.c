@@ -17,9 +17,6 @@
 
 #define REVOCATION "epoch, revoked_index, reset, former, since"
 
-/* Nothing becomes a user's who is locked out by now. */
-#define UNLESS_BLOCKED " AND NOT EXISTS (SELECT 1 FROM account WHERE user = ?3 AND blocked = 1)"
-
 static const char *const sql[STATEMENTS] = {
 	[GET_ACCOUNT] = "SELECT salt, iterations, ph, blocked FROM account WHERE user = ?1",
 	[GET_ELEMENT] =
@@ -41,16 +38,17 @@ static const char *const sql[STATEMENTS] = {
 	[EACH_KEY] = "SELECT user, entity, idx, held, key FROM eukey ORDER BY user, entity, idx",
 	[ADD_ACCOUNT] = "INSERT INTO account (user, salt, iterations, ph) VALUES (?1, ?2, ?3, ?4)",
 	[BLOCK_ACCOUNT] = "UPDATE account SET blocked = ?2 WHERE user = ?1",
-	[ADD_ELEMENT] = ("INSERT INTO element (entity, mode, owner, last_index)"
-			 " SELECT ?1, ?2, ?3, ?4 WHERE 1" UNLESS_BLOCKED),
+	[ADD_ELEMENT] =
+		"INSERT INTO element (entity, mode, owner, last_index) VALUES (?1, ?2, ?3, ?4)",
 	[CHANGE_ELEMENT] = ("UPDATE element SET mode = ?2, owner = ?3, last_index = ?4"
-			    " WHERE entity = ?1 AND last_index = ?5 AND epoch = ?6" UNLESS_BLOCKED),
+			    " WHERE entity = ?1 AND last_index = ?5 AND epoch = ?6"),
 	[REVOKE_ELEMENT] =
 		("UPDATE element SET epoch = ?2, revoked_index = ?3, reset = ?4, since = ?5,"
 		 " last_index = max(last_index, ?3),"
 		 " former = CASE owner WHEN '' THEN former ELSE owner END, owner = ''"
 		 " WHERE entity = ?1 AND last_index = ?6 AND epoch = ?7"),
-	[ADD_EUKEY] = ("INSERT INTO eukey SELECT ?1, ?2, ?3, 0, ?4 WHERE 1" UNLESS_BLOCKED),
+	[ADD_EUKEY] = ("INSERT INTO eukey SELECT ?1, ?2, ?3, 0, ?4"
+		       " WHERE NOT EXISTS (SELECT 1 FROM account WHERE user = ?3 AND blocked = 1)"),
 	[MARK_HELD] = "UPDATE eukey SET held = (idx = ?2) WHERE entity = ?1 AND user = ?3",
 	[DROP_BELOW] = "DELETE FROM eukey WHERE entity = ?1 AND idx < ?2 AND user = ?3",
 	[DROP_REVOKED] = "DELETE FROM eukey WHERE entity = ?1 AND idx <= ?2",
@@ -251,7 +249,6 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 {
 	struct sqlite_store *s = calloc(1, sizeof(*s));
 	struct secret *check = NULL;
-	bool make = false;
 	mode_t mask;
 	int r;
 
@@ -259,16 +256,16 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 	if (!s)
 		return -ENOMEM;
 	s->store.ops = &store_sqlite_ops;
-	r = store_sqlite_key(options, &make, &s->key, why, why_size);
+	r = store_sqlite_key(options, &s->key, why, why_size);
 	if (r != 0)
 		goto failed;
 	mask = umask(077);
 	r = store_row_error(sqlite3_open_v2(options->path, &s->db,
 					    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-						    (make ? SQLITE_OPEN_CREATE : 0),
+						    (options->create ? SQLITE_OPEN_CREATE : 0),
 					    NULL));
 	if (r == 0)
-		r = prepare(s, make, why, why_size);
+		r = prepare(s, options->create, why, why_size);
 	else
 		(void)snprintf(why, why_size, "%s: %s", options->path, sqlite3_errmsg(s->db));
 	(void)umask(mask);
@@ -280,11 +277,6 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 	if (r != 0 && r != STORE_ABSENT) {
 		(void)snprintf(why, why_size, "%s: the store does not open with the key of %s",
 			       options->path, options->key_file);
-		goto failed;
-	}
-	r = make ? store_sqlite_made(options) : 0;
-	if (r < 0) {
-		(void)snprintf(why, why_size, "%s.new: %s", options->key_file, strerror(-r));
 		goto failed;
 	}
 	why[0] = '\0';

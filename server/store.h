@@ -62,8 +62,8 @@ struct store_element {
 
 /* An EUKey that is kept. */
 struct store_key {
-	uint32_t index;     /* 0: there is none */
-	struct secret *key; /* a reference of the holder's; NULL: it is damaged */
+	uint32_t index;
+	struct secret *key; /* a reference of the holder's */
 };
 #define STORE_KEYS_MAX 8
 void store_keys_clear(struct store_key keys[STORE_KEYS_MAX]);
@@ -82,7 +82,6 @@ struct store_resets {
 	uint32_t epoch;
 	struct message_id id; /* of the PNEResetRequest */
 	uint32_t told;        /* how often a PN GW got them */
-	size_t damaged;       /* further ones that do not open, and are left out */
 	size_t count;         /* 1 to STORE_KEYS_MAX */
 	struct store_reset list[STORE_KEYS_MAX];
 };
@@ -121,12 +120,11 @@ int store_account(struct store *s, struct bytes user, struct store_account *out)
 int store_element(struct store *s, struct bytes entity, struct store_element *out);
 int store_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
 		struct secret **out);
-/* The first of that user and entity, lowest index first. STORE_ABSENT: there is none. A damaged one
- * is there with its index. */
+/* The first of that user and entity, lowest index first. STORE_ABSENT: there is none. */
 int store_keys(struct store *s, struct bytes user, struct bytes entity,
 	       struct store_key out[STORE_KEYS_MAX]);
 int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out);
-/* The latest of that entity that were made of that user's keys. STORE_DAMAGED: all of them are. */
+/* The latest of that entity that were made of that user's keys. */
 int store_resets(struct store *s, struct bytes user, struct bytes entity, struct store_resets *out);
 int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
 		      struct store_vault_state *out);
@@ -135,14 +133,13 @@ int store_secret(struct store *s, const char *name, struct secret **out);
 
 /*
  * Walks, ordered by name and index. Views and keys live during the call. each returns 0 to go on,
- * anything else ends the walk and is returned. each must not commit. An element that is damaged is
- * passed over, and STORE_DAMAGED returned when the walk has come to its end.
+ * anything else ends the walk and is returned. each must not commit.
  */
 struct store_key_row {
 	struct bytes user, entity;
 	uint32_t index;
-	bool held;          /* known to be the key that the entity holds */
-	struct secret *key; /* NULL: it is damaged */
+	bool held; /* known to be the key that the entity holds */
+	struct secret *key;
 };
 typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations, bool blocked);
 typedef int store_element_fn(void *arg, const struct store_element *element);
@@ -155,12 +152,11 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg);
 enum store_change_kind {
 	STORE_ADD_ACCOUNT,   /* a new User ID; STORE_CONFLICT when it is there */
 	STORE_BLOCK_ACCOUNT, /* or let in again; STORE_CONFLICT when it is not there */
-	STORE_PUT_ELEMENT,   /* STORE_CONFLICT unless last_index and revocation.epoch were expected,
-				or when its owner is blocked */
-	STORE_ADD_EUKEY,     /* STORE_CONFLICT when (entity, index) was given out or user is blocked
-			      */
-	STORE_HELD,          /* index is held: marks it, erases that user's and entity's keys below,
-				and resets that were still wanted */
+	STORE_PUT_ELEMENT, /* STORE_CONFLICT unless last_index and revocation.epoch were expected */
+	STORE_ADD_EUKEY,   /* STORE_CONFLICT when (entity, index) was given out or user is blocked
+			    */
+	STORE_HELD,        /* index is held: marks it, erases that user's and entity's keys below,
+			      and resets that were still wanted */
 	STORE_RELEASE,     /* the element is nobody's, its EUKeys are erased; absent is no error */
 	STORE_REVOKE,      /* as RELEASE, and counted; STORE_CONFLICT as PUT_ELEMENT */
 	STORE_ADD_RESET,   /* one of an epoch's authorizations */
@@ -259,10 +255,9 @@ void store_close(struct store *s);
 
 /*
  * The SQLite backend. The key file holds 64 hex digits and is 0600 or stricter; with create, store
- * and key file are made when neither is there, never one for the other: STORE_ABSENT when a store
- * is missing, or empty, while its key file is there. Every secret is sealed under that key, bound
- * to its record. A store of an older schema is brought to this program's in one transaction. 0, a
- * positive outcome or a negative errno, and one sentence in why.
+ * and key file are made when neither is there. Every secret is sealed under that key, bound to its
+ * record. A store of an older schema is brought to this program's in one transaction. 0, a positive
+ * outcome or a negative errno, and one sentence in why.
  */
 struct store_sqlite_options {
 	const char *path;
