@@ -27,6 +27,12 @@ tests_test_server_config_LDADD = $(TEST_LIBS)
 TESTS += tests/test-curl.sh
 EXTRA_DIST += tests/test-curl.sh tests/server-alone.sh
 
+# It looks at the memory, most of which is AddressSanitizer's with it.
+if !SANITIZERS
+TESTS += tests/test-flood.sh
+endif
+EXTRA_DIST += tests/test-flood.sh tests/flood.py
+
 TESTS += tests/test-server-stop.sh
 EXTRA_DIST += tests/test-server-stop.sh
 

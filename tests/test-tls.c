@@ -11,7 +11,7 @@
 #include <wolfssl/ssl.h>
 
 #include "wan/buffer.h"
-#include "wan/tls.h"
+#include "wan/tls-internal.h"
 
 static char dir[256];
 static const char *const h2_and_h1[] = {"h2", "http/1.1", NULL};
@@ -187,6 +187,8 @@ START_TEST(test_mutual)
 		tls_close(p->client.tls);
 		pump(&p->client, &p->server, chunks[i]);
 		ck_assert_int_eq(p->server.result, TLS_CLOSED);
+		ck_assert_int_eq(tls_feed(p->client.tls, bytes_of(big, sizeof(big))), 0);
+		ck_assert_uint_eq(buffer_bytes(&p->client.tls->in).size, 0);
 		pair_free(p);
 	}
 	tls_context_unref(c);

@@ -13,6 +13,8 @@
 #define SENDINGS_MAX 16U
 /* A connection that lasted this long was a good one: the next attempt need not hold back. */
 #define GOOD_MS      5000U
+/* More than all requests in flight: a server that does not read is to get its answers through. */
+#define UNREAD_MAX   (2U << 20)
 
 struct wan_request {
 	struct wan_request *next, **link;
@@ -535,6 +537,7 @@ static void next_address(struct attempt *a)
 		return;
 	}
 	a->opened = true;
+	a->conn.unread_max = UNREAD_MAX;
 	a->connect.data = a;
 	r = uv_tcp_connect(&a->connect, &a->conn.tcp, address->ai_addr, on_connected);
 	if (r < 0) {

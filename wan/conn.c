@@ -6,6 +6,7 @@
 #include <string.h>
 
 static void pump(struct conn *c);
+static int read_on(struct conn *c);
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -49,6 +50,7 @@ static void fail(struct conn *c, enum tls_cause cause, const char *why)
 	if (c->closing || c->is_down)
 		return;
 	c->is_down = true;
+	c->reading = false;
 	uv_read_stop((uv_stream_t *)&c->tcp);
 	uv_idle_stop(&c->turn);
 	c->callbacks.down(c, cause, why);
@@ -200,6 +202,13 @@ static void pump_once(struct conn *c)
 		fail(c, TLS_CAUSE_NONE, strerror(-c->http_result));
 	else if (c->http && !c->writing && !c->shut)
 		finish(c);
+	if (!c->closing && !c->is_down && c->http && http_held(c->http) && !c->writing)
+		conn_touch(c);
+	if (!c->closing && !c->is_down) {
+		r = read_on(c);
+		if (r < 0)
+			fail(c, TLS_CAUSE_NONE, uv_strerror(r));
+	}
 }
 
 static void pump(struct conn *c)
@@ -227,7 +236,7 @@ void conn_touch(struct conn *c)
 
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-	static char room[65536];
+	static char room[16384];
 
 	(void)handle;
 	(void)suggested;
@@ -258,6 +267,20 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 		pump(c);
 }
 
+/* Whether more is read: not while the peer leaves too much of what it was sent. */
+static int read_on(struct conn *c)
+{
+	size_t unread = buffer_bytes(&c->sending).size + tls_output(c->tls).size;
+	bool held = c->http && http_held(c->http);
+
+	if (c->reading == (unread <= c->unread_max && !held))
+		return 0;
+	c->reading = !c->reading;
+	if (c->reading)
+		return uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read);
+	return uv_read_stop((uv_stream_t *)&c->tcp);
+}
+
 int conn_begin(struct conn *c, struct tls *tls)
 {
 	int r;
@@ -265,7 +288,7 @@ int conn_begin(struct conn *c, struct tls *tls)
 	c->tls = tls;
 	c->last_read = uv_now(c->tcp.loop);
 	uv_tcp_nodelay(&c->tcp, 1);
-	r = uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read);
+	r = read_on(c);
 	if (r == 0)
 		conn_touch(c);
 	return r;

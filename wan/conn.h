@@ -3,7 +3,8 @@
 
 /*
  * Internal to wan/: a TCP socket, TLS over it and HTTP over that, driven by the loop. What is
- * queued during one turn of the loop leaves in one write.
+ * queued during one turn of the loop leaves in one write. What the peer does not read is bounded:
+ * above a limit nothing more is read from it.
  */
 
 #include <uv.h>
@@ -40,6 +41,12 @@ struct conn {
 	unsigned open; /* handles */
 	bool writing, shut;
 	bool lingers; /* after the last byte was sent: wait for the peer to close */
+	/*
+	 * How much may wait to be sent while the peer's bytes are still read; 0: nothing. At most
+	 * one side of a connection may have less than its own requests need, or both wait for ever.
+	 */
+	size_t unread_max;
+	bool reading;
 	bool is_up, is_down, closing, pumping;
 	int http_result;
 	uint64_t last_read; /* uv_now() */

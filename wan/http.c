@@ -27,6 +27,11 @@ int http_flush(struct http *h, struct tls *t)
 	return h->ops->flush(h, t);
 }
 
+bool http_held(const struct http *h)
+{
+	return h->ops->held(h);
+}
+
 bool http_done(const struct http *h)
 {
 	return h->ops->done(h);

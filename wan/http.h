@@ -54,6 +54,9 @@ int http_feed(struct http *h, struct bytes plain);
 /* Everything there is to send goes into t. 0 or -ENOMEM. */
 int http_flush(struct http *h, struct tls *t);
 
+/* Server: input waits for a flush, as too much output does; then http_feed() again. */
+bool http_held(const struct http *h);
+
 /* Nothing more will come or go: flush, then close the connection. */
 bool http_done(const struct http *h);
 
@@ -88,6 +91,7 @@ struct http_ops {
 	void (*free)(struct http *h);
 	int (*feed)(struct http *h, struct bytes plain);
 	int (*flush)(struct http *h, struct tls *t);
+	bool (*held)(const struct http *h);
 	bool (*done)(const struct http *h);
 	void (*close)(struct http *h);
 	int (*answer)(struct http *h, int32_t stream, int status, const char *content_type,

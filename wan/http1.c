@@ -17,6 +17,8 @@
 /* Of a body that is refused, how much is read for the sake of a peer that only then listens. */
 #define HTTP_DRAIN_MAX (1U << 20)
 #define PIPELINE_MAX   65536U
+/* With more than that to be sent, the next request of a pipeline is not looked at. */
+#define OUT_MAX        65536U
 
 struct http1 {
 	struct http base;
@@ -217,6 +219,11 @@ static int on_body(http_parser *p, const char *at, size_t size)
 	return result_of(h, buffer_append(&h->body, bytes_of(at, size)));
 }
 
+static bool is_full(const struct http1 *h)
+{
+	return buffer_bytes(&h->out).size > OUT_MAX;
+}
+
 static int on_complete(http_parser *p)
 {
 	struct http1 *h = p->data;
@@ -240,8 +247,13 @@ static int on_complete(http_parser *p)
 						 p->status_code, good ? body : BYTES_NONE);
 		return 0;
 	}
-	if (h->refused)
-		return result_of(h, refuse(h));
+	if (h->refused) {
+		int r = refuse(h);
+
+		if (is_full(h))
+			http_parser_pause(p, 1);
+		return result_of(h, r);
+	}
 	h->waiting = true;
 	h->stream++;
 	http_parser_pause(p, 1);
@@ -271,6 +283,14 @@ static void http1_free(struct http *base)
 	free(h);
 }
 
+static bool http1_held(const struct http *base)
+{
+	const struct http1 *h = of_const(base);
+
+	return base->options.side == TLS_SERVER && !h->waiting && !h->ended &&
+	       buffer_bytes(&h->in).size > 0;
+}
+
 static int http1_feed(struct http *base, struct bytes plain)
 {
 	struct http1 *h = of(base);
@@ -289,7 +309,7 @@ static int http1_feed(struct http *base, struct bytes plain)
 		bool server = base->options.side == TLS_SERVER;
 
 		all = buffer_bytes(&h->in);
-		if (all.size == 0 || (server && h->waiting) || h->ended)
+		if (all.size == 0 || (server && (h->waiting || is_full(h))) || h->ended)
 			return 0;
 		if (HTTP_PARSER_ERRNO(&h->parser) == HPE_PAUSED)
 			http_parser_pause(&h->parser, 0);
@@ -402,6 +422,7 @@ static const struct http_ops ops = {
 	.free = http1_free,
 	.feed = http1_feed,
 	.flush = http1_flush,
+	.held = http1_held,
 	.done = http1_done,
 	.close = http1_close,
 	.answer = http1_answer,

@@ -13,6 +13,8 @@
 
 /* Streams that a peer may cancel beyond those it lets be answered. */
 #define RESETS_ALLOWED 200U
+/* Server: what requests that are not complete may hold together; one more is to come again. */
+#define BODIES_MAX     (32U * MESSAGE_MAX_SIZE)
 
 struct stream {
 	struct stream *next, **link;
@@ -177,6 +179,7 @@ static int request_complete(struct http2 *h, struct stream *s)
 	if (s->refused)
 		return refuse(h, s);
 	h->base.callbacks.request(h->base.arg, s->id, body, bytes_text(s->head.authorization));
+	buffer_free(&s->in);
 	return 0;
 }
 
@@ -236,6 +239,16 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
+/* What requests that are not complete hold together. */
+static size_t bodies(const struct http2 *h)
+{
+	size_t size = 0;
+
+	for (const struct stream *s = h->streams; s; s = s->next)
+		size += buffer_bytes(&s->in).size;
+	return size;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
 		   size_t size, void *arg)
 {
@@ -261,6 +274,13 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 		if (h->base.options.side == TLS_SERVER)
 			return 0;
 		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+	}
+	if (h->base.options.side == TLS_SERVER && bodies(h) + size > BODIES_MAX) {
+		buffer_free(&s->in);
+		s->refused = 503;
+		s->answered = true;
+		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id,
+						 NGHTTP2_REFUSED_STREAM);
 	}
 	return result_of(h, buffer_append(&s->in, bytes_of(data, size)));
 }
@@ -379,6 +399,12 @@ static int http2_flush(struct http *base, struct tls *t)
 	return n < 0 ? -ENOMEM : 0;
 }
 
+static bool http2_held(const struct http *base)
+{
+	(void)base;
+	return false;
+}
+
 static bool http2_done(const struct http *base)
 {
 	const struct http2 *h = of_const(base);
@@ -478,6 +504,7 @@ static const struct http_ops ops = {
 	.free = http2_free,
 	.feed = http2_feed,
 	.flush = http2_flush,
+	.held = http2_held,
 	.done = http2_done,
 	.close = http2_close,
 	.answer = http2_answer,

@@ -137,7 +137,7 @@ int tls_feed(struct tls *t, struct bytes cipher)
 		t->heard = true;
 		t->alien = cipher.data[0] < 20 || cipher.data[0] > 24;
 	}
-	return t->ended ? 0 : buffer_append(&t->in, cipher);
+	return t->ended || t->closing ? 0 : buffer_append(&t->in, cipher);
 }
 
 int tls_write(struct tls *t, struct bytes plain)

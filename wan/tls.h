@@ -94,7 +94,7 @@ int tls_step(struct tls *t, tls_plain_fn *plain, void *arg);
 struct bytes tls_output(const struct tls *t);
 void tls_output_taken(struct tls *t, size_t size);
 
-/* Queues close_notify; step and send the output once more. */
+/* Queues close_notify; step and send the output once more. What is fed from now on is dropped. */
 void tls_close(struct tls *t);
 
 bool tls_established(const struct tls *t);
