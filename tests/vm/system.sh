@@ -4,6 +4,7 @@
 # of its own. Sourced by scenarios after vm.sh.
 #
 #   system_make [SETTING...]      configurations; more settings of pan.bluetooth; nothing runs yet
+#                                 the manufacturer's list has a printed passphrase for $passphrase
 #   system_up                     the server and the PN GW, which has its own EUKey and the user
 #   gateway_up, server_up         gateway_log TEXT [SECONDS]: until the PN GW said it since it started
 #   pne_up NAME RADIO OPTION...   plugs the radio, runs cpns-pne; pne_address NAME; pne_log NAME TEXT
@@ -25,6 +26,7 @@ server=cpns.example
 gateway=gw-livingroom
 room=/tmp/pngw
 challenge=00112233445566778899aabbccddeeff
+passphrase=
 declare -A radio_of=() found=() begun=()
 
 system_make() {
@@ -70,7 +72,11 @@ system_make() {
 	{
 		echo "entity_id,form,temporary_key"
 		for ((i = 1; i <= 21; i++)); do
-			echo "headset-$i,hex,$(printf '%064x' $((i * 7919)))"
+			if [ "headset-$i" = "${passphrase:-}" ]; then
+				echo "headset-$i,passphrase,$(openssl rand -base64 18)"
+			else
+				echo "headset-$i,hex,$(printf '%064x' $((i * 7919)))"
+			fi
 		done
 	} >"$scratch/room/keys.csv"
 	# A PIN goes in by standard input like the password.
@@ -205,20 +211,22 @@ same_key() {
 }
 
 same_keys() {
-	local name held bad=0
-	on pnes - >"$scratch/held" <<-SCRIPT || return 1
+	local name held bad=0 pid
+	on pnes - >"$scratch/held" <<-SCRIPT &
 		for name in $*; do
 			cp -r "$room/\$name" /tmp/copy
 			cpns-pne --entity "\$name" --state /tmp/copy --fingerprint "$challenge" || echo "\$name holds no EUKey"
 			rm -rf /tmp/copy
 		done
 	SCRIPT
+	pid=$!
 	on gateway - >"$scratch/issued" <<-SCRIPT || return 1
 		for name in $*; do
 			cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" "$user" "\$name" |
 				sed "s/^/\$name /"
 		done
 	SCRIPT
+	wait $pid || return 1
 	for name in "$@"; do
 		held=$(awk -v name="$name" '$1 == name { print $3, $4 }' "$scratch/held")
 		if ! grep -qxF "$name $held" "$scratch/issued"; then
@@ -250,19 +258,26 @@ without() {
 }
 
 find_pnes() {
-	local name try missing=
-	for try in 1 2 3; do
-		gw bluetooth scan "$((4 + 4 * try))" >"$scratch/scan" || failed "the search: $(cat "$scratch/scan")"
-		missing=
-		for name in "$@"; do
-			found[$name]=$(sed -n "s/^ *\([0-9A-F:]\{17\}\) .*PNE.* name=$name\$/\1/p" "$scratch/scan")
-			[ -n "${found[$name]}" ] || missing+=" $name"
-		done
-		[ -n "$missing" ] || return 0
-		say "search $try does not find$missing yet"
+	local name missing=
+	on gateway - >"$scratch/scan" <<-SCRIPT || failed "the search: $(cat "$scratch/scan")"
+		$room/start bluetooth scan 60 >/tmp/scan 2>&1 &
+		found() {
+			for name in $*; do
+				grep -q "PNE.* name=\$name\$" /tmp/scan || return 1
+			done
+		}
+		while ! found && kill -0 %1; do
+			sleep 0.2
+		done 2>/dev/null
+		kill -INT %1 2>/dev/null
+		wait
+		cat /tmp/scan
+	SCRIPT
+	for name in "$@"; do
+		found[$name]=$(sed -n "s/^ *\([0-9A-F:]\{17\}\) .*PNE.* name=$name\$/\1/p" "$scratch/scan" | tail -n 1)
+		[ -n "${found[$name]}" ] || missing+=" $name"
 	done
-	cat "$scratch/scan"
-	failed "not found:$missing"
+	[ -z "$missing" ] || failed "not found:$missing: $(cat "$scratch/scan")"
 }
 
 bond() {
@@ -280,13 +295,13 @@ reach() {
 }
 
 key_table() {
-	local procedure name rest index print theirs same result=0 names=()
+	local procedure name rest index print theirs same result=0 names=() pid
 	while [ $# -gt 0 ]; do
 		names+=("$1" "$2")
 		shift 2
 	done
 	printf '%s\n' "${names[@]}" | awk 'NR % 2 == 0' >"$scratch/names"
-	on pnes - >"$scratch/held" <<-SCRIPT
+	on pnes - >"$scratch/held" <<-SCRIPT &
 		for name in $(tr '\n' ' ' <"$scratch/names"); do
 			[ -d "$room/\$name" ] || continue
 			cp -r "$room/\$name" /tmp/copy
@@ -294,6 +309,7 @@ key_table() {
 			rm -rf /tmp/copy
 		done
 	SCRIPT
+	pid=$!
 	on gateway - >"$scratch/issued" <<-SCRIPT
 		for name in $(tr '\n' ' ' <"$scratch/names"); do
 			cpns-server-admin --config "$room/server.conf" fingerprint --challenge "$challenge" "$user" "\$name" |
@@ -301,6 +317,7 @@ key_table() {
 		done
 		echo "own \$($room/start fingerprint --challenge "$challenge")"
 	SCRIPT
+	wait $pid
 	printf '  %-34s %-13s %3s %-16s %-16s %s\n' procedure entity key "entity's" "server's" same
 	set -- "${names[@]}"
 	while [ $# -gt 0 ]; do

@@ -16,9 +16,7 @@
 #   radio_hci MACHINE N               its name there, like hci0
 #   adapter MACHINE N BTMGMT-COMMAND...
 #   pairable MACHINE N                powered, connectable, discoverable and pairable
-#   agent MACHINE CAPABILITY [--confirm yes|no] [--pin TEXT] [--passkey NUMBER]    the unit "agent": says what
-#                                     it is asked; waits for /run/passkey without --passkey. agent_stop MACHINE
-#   agent_number MACHINE              the number that was shown or to be compared there
+#   agent MACHINE                     pairs with whoever wants to, without asking
 #   ether WORD...                     faults, see README.md
 #   halt_ready                        daemons that start from now on can be stopped in their tracks:
 #   halt MACHINE at TEXT, halt MACHINE wait [SECONDS], halt MACHINE go   one there stops right after it has
@@ -59,7 +57,7 @@ _vm_boot() {
 	_vm_running "$machine" qemu && return 0
 	mkdir -p "$dir"
 	gcc -O2 -Wall -o "$dir/tsc" "$vm_top/tsc.c" && khz=$("$dir/tsc") || return 1
-	rm -f "$dir/console" "$dir/ssh"
+	rm -f "$dir/console" "$dir/ssh" "$dir/line" "$dir/qmp"
 	for try in 1 2 3 4 5 6 7 8 9 10; do
 		port=$((20000 + (RANDOM + try) % 12000))
 		arguments=()
@@ -71,12 +69,15 @@ _vm_boot() {
 			arguments+=(-chardev "socket,id=radio$radio,path=../ether/$machine-$radio"
 				-device "virtserialport,bus=$serial.0,chardev=radio$radio,name=radio$radio")
 		done
+		# Code is translated once for each address it is seen at: the same program always at the same one is three
+		# times as fast. So are four levels of page tables against five.
 		# What is emulated has time limits, what else runs on the host has none; who may not say so goes without.
 		if (cd "$dir" && nice -n -10 qemu-system-x86_64 -name "pngw-$machine" -daemonize -pidfile pid \
-			-accel tcg,thread=multi -cpu max -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
+			-accel tcg,thread=multi,tb-size=256 -cpu max,la57=off -M q35 -m 1024 -smp 1 -nodefaults -display none -no-reboot \
 			-kernel "$image/vmlinuz" -initrd "$image/root.cpio" \
-			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr tsc=reliable tsc_early_khz=$khz no_timer_check panic=-1" \
-			-serial file:console -object rng-random,id=rng,filename=/dev/urandom \
+			-append "console=ttyS0 quiet vm.name=$machine mitigations=off nokaslr norandmaps init_on_alloc=0 tsc=reliable tsc_early_khz=$khz no_timer_check panic=-1" \
+			-serial file:console -chardev socket,id=line,path=line,server=on,wait=off -serial chardev:line \
+			-qmp unix:qmp,server=on,wait=off -object rng-random,id=rng,filename=/dev/urandom \
 			-device virtio-rng-pci,rng=rng \
 			-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" \
 			-device virtio-net-pci,netdev=net,romfile= "${arguments[@]}" 8>&- 9>&-) >"$dir/qemu" 2>&1; then
@@ -274,19 +275,7 @@ pairable() {
 }
 
 agent() {
-	local machine=$1
-	shift
-	on "$machine" systemctl stop agent 2>/dev/null
-	daemon "$machine" agent /usr/local/sbin/vm-agent "$@" && await "$machine" agent "agent is ready" 20
-}
-
-# The number that the agent of a machine showed or was asked about last.
-agent_number() {
-	vm_journal "$1" -u agent -o cat | sed -n 's/^\(same number?\|passkey shown\) \([0-9]*\).*/\2/p' | tail -n 1
-}
-
-agent_stop() {
-	on "$1" systemctl stop agent
+	on "$1" bt-agent -d -c NoInputNoOutput >/dev/null 2>&1
 }
 
 vm_reset() {

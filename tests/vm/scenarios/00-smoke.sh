@@ -6,12 +6,13 @@ pnes=$(radio_address pnes 0)
 gateway=$(radio_address gateway 0)
 pairable gateway 0
 pairable pnes 0
-agent pnes NoInputNoOutput || failed "no agent on pnes"
-agent gateway NoInputNoOutput || failed "no agent on gateway"
+agent pnes || failed "no agent on pnes"
+agent gateway || failed "no agent on gateway"
 
 # Linux listens for LE advertising for 5 s before it inquires.
-on gateway timeout 20 bluetoothctl --timeout 7 scan on | grep -q "Device $pnes" ||
+on gateway bash -c 'grep -q "Device $1" < <(exec bluetoothctl --timeout 30 scan on) ' - "$pnes" ||
 	failed "the gateway does not find $pnes"
+on gateway killall -q bluetoothctl
 ok "the gateway finds the other device by inquiry"
 
 on gateway timeout 30 bluetoothctl pair "$pnes" | grep -q 'Pairing successful' || failed "no bond"
