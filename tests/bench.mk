@@ -1,5 +1,5 @@
 # Benches: programs that print figures; not part of make check.
-EXTRA_DIST += tests/bench/assign tests/bench/startup
+EXTRA_DIST += tests/bench/assign tests/bench/startup tests/bench/bluetooth tests/bench/meter.c
 noinst_PROGRAMS += tests/bench/vault
 tests_bench_vault_SOURCES = tests/bench/vault.c
 TESTS += tests/test-bench-vault.sh
