@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "console/complete.h"
@@ -19,15 +17,7 @@
 #include "console/shell.h"
 #include "console/signals.h"
 #include "console/terminal.h"
-
-/* No core image of a program that passwords go through. */
-static void keep_secrets_in(void)
-{
-	static const struct rlimit none;
-
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-}
+#include "protocol/process.h"
 
 static int run(struct console *console, const char *const *words, size_t count)
 {
@@ -76,7 +66,7 @@ int main(int argc, char **argv)
 	int code = EXIT_DONE;
 
 	(void)setlocale(LC_CTYPE, "");
-	keep_secrets_in();
+	process_keep_secrets();
 	signals_setup();
 	console.writer.out = stdout;
 	console.writer.width = terminal_width(STDOUT_FILENO);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "gateway/daemon.h"
@@ -14,6 +13,7 @@
 #include "gateway/hosted-pne.h"
 #include "gateway/metrics.h"
 #include "gateway/opening.h"
+#include "protocol/process.h"
 #include <config.h>
 
 #define EXIT_USAGE  64
@@ -44,14 +44,9 @@ static void raise_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* Keys are in memory: no core file, and nobody of the same user reads it. */
-static void harden(void)
+static void prepare(void)
 {
-	static const struct rlimit none;
-
 	raise_files();
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -125,6 +120,7 @@ int main(int argc, char **argv)
 	char why[512];
 	int option;
 
+	process_keep_secrets();
 	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -164,7 +160,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (doctor) {
-		harden();
+		prepare();
 		(void)secret_setup();
 		return gateway_doctor_offline(file, json);
 	}
@@ -180,7 +176,7 @@ int main(int argc, char **argv)
 		(void)printf("%s: good\n", file);
 		return EXIT_SUCCESS;
 	}
-	harden();
+	prepare();
 	if (secret_setup() != 0)
 		(void)fputs("pngwd: memory cannot be locked: keys may reach the swap space\n",
 			    stderr);

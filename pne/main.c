@@ -12,6 +12,7 @@
 #include "pne/options.h"
 #include "pne/secret-input.h"
 #include "protocol/p1.h"
+#include "protocol/process.h"
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_LATER = 2, EXIT_USAGE = 64 };
 
@@ -438,10 +439,9 @@ static int online(struct app *app)
 
 static void harden(void)
 {
-	struct rlimit none = {0, 0};
 	struct rlimit files;
 
-	(void)setrlimit(RLIMIT_CORE, &none);
+	process_keep_secrets();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -8,6 +8,7 @@ libpngw_la_SOURCES += \
 	protocol/notify.c protocol/notify.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1-sign.c protocol/p1.h \
 	protocol/sheet.c protocol/sheet.h \
+	protocol/process.c protocol/process.h \
 	protocol/secret.c protocol/secret.h \
 	protocol/status.c protocol/status.h protocol/statuses.def \
 	protocol/verdict.c protocol/verdict.h protocol/verdicts.def protocol/steps.def

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "protocol/p1.h"
+#include "protocol/process.h"
 #include "server/admin.h"
 #include "server/import.h"
 
@@ -299,6 +300,7 @@ int main(int argc, char **argv)
 	char why[512] = "";
 	int c;
 
+	process_keep_secrets();
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':

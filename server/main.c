@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "protocol/process.h"
 #include "server/daemon.h"
 #include <config.h>
 
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
 	char why[512] = "";
 	int c;
 
+	process_keep_secrets();
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':

@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "protocol/process.h"
 #include "storage/vault-backup.h"
 #include "storage/vault-manage.h"
 
@@ -561,6 +562,7 @@ int main(int argc, char **argv)
 	int option;
 	int r;
 
+	process_keep_secrets();
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
 		if (option == 'h' || option == OPTION_HELP)
 			return fputs(usage_text, stdout) < 0 ? NOT_GOOD : 0;

@@ -3,8 +3,8 @@ check_PROGRAMS += tests/test-message
 tests_test_message_SOURCES = tests/test-message.c
 tests_test_message_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_message_LDADD = $(TEST_LIBS)
-TESTS += tests/test-xsd.sh tests/test-symbols.sh
-EXTRA_DIST += tests/test-xsd.sh tests/test-symbols.sh
+TESTS += tests/test-xsd.sh tests/test-symbols.sh tests/test-process.sh
+EXTRA_DIST += tests/test-xsd.sh tests/test-symbols.sh tests/test-process.sh
 
 check_PROGRAMS += tests/test-secret tests/test-p1 tests/test-digest
 tests_test_secret_SOURCES = tests/test-secret.c

@@ -1,0 +1,12 @@
+#include "protocol/process.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+void process_keep_secrets(void)
+{
+	static const struct rlimit none;
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
