@@ -206,55 +206,71 @@ int vault_ledger_read(const struct vault_ledger *l, uint32_t place,
 	return 0;
 }
 
-/* The hash of the entry of that sequence in rows or file. 0, LEDGER_REFUSED: in neither. */
-static int find_entry(struct vault *v, uint32_t sequence, uint8_t hash[LEDGER_HASH_SIZE])
+/* The entry at that place: of rows, which are newer than the file or the same, or of the file. */
+static int entry_at(const struct vault_ledger *l, const struct ledger_row *rows, size_t count,
+		    uint32_t place, uint8_t entry[LEDGER_ENTRY_SIZE])
 {
-	const struct vault_ledger *l = v->ledger;
-	uint32_t low = 0;
-	uint32_t high = l->fd < 0 ? 0 : l->filed;
-	uint8_t entry[LEDGER_ENTRY_SIZE];
-	struct ledger_row *rows = NULL;
+	for (size_t i = count; i > 0 && rows[i - 1].place >= place; i--) {
+		if (rows[i - 1].place == place) {
+			memcpy(entry, rows[i - 1].entry, LEDGER_ENTRY_SIZE);
+			return 0;
+		}
+	}
+	return l->fd < 0 ? LEDGER_REFUSED : vault_ledger_read(l, place, entry);
+}
+
+/*
+ * Whether the chain of hashes that ends in the vault's own head has an entry with that sequence and
+ * hash, or leaves that sequence out: the file alone proves nothing. LEDGER_REFUSED: it has another
+ * one, or the chain does not hold that far.
+ */
+static int follow_chain(const struct vault_ledger *l, const struct ledger_row *rows, size_t count,
+			const struct ledger_state *seen)
+{
+	uint8_t expected[LEDGER_HASH_SIZE], hash[LEDGER_HASH_SIZE], entry[LEDGER_ENTRY_SIZE];
 	struct ledger_entry e;
-	size_t count = 0;
-	bool found = false;
-	int r = vault_ledger_rows(v, (int64_t)sequence - 1, &rows, &count);
+	int r;
 
-	if (r == 0 && count > 0) {
-		ledger_entry_decode(rows[0].entry, &e);
-		found = e.sequence == sequence;
-		memcpy(entry, rows[0].entry, sizeof(entry));
-	}
-	free(rows);
-	while (r == 0 && !found && low < high) {
-		const uint32_t middle = low + (high - low) / 2;
-
-		r = vault_ledger_read(l, middle, entry);
+	memcpy(expected, l->own.head, sizeof(expected));
+	for (uint32_t place = l->place; place > 0; place--) {
+		r = entry_at(l, rows, count, place - 1, entry);
+		if (r == 0)
+			r = p1_sha256(bytes_of(entry, sizeof(entry)), hash);
+		if (r == 0 && memcmp(hash, expected, sizeof(hash)) != 0)
+			r = LEDGER_REFUSED;
+		if (r != 0)
+			return r;
 		ledger_entry_decode(entry, &e);
-		found = e.sequence == sequence;
-		if (e.sequence < sequence)
-			low = middle + 1;
-		else
-			high = middle;
+		if (e.sequence == seen->sequence)
+			return memcmp(hash, seen->head, sizeof(hash)) == 0 ? 0 : LEDGER_REFUSED;
+		if (e.sequence < seen->sequence)
+			return 0;
+		memcpy(expected, e.previous, sizeof(expected));
 	}
-	if (r != 0)
-		return r < 0 ? r : -EIO;
-	return found ? p1_sha256(bytes_of(entry, sizeof(entry)), hash) : LEDGER_REFUSED;
+	return 0;
 }
 
 int vault_ledger_other(struct vault *v, const struct ledger_state *seen, bool *other)
 {
 	const struct ledger_state *own = &v->ledger->own;
-	uint8_t hash[LEDGER_HASH_SIZE];
-	int r = 0;
+	struct ledger_row *rows = NULL;
+	size_t count = 0;
+	int r;
 
 	*other = seen->sequence > own->sequence;
 	if (*other || seen->sequence == 0)
 		return 0;
-	memcpy(hash, own->head, sizeof(hash));
-	if (seen->sequence < own->sequence)
-		r = find_entry(v, seen->sequence, hash);
+	if (seen->sequence == own->sequence) {
+		*other = memcmp(seen->head, own->head, sizeof(own->head)) != 0;
+		return 0;
+	}
+	r = vault_ledger_rows(v, (int64_t)seen->sequence - 1, &rows, &count);
 	if (r == 0)
-		*other = memcmp(seen->head, hash, sizeof(hash)) != 0;
+		r = follow_chain(v->ledger, rows, count, seen);
+	else if (r > 0)
+		r = -EIO;
+	free(rows);
+	*other = r == LEDGER_REFUSED;
 	return r < 0 ? r : 0;
 }
 

@@ -441,6 +441,50 @@ START_TEST(test_known_elsewhere)
 }
 END_TEST
 
+/*
+ * The server heard of an entry, then vault and ledger were put back and went on by themselves.
+ * Nothing in the file hides that: not an entry with another number, not the one that the server
+ * heard of.
+ */
+START_TEST(test_other_future_altered_file)
+{
+	struct vault *v = open_vault();
+	struct ledger_state heard, own;
+	bool other = false;
+
+	issue(v, 1, 6);
+	vault_close(v);
+	keep("common");
+	v = open_vault();
+	tell(v, LEDGER_SPENT, 1);
+	tell(v, LEDGER_SPENT, 2);
+	heard = state_of(v);
+	vault_close(v);
+	keep("heard");
+	put_back("common", THE_VAULT " " THE_LEDGER);
+	v = open_vault();
+	for (uint32_t i = 6; i > 0; i--)
+		tell(v, LEDGER_SPENT, i);
+	own = state_of(v);
+	ck_assert_int_eq(vault_ledger_other(v, &own, &other), 0);
+	ck_assert(!other);
+	ck_assert_int_eq(vault_ledger_other(v, &heard, &other), 0);
+	ck_assert(other);
+	vault_close(v);
+	if (_i == 0)
+		flip(ledger, size_with(heard.sequence - 1) + 3);
+	else
+		shell("dd if=%s/heard/vault.ledger of=%s bs=1 skip=%ld seek=%ld count=%d "
+		      "conv=notrunc status=none",
+		      directory, ledger, (long)size_with(heard.sequence - 1),
+		      (long)size_with(heard.sequence - 1), LEDGER_ENTRY_SIZE);
+	v = open_vault();
+	ck_assert_int_eq(vault_ledger_other(v, &heard, &other), 0);
+	ck_assert_msg(other, "the altered file hides that the vault is an older copy");
+	vault_close(v);
+}
+END_TEST
+
 /* What cannot be written to the file now is not lost and keeps nobody waiting. */
 START_TEST(test_full_disk)
 {
@@ -568,6 +612,7 @@ int main(void)
 	tcase_add_test(t, test_two_futures);
 	tcase_add_test(t, test_lost_file);
 	tcase_add_test(t, test_known_elsewhere);
+	tcase_add_loop_test(t, test_other_future_altered_file, 0, 2);
 	tcase_add_loop_test(t, test_full_disk, 0, 2);
 	tcase_add_test(t, test_no_file_yet);
 	tcase_add_test(t, test_flush_fails);
