@@ -9,6 +9,8 @@
 
 #define WHOLE_AGAIN_MS 3600000U
 #define LEDGER_SOON_MS 2000U
+/* No lost state was that much further: somebody else has told the server so. */
+#define LEAP_MAX       (1U << 20)
 
 static void again_later(struct core *c, const char *why)
 {
@@ -171,13 +173,22 @@ static void compare(struct core *c, const struct m_vault_state *known)
 {
 	const struct ledger_state *own = &c->state.ledger;
 	struct ledger_state seen = {.sequence = known->sequence};
-	char text[96];
+	char text[192];
 	bool other = false;
 	int r;
 
 	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))) ||
 	    known->head.size != sizeof(seen.head))
 		return;
+	if (known->sequence > own->sequence && known->sequence - own->sequence > LEAP_MAX) {
+		(void)snprintf(
+			text, sizeof(text),
+			"the CPNS Server was told that this vault's ledger is at %lu, and it is "
+			"at %lu: not believed; who else has this PN GW's credentials?",
+			(unsigned long)known->sequence, (unsigned long)own->sequence);
+		gateway_core_say(c, LOG_LEVEL_ERROR, text);
+		return;
+	}
 	c->state.known = known->sequence;
 	memcpy(seen.head, known->head.data, sizeof(seen.head));
 	r = vault_ledger_other(c->vault, &seen, &other);

@@ -1,5 +1,6 @@
 #include <check.h>
 #include <errno.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1476,6 +1477,38 @@ static void copy_file(const struct sim *s, const char *from, const char *to)
 }
 
 /* The same with the file itself: its ledger knows of a key that the copy takes for unspent. */
+/* Whoever has the PN GW's credentials tells the server that its vault is far ahead: it goes on all
+ * the same. */
+START_TEST(an_impossible_ledger_is_not_believed)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 3};
+	struct sim *s = sim_offline(&limits);
+	char path[128];
+	sqlite3 *db = NULL;
+
+	wan_up(s);
+	settle(s);
+	sim_server_free(s->server);
+	(void)snprintf(path, sizeof(path), "%s/server.db", s->directory);
+	ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	ck_assert_int_eq(
+		sqlite3_exec(db, "UPDATE vault SET sequence = 4294967294", NULL, NULL, NULL),
+		SQLITE_OK);
+	ck_assert_int_gt(sqlite3_changes(db), 0);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	s->server = sim_server_new(s, s->directory);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 2);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	check_pne_has_key(s, USER);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	sim_end(s);
+}
+END_TEST
+
 START_TEST(an_older_copy_of_the_vault_issues_nothing)
 {
 	static const struct pool_limits limits = {.low_water = 1, .size = 3};
@@ -1584,6 +1617,7 @@ int main(void)
 	tcase_add_test(c, a_rolled_back_vault_on_a_full_disk);
 	tcase_add_loop_test(c, a_rollback_is_found_at_any_message, 0, 2);
 	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
+	tcase_add_test(c, an_impossible_ledger_is_not_believed);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
 	suite_add_tcase(suite, c);
 	runner = srunner_create(suite);
