@@ -29,6 +29,17 @@ static bool anything_left(const struct store_element *e)
 	return e->owner.text[0] || e->last_index > e->revocation.key_index;
 }
 
+/* A damaged EUKey is revoked like any other. */
+static void warn_of_damage(const struct store_element *e, const struct store_resets *made)
+{
+	if (made->damaged > 0)
+		(void)fprintf(
+			stderr,
+			"cpns-server-admin: %s: %zu EUKeys were damaged in the store: they are "
+			"revoked, but the device cannot be reset with them\n",
+			e->entity.text, made->damaged);
+}
+
 static int try_revoke(struct admin *a, struct store_element *e)
 {
 	struct store_key keys[STORE_KEYS_MAX] = {{.index = 0}};
@@ -39,17 +50,19 @@ static int try_revoke(struct admin *a, struct store_element *e)
 
 	if (e->owner.text[0])
 		r = store_keys(a->store, name_bytes(&e->owner), name_bytes(&e->entity), keys);
-	if (r != 0 && r != STORE_ABSENT)
+	if (r < 0)
 		return r;
 	after = server_revocation(e, e->revocation.epoch + 1, 0, false, (int64_t)time(NULL));
 	r = server_revoke(&batch, e, &after, keys, &made);
 	store_keys_clear(keys);
-	wipe(&made, sizeof(made));
 	if (r == 0)
 		r = store_commit(a->store, &batch);
 	store_batch_clear(&batch);
-	if (r == 0)
+	if (r == 0) {
 		e->revocation = after;
+		warn_of_damage(e, &made);
+	}
+	wipe(&made, sizeof(made));
 	return r;
 }
 
@@ -102,16 +115,27 @@ static int collect(void *arg, const struct store_element *e)
 	return 0;
 }
 
-static int revoke_each(struct admin *a, const char *owner, size_t *count)
+/* A failure is named and stops nobody else's revocation: false when there was one. */
+static bool revoke_each(struct admin *a, const char *owner, size_t *count)
 {
 	struct collection c = {.owner = owner};
-	int r = store_each_element(a->store, collect, &c);
+	const int walk = store_each_element(a->store, collect, &c);
+	bool all;
 
-	for (size_t i = 0; i < c.count && r == 0; i++)
-		r = revoke(a, name_bytes(&c.list[i]));
-	*count = c.count;
+	*count = 0;
+	for (size_t i = 0; i < c.count; i++) {
+		int r = revoke(a, name_bytes(&c.list[i]));
+
+		if (r == 0)
+			(*count)++;
+		else
+			(void)admin_fail(c.list[i].text, r);
+	}
+	if (walk != 0)
+		(void)admin_fail("the list of devices", walk);
+	all = walk == 0 && *count == c.count;
 	free(c.list);
-	return r;
+	return all;
 }
 
 static int set_blocked(struct admin *a, const char *user, bool blocked)
@@ -122,9 +146,10 @@ static int set_blocked(struct admin *a, const char *user, bool blocked)
 			? store_account(a->store, bytes_text(user), &account)
 			: STORE_ABSENT;
 
-	if (r != 0)
+	if (r != 0 && r != STORE_DAMAGED)
 		return r;
-	store_account_clear(&account);
+	if (r == 0)
+		store_account_clear(&account);
 	store_batch_block(&batch, bytes_text(user), blocked);
 	r = store_commit(a->store, &batch);
 	store_batch_clear(&batch);
@@ -145,15 +170,15 @@ int admin_revoke(struct admin *a)
  */
 int admin_revoke_user(struct admin *a)
 {
-	size_t count = 0;
+	size_t count;
+	bool all;
 	int r = set_blocked(a, a->argv[0], true);
 
-	if (r == 0)
-		r = revoke_each(a, a->argv[0], &count);
 	if (r != 0)
 		return admin_fail(a->argv[0], r);
+	all = revoke_each(a, a->argv[0], &count);
 	(void)printf("%s is locked out, %zu devices revoked\n", a->argv[0], count);
-	return EXIT_SUCCESS;
+	return all ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int admin_allow_user(struct admin *a)
@@ -165,18 +190,16 @@ int admin_allow_user(struct admin *a)
 
 int admin_revoke_all(struct admin *a)
 {
-	size_t count = 0;
-	int r;
+	size_t count;
+	bool all;
 
 	if (!a->yes)
 		return admin_refuse(
 			"revoke-all takes every device from its owner, with its EUKeys: "
 			"give --yes if that is what you want");
-	r = revoke_each(a, NULL, &count);
-	if (r != 0)
-		return admin_fail("revoke-all", r);
+	all = revoke_each(a, NULL, &count);
 	(void)printf("%zu devices revoked\n", count);
-	return EXIT_SUCCESS;
+	return all ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int print_revocation(void *arg, const struct store_element *e)

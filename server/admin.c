@@ -119,7 +119,10 @@ static int print_key(void *arg, const struct store_key_row *row)
 	(void)arg;
 	(void)printf("%.*s\t%.*s\t%lu\t%s\n", (int)row->user.size, (const char *)row->user.data,
 		     (int)row->entity.size, (const char *)row->entity.data,
-		     (unsigned long)row->index, row->held ? "held" : "issued");
+		     (unsigned long)row->index,
+		     !row->key   ? "damaged"
+		     : row->held ? "held"
+				 : "issued");
 	return 0;
 }
 
@@ -157,7 +160,7 @@ static int release(struct admin *a)
 
 struct fingerprint {
 	struct bytes challenge, user, entity;
-	unsigned found;
+	unsigned found, damaged;
 };
 
 static int print_fingerprint(void *arg, const struct store_key_row *row)
@@ -169,6 +172,12 @@ static int print_fingerprint(void *arg, const struct store_key_row *row)
 
 	if (!bytes_equal(row->user, f->user) || !bytes_equal(row->entity, f->entity))
 		return 0;
+	if (!row->key) {
+		(void)fprintf(stderr, "cpns-server-admin: EUKey %lu is damaged\n",
+			      (unsigned long)row->index);
+		f->damaged++;
+		return 0;
+	}
 	r = p1_fingerprint(row->key, f->challenge, row->user, row->entity, row->index, value);
 	if (r == 0)
 		r = hex_encode(bytes_of(value, sizeof(value)), text, sizeof(text));
@@ -192,6 +201,8 @@ static int fingerprint(struct admin *a)
 		return admin_refuse("fingerprint needs --challenge of 1 to 64 bytes in hex digits");
 	f.challenge = bytes_of(challenge, size);
 	r = store_each_key(a->store, print_fingerprint, &f);
+	if (r == 0 && f.damaged > 0)
+		r = STORE_DAMAGED;
 	if (r == 0 && f.found == 0)
 		r = STORE_ABSENT;
 	return r == 0 ? EXIT_SUCCESS : admin_fail("fingerprint", r);

@@ -188,6 +188,27 @@ static int take(int r, bool *there)
 	return r == STORE_ABSENT ? 0 : r;
 }
 
+/* As take(), where a request goes on without a record that is damaged. */
+static int take_whole(int r, bool *damaged)
+{
+	bool there;
+
+	*damaged = *damaged || r == STORE_DAMAGED;
+	return r == STORE_DAMAGED ? 0 : take(r, &there);
+}
+
+/* An EUKey that only proves something: damaged, it proves nothing. */
+static int load_proof(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
+		      struct server_facts *f, struct secret **out)
+{
+	bool damaged = false;
+	int r = take_whole(store_eukey(s, user, entity, index, out), &damaged);
+
+	if (damaged)
+		(void)name_set(&f->damaged, entity);
+	return r;
+}
+
 static int load_gateway(struct store *s, const struct server_wants *w, struct server_facts *f)
 {
 	bool there;
@@ -227,9 +248,8 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 		return 0;
 	r = take(store_element(s, name_bytes(&w->entity), &f->entity), &f->has_entity);
 	if (r == 0 && w->held_index > 0)
-		r = take(store_eukey(s, name_bytes(&w->user), name_bytes(&w->entity), w->held_index,
-				     &f->held_key),
-			 &there);
+		r = load_proof(s, name_bytes(&w->user), name_bytes(&w->entity), w->held_index, f,
+			       &f->held_key);
 	if (r == 0 && w->refill_index > 0)
 		r = load_refill(s, w, f);
 	if (r == 0 && w->temporary_key) {
@@ -240,19 +260,25 @@ static int load_entity(struct store *s, const struct server_wants *w, struct ser
 	return r;
 }
 
-/* The keys are wanted only where they are about to be erased. */
+/*
+ * The keys are wanted only where they are about to be erased. What is damaged resets nothing; all
+ * the others, and all other devices, are served.
+ */
 static int load_device(struct store *s, const struct m_element_state *told, const struct name *user,
 		       struct server_device *d)
 {
 	const struct store_element *e = &d->element;
-	bool there;
-	int r = take(store_element(s, told->entity_id, &d->element), &d->there);
+	int r = store_element(s, told->entity_id, &d->element);
 
+	d->there = r == 0;
+	r = take_whole(r, &d->damaged);
 	if (r == 0 && e->owner.text[0] &&
 	    (told->epoch > e->revocation.epoch || told->key_index > e->revocation.key_index))
-		r = take(store_keys(s, name_bytes(&e->owner), told->entity_id, d->keys), &there);
+		r = take_whole(store_keys(s, name_bytes(&e->owner), told->entity_id, d->keys),
+			       &d->damaged);
 	if (r == 0 && user && e->revocation.reset == RESET_UNCONFIRMED)
-		r = take(store_resets(s, name_bytes(user), told->entity_id, &d->resets), &there);
+		r = take_whole(store_resets(s, name_bytes(user), told->entity_id, &d->resets),
+			       &d->damaged);
 	return r;
 }
 
@@ -276,7 +302,6 @@ static int load_state(struct store *s, const struct server_wants *w, struct serv
 
 static int load(struct store *s, const struct server_wants *w, struct server_facts *f)
 {
-	bool there;
 	int r = 0;
 
 	if (w->user.text[0])
@@ -288,8 +313,7 @@ static int load(struct store *s, const struct server_wants *w, struct server_fac
 	for (size_t i = 0; i < w->deliveries_count && i < SERVER_DELIVERIES_LIMIT && r == 0; i++) {
 		const struct m_delivery *d = &w->deliveries[i];
 
-		r = take(store_eukey(s, d->user_id, d->entity_id, d->key_index, &f->delivered[i]),
-			 &there);
+		r = load_proof(s, d->user_id, d->entity_id, d->key_index, f, &f->delivered[i]);
 	}
 	return r == 0 ? load_state(s, w, f) : r;
 }
@@ -329,6 +353,7 @@ static void say_step(struct core_job *job, const struct server_action *a)
 static void say_devices(struct core_job *job)
 {
 	const struct server_procedure *p = &job->procedure;
+	const struct m_element_state *told = p->request->gateway_state_report.elements;
 	const char *gateway = p->source.text;
 
 	for (size_t i = 0; i < p->facts.devices_count; i++) {
@@ -336,6 +361,12 @@ static void say_devices(struct core_job *job)
 		const struct store_revocation *v = &d->element.revocation;
 		const char *entity = d->element.entity.text;
 
+		if (d->damaged || d->resets.damaged > 0)
+			say(job->core,
+			    "warning: what the store has of %.*s is damaged: it may not be enough "
+			    "to "
+			    "reset the device",
+			    (int)told[i].entity_id.size, (const char *)told[i].entity_id.data);
 		if (d->refused)
 			say(job->core, "warning: %s may not revoke %s", gateway, entity);
 		if (d->revoked)
@@ -403,7 +434,9 @@ static bool carry_out(struct core_job *job, const struct server_action *a,
 			say(c, "error: cannot read the store (%s)",
 			    r > 0 ? "damaged" : strerror(-r));
 			server_facts_clear(facts);
-		}
+		} else if (facts->damaged.text[0])
+			say(c, "warning: an EUKey of %s in the store is damaged, and passed over",
+			    facts->damaged.text);
 		next->kind = EVENT_LOADED;
 		next->facts = r == 0 ? facts : NULL;
 		return true;

@@ -69,6 +69,7 @@ struct server_device {
 	struct store_resets resets; /* made of keys of the PN GW's user; count 0: there are none */
 	bool news;                  /* the PN GW learns something */
 	bool refused;               /* it is not this PN GW's to revoke */
+	bool damaged;               /* some of what the store has of it does not open */
 	bool revoked, confirmed, given;
 };
 
@@ -84,6 +85,7 @@ struct server_facts {
 	uint32_t oldest_index;        /* of the EUKeys that are kept, for a refill; 0: none */
 	struct secret *temporary_key; /* NULL: absent */
 	struct secret *delivered[SERVER_DELIVERIES_LIMIT];
+	struct name damaged; /* whose EUKey was passed over, as it does not open; "": nobody's */
 	bool has_vault;
 	struct store_vault_state vault;
 	struct server_device *devices; /* in the order of wants; owned */

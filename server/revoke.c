@@ -54,13 +54,18 @@ int server_revoke(struct store_batch *b, const struct store_element *element,
 		store_batch_reset_done(b, name_bytes(&element->entity), after->epoch);
 	if (after->reset == RESET_UNCONFIRMED)
 		r = p1_random(made->id.b, sizeof(made->id.b));
-	for (size_t i = 0; i < STORE_KEYS_MAX && keys[i].key && r == 0; i++) {
+	for (size_t i = 0; i < STORE_KEYS_MAX && keys[i].index > 0 && r == 0; i++) {
 		if (after->reset != RESET_UNCONFIRMED)
 			break;
+		if (!keys[i].key) {
+			made->damaged++;
+			continue;
+		}
 		r = authorize(element, &keys[i], made);
 		if (r == 0)
 			store_batch_reset(b, name_bytes(&element->owner),
-					  name_bytes(&element->entity), made, &made->list[i]);
+					  name_bytes(&element->entity), made,
+					  &made->list[made->count - 1]);
 	}
 	return r < 0 ? r : b->error;
 }

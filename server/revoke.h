@@ -21,8 +21,8 @@ struct store_revocation server_revocation(const struct store_element *element, u
 /*
  * Adds to b what brings element, as it was loaded, to after. keys are those of its owner, as
  * store_keys() gave them, all zero where there are none: before they are erased, what resets a PNE
- * that holds one of them is made of them, and is given in *made too (count 0: nothing was). 0 or a
- * negative errno.
+ * that holds one of them is made of them, and is given in *made too (count 0: nothing was). Nothing
+ * can be made of those that are damaged: made->damaged says how many. 0 or a negative errno.
  */
 int server_revoke(struct store_batch *b, const struct store_element *element,
 		  const struct store_revocation *after, const struct store_key keys[STORE_KEYS_MAX],

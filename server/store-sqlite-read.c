@@ -123,6 +123,7 @@ int store_sqlite_keys(struct store *store, struct bytes user, struct bytes entit
 		found[count].index = (uint32_t)sqlite3_column_int64(st, 0);
 		store_row_name(&name, "eukey", user, entity, found[count].index);
 		r = store_row_unseal(s, &name, store_row_column(st, 1), &found[count].key);
+		r = r == STORE_DAMAGED ? 0 : r;
 		count++;
 	}
 	store_row_done(st);
@@ -175,13 +176,16 @@ int store_sqlite_resets(struct store *store, struct bytes user, struct bytes ent
 
 	store_row_text(st, 1, entity);
 	store_row_text(st, 2, user);
-	while (r == 0 && found.count < STORE_KEYS_MAX && (code = sqlite3_step(st)) == SQLITE_ROW)
+	while (r == 0 && found.count < STORE_KEYS_MAX && (code = sqlite3_step(st)) == SQLITE_ROW) {
 		r = read_reset(s, st, user, entity, &found);
+		found.damaged += r == STORE_DAMAGED ? 1 : 0;
+		r = r == STORE_DAMAGED ? 0 : r;
+	}
 	store_row_done(st);
 	if (r == 0)
 		r = store_row_error(code);
 	if (r == 0 && found.count == 0)
-		r = STORE_ABSENT;
+		r = found.damaged > 0 ? STORE_DAMAGED : STORE_ABSENT;
 	if (r == 0)
 		*out = found;
 	wipe(&found, sizeof(found));
@@ -334,15 +338,19 @@ int store_sqlite_each_element(struct store *store, store_element_fn *each, void 
 {
 	sqlite3_stmt *st = store_sqlite_of(store)->statements[EACH_ELEMENT];
 	struct store_element element;
+	bool damaged = false;
 	int r, code = SQLITE_DONE;
 
 	for (r = 0; r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW;) {
-		r = read_element(st, 1, store_row_column(st, 0), &element);
-		if (r == 0)
+		if (read_element(st, 1, store_row_column(st, 0), &element) == 0)
 			r = each(arg, &element);
+		else
+			damaged = true;
 	}
 	store_row_done(st);
-	return r != 0 ? r : store_row_error(code);
+	if (r == 0)
+		r = store_row_error(code);
+	return r == 0 && damaged ? STORE_DAMAGED : r;
 }
 
 int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg)
@@ -360,7 +368,7 @@ int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg)
 
 		store_row_name(&name, "eukey", row.user, row.entity, row.index);
 		r = store_row_unseal(s, &name, store_row_column(st, 4), &row.key);
-		if (r == 0)
+		if (r == 0 || r == STORE_DAMAGED)
 			r = each(arg, &row);
 		secret_unref(row.key);
 	}

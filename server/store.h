@@ -62,8 +62,8 @@ struct store_element {
 
 /* An EUKey that is kept. */
 struct store_key {
-	uint32_t index;
-	struct secret *key; /* a reference of the holder's */
+	uint32_t index;     /* 0: there is none */
+	struct secret *key; /* a reference of the holder's; NULL: it is damaged */
 };
 #define STORE_KEYS_MAX 8
 void store_keys_clear(struct store_key keys[STORE_KEYS_MAX]);
@@ -82,6 +82,7 @@ struct store_resets {
 	uint32_t epoch;
 	struct message_id id; /* of the PNEResetRequest */
 	uint32_t told;        /* how often a PN GW got them */
+	size_t damaged;       /* further ones that do not open, and are left out */
 	size_t count;         /* 1 to STORE_KEYS_MAX */
 	struct store_reset list[STORE_KEYS_MAX];
 };
@@ -120,11 +121,12 @@ int store_account(struct store *s, struct bytes user, struct store_account *out)
 int store_element(struct store *s, struct bytes entity, struct store_element *out);
 int store_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
 		struct secret **out);
-/* The first of that user and entity, lowest index first. STORE_ABSENT: there is none. */
+/* The first of that user and entity, lowest index first. STORE_ABSENT: there is none. A damaged one
+ * is there with its index. */
 int store_keys(struct store *s, struct bytes user, struct bytes entity,
 	       struct store_key out[STORE_KEYS_MAX]);
 int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out);
-/* The latest of that entity that were made of that user's keys. */
+/* The latest of that entity that were made of that user's keys. STORE_DAMAGED: all of them are. */
 int store_resets(struct store *s, struct bytes user, struct bytes entity, struct store_resets *out);
 int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
 		      struct store_vault_state *out);
@@ -133,13 +135,14 @@ int store_secret(struct store *s, const char *name, struct secret **out);
 
 /*
  * Walks, ordered by name and index. Views and keys live during the call. each returns 0 to go on,
- * anything else ends the walk and is returned. each must not commit.
+ * anything else ends the walk and is returned. each must not commit. An element that is damaged is
+ * passed over, and STORE_DAMAGED returned when the walk has come to its end.
  */
 struct store_key_row {
 	struct bytes user, entity;
 	uint32_t index;
-	bool held; /* known to be the key that the entity holds */
-	struct secret *key;
+	bool held;          /* known to be the key that the entity holds */
+	struct secret *key; /* NULL: it is damaged */
 };
 typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations, bool blocked);
 typedef int store_element_fn(void *arg, const struct store_element *element);

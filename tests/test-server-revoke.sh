@@ -43,6 +43,18 @@ XML
 	post "$run/state" --cert "$run/certs/gateway.pem" --key "$run/certs/gateway.key"
 }
 
+# damage TABLE COLUMN WHERE: one sealed value, also while the server runs.
+damage() {
+	python3 - "$run/server.db" "$@" <<'PY'
+import sqlite3, sys
+table, column, where = sys.argv[2:5]
+store = sqlite3.connect(sys.argv[1], timeout=10)
+changed = store.execute(f"UPDATE {table} SET {column} = zeroblob(length({column})) WHERE {where}").rowcount
+store.commit()
+sys.exit(changed != 1)
+PY
+}
+
 printf '%s\n' "$password" | admin add-user alice
 printf '%s\n' "$password" | admin add-user bob
 start
@@ -82,14 +94,26 @@ done
 expect "$(state 9 dd)" "200 2" "the state report of a vault that went on"
 [ "$(grep -c 'GATEWAY_ROLLED_BACK' "$run/log")" = 2 ] || die "a verdict where there is nothing wrong"
 
+# A damaged key is named, and in nobody's way.
+damage eukey key "entity = 'phone'"
+admin list keys | grep -q "^alice	phone	1	damaged$" || die "the damaged key: $(admin list keys)"
+[ "$(admin fingerprint --challenge 00 alice watch | wc -l)" = 1 ] || die "the fingerprint of another key"
+code=0
+admin fingerprint --challenge 00 alice phone 2>"$run/err" || code=$?
+[ "$code" = 1 ] && grep -q "EUKey 1 is damaged" "$run/err" || die "the damaged key's fingerprint: $code, $(cat "$run/err")"
+
 # A user: locked out as if nobody knew her, every device taken.
-admin revoke-user alice >"$run/out"
+admin revoke-user alice >"$run/out" 2>"$run/err" || die "revoke-user: $(cat "$run/err")"
+grep -q "phone: 1 EUKeys were damaged" "$run/err" || die "nothing about the damaged key: $(cat "$run/err")"
 grep -q "^alice is locked out, 3 devices revoked$" "$run/out" || die "$(cat "$run/out")"
 expect "$(assign phone alice)" "401 2" "a key for a user who is locked out"
 expect "$(element Status)" Unauthorized "what she is told"
 admin list users | grep -q "^alice	.*blocked" || die "she is not listed as locked out"
 admin list keys | grep -q alice && die "a key of hers is kept"
 [ "$(admin list elements | grep -c '(nobody)')" = 3 ] || die "a device of hers is kept"
+printf '%s\n' "$password" | admin add-user carol
+damage account ph "user = 'carol'"
+admin revoke-user carol | grep -q "^carol is locked out, 0 devices revoked$" || die "a user whose password's hash is damaged"
 code=0
 admin revoke-user nobody 2>/dev/null || code=$?
 [ "$code" = 1 ] || die "an unknown user was revoked"
@@ -103,7 +127,23 @@ code=0
 admin revoke-all 2>"$run/err" || code=$?
 [ "$code" = 2 ] && grep -q -- "--yes" "$run/err" || die "everything was revoked by a slip"
 [ "$(admin list keys | wc -l)" = 3 ] || die "revoked without --yes"
-admin revoke-all --yes | grep -q "^3 devices revoked$" || die "revoke-all"
+# One device whose record makes no sense, before all others: it is said, and the others are revoked.
+python3 - "$run/server.db" <<'PY'
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], timeout=10)
+store.execute("INSERT INTO element (entity, mode, owner, last_index) VALUES ('a-device', 0, ?, 1)", ("x" * 300,))
+store.commit()
+PY
+code=0
+admin revoke-all --yes >"$run/out" 2>"$run/err" || code=$?
+grep -q "^3 devices revoked$" "$run/out" || die "revoke-all: $(cat "$run/out" "$run/err")"
+[ "$code" = 1 ] && grep -q "record is damaged" "$run/err" || die "revoke-all, of the damaged device: $code"
+python3 - "$run/server.db" <<'PY'
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], timeout=10)
+store.execute("DELETE FROM element WHERE entity = 'a-device'")
+store.commit()
+PY
 [ "$(admin list keys | wc -l)" = 0 ] || die "revoke-all keeps keys"
 [ "$(admin list revocations | wc -l)" = 4 ] || die "revocations: $(admin list revocations)"
 expect "$(assign camera bob)" "200 2" "a key after everything was revoked"

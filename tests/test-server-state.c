@@ -542,6 +542,123 @@ START_TEST(test_revoked_in_between)
 }
 END_TEST
 
+/* A store in which records of one device do not open. */
+static int damaged_keys(struct store *s, struct bytes user, struct bytes entity,
+			struct store_key out[STORE_KEYS_MAX])
+{
+	int r = real_ops->keys(s, user, entity, out);
+
+	if (r == 0 && bytes_equal(entity, bytes_text("tablet")))
+		secret_clear(&out[0].key);
+	return r;
+}
+
+static int damaged_resets(struct store *s, struct bytes user, struct bytes entity,
+			  struct store_resets *out)
+{
+	return bytes_equal(entity, bytes_text("tablet")) ? STORE_DAMAGED
+							 : real_ops->resets(s, user, entity, out);
+}
+
+static int damaged_eukey(struct store *s, struct bytes user, struct bytes entity, uint32_t index,
+			 struct secret **out)
+{
+	return bytes_equal(entity, bytes_text("tablet"))
+		       ? STORE_DAMAGED
+		       : real_ops->eukey(s, user, entity, index, out);
+}
+
+static int damaged_element(struct store *s, struct bytes entity, struct store_element *out)
+{
+	return bytes_equal(entity, bytes_text("tablet")) ? STORE_DAMAGED
+							 : real_ops->element(s, entity, out);
+}
+
+static bool said_damaged(void)
+{
+	const bool r =
+		strstr(journal, "tablet is damaged") || strstr(journal, "tablet in the store is");
+
+	journal[0] = '\0';
+	return r;
+}
+
+/* Reports on a damaged device and a sound one: the sound one is served. */
+START_TEST(test_damaged_device)
+{
+	struct client gw = gateway("gw-1", true);
+	struct secret *keys[2] = {NULL, NULL}, *phone = NULL;
+	struct message report = {.kind = MESSAGE_eukey_delivery_report};
+	struct m_eukey_delivery_report *r = &report.eukey_delivery_report;
+	struct store_ops ops;
+	struct message_id id;
+	uint8_t proof[P1_MAC_SIZE];
+	struct telling t;
+	struct message *m;
+
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", NULL, 0, &keys[i]),
+				 STATUS_OK);
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "phone", NULL, 0, &phone), STATUS_OK);
+	real_ops = store->ops;
+	ops = *real_ops;
+	store->ops = &ops;
+	/* a delivery report */
+	ops.eukey = damaged_eukey;
+	fresh_id();
+	id = last_id;
+	envelope(&report, &id, "gw-1", SERVER_NAME);
+	ck_assert_int_eq(
+		p1_held_proof(phone, bytes_text("alice"), bytes_text("phone"), 1, &id, proof), 0);
+	for (int i = 0; i < 2; i++)
+		r->deliveries[r->deliveries_count++] =
+			(struct m_delivery){.entity_id = bytes_text(i == 0 ? "tablet" : "phone"),
+					    .user_id = bytes_text("alice"),
+					    .key_index = 1,
+					    .state = DELIVERY_INSTALLED,
+					    .message_id = bytes_of(id.b, sizeof(id.b)),
+					    .proof = bytes_of(proof, sizeof(proof))};
+	ck_assert_int_eq((int)status_of(post(&gw, &report, NULL)), STATUS_OK);
+	ck_assert_ptr_nonnull(strstr(journal, "1 EUKeys proven to be held"));
+	ck_assert(said_damaged());
+	/* a key that proves nothing is no reason to give no other */
+	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "tablet", keys[1], 2, NULL), STATUS_OK);
+	ck_assert(said_damaged());
+	ops.eukey = real_ops->eukey;
+	/* a revocation is one also of a key that does not open */
+	ops.keys = damaged_keys;
+	tell(&t, &gw, 1, 1, 1);
+	tell_of(&t, "tablet", 1, 3, RESET_UNCONFIRMED);
+	tell_of(&t, "phone", 1, 1, RESET_UNCONFIRMED);
+	m = told(&gw, &t);
+	ck_assert_uint_eq(m->gateway_state_response.resets_count, 3);
+	check_reset(m, "tablet", 1, 2, keys[1]);
+	check_reset(m, "phone", 1, 1, phone);
+	message_free(m);
+	ck_assert(said_damaged());
+	ck_assert(!server_has("alice", "tablet", 1) && !server_has("alice", "tablet", 2));
+	/* resets that do not open, then the device itself */
+	ops.resets = damaged_resets;
+	for (int i = 0; i < 2; i++) {
+		tell(&t, &gw, 1, 1, 1);
+		tell_of(&t, "tablet", 1, 3, RESET_UNCONFIRMED);
+		tell_of(&t, "phone", 1, 1, RESET_UNCONFIRMED);
+		m = told(&gw, &t);
+		ck_assert_uint_eq(m->gateway_state_response.resets_count, 1);
+		check_reset(m, "phone", 1, 1, phone);
+		message_free(m);
+		ck_assert(said_damaged());
+		ops.element = damaged_element;
+	}
+	store->ops = real_ops;
+	secret_unref(keys[0]);
+	secret_unref(keys[1]);
+	secret_unref(phone);
+	client_free(&gw);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("server state");
@@ -559,6 +676,7 @@ int main(void)
 	tcase_add_test(t, test_blocked_user);
 	tcase_add_test(t, test_repeated_after_a_revocation);
 	tcase_add_test(t, test_revoked_in_between);
+	tcase_add_test(t, test_damaged_device);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

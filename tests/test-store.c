@@ -837,9 +837,17 @@ START_TEST(resets)
 	ck_assert_int_eq(element_of(s, "pne-1").revocation.reset, RESET_CONFIRMED);
 	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
 			 STORE_ABSENT);
+	/* a damaged one is left out, the others are given */
 	add_resets(s, "alice", 2, 1, 2);
 	store_close(s);
-	alter("UPDATE reset SET macs = (SELECT macs FROM reset WHERE idx = 1) WHERE idx = 2");
+	alter("UPDATE reset SET macs = (SELECT macs FROM reset WHERE idx = 2) WHERE idx = 1");
+	s = opened();
+	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found), 0);
+	ck_assert_uint_eq(found.damaged, 1);
+	ck_assert_uint_eq(found.count, 1);
+	ck_assert_uint_eq(found.list[0].key_index, 2);
+	store_close(s);
+	alter("UPDATE reset SET macs = x'00' WHERE idx = 2");
 	s = opened();
 	ck_assert_int_eq(store_resets(s, bytes_text("alice"), bytes_text("pne-1"), &found),
 			 STORE_DAMAGED);
@@ -868,6 +876,47 @@ START_TEST(first_keys)
 	ck_assert_uint_eq(keys[0].index, 2);
 	ck_assert_uint_eq(keys[STORE_KEYS_MAX - 1].index, 9);
 	store_keys_clear(keys);
+	store_close(s);
+}
+END_TEST
+
+static int count_damaged(void *arg, const struct store_key_row *row)
+{
+	unsigned *damaged = arg;
+
+	*damaged += row->key ? 0 : 1;
+	(void)snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%u ", row->index);
+	return 0;
+}
+
+/* One record that does not open is in nobody else's way. */
+START_TEST(damaged_records)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_key keys[STORE_KEYS_MAX];
+	unsigned damaged = 0;
+
+	fill(s);
+	add_element(&b, "pne-2", "alice", 0, 0);
+	ck_assert_int_eq(commit(s, &b), 0);
+	store_close(s);
+	alter("UPDATE eukey SET key = x'00' WHERE idx = 1");
+	alter("UPDATE element SET owner = printf('%0300d', 0) WHERE entity = 'pne-1'");
+	s = opened();
+	ck_assert_int_eq(store_keys(s, bytes_text("alice"), bytes_text("pne-1"), keys), 0);
+	ck_assert_uint_eq(keys[0].index, 1);
+	ck_assert_ptr_null(keys[0].key);
+	ck_assert_uint_eq(keys[1].index, 2);
+	ck_assert(constant_time_equal(secret_bytes(keys[1].key), bytes_text("second key")));
+	store_keys_clear(keys);
+	seen[0] = '\0';
+	ck_assert_int_eq(store_each_key(s, count_damaged, &damaged), 0);
+	ck_assert_str_eq(seen, "1 2 ");
+	ck_assert_uint_eq(damaged, 1);
+	seen[0] = '\0';
+	ck_assert_int_eq(store_each_element(s, note_element, NULL), STORE_DAMAGED);
+	ck_assert_str_eq(seen, "pne-2=alice ");
 	store_close(s);
 }
 END_TEST
@@ -943,6 +992,7 @@ int main(void)
 	tcase_add_test(t, revoked);
 	tcase_add_test(t, resets);
 	tcase_add_test(t, first_keys);
+	tcase_add_test(t, damaged_records);
 	tcase_add_test(t, vault_states);
 	suite_add_tcase(suite, t);
 	srunner_run_all(runner, CK_NORMAL);
