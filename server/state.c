@@ -13,6 +13,24 @@
 /* No PN GW is that far ahead of its server: what it says would only use up numbers. */
 #define LEAP_MAX 4096
 
+/*
+ * A ledger has 32 bits of sequence, and a PN GW goes on above what the server knows of it: whoever
+ * tells the server of a sequence near the end in its name would leave it no room. No ledger grows
+ * by that much between two reports, and none that is told of for the first time is that long.
+ */
+#define SEQUENCE_LEAP_MAX  (UINT32_C(1) << 20)
+#define SEQUENCE_FIRST_MAX (UINT32_C(1) << 31)
+
+static bool sequence_plausible(const struct server_procedure *p)
+{
+	const uint32_t told = p->request->gateway_state_report.vault.sequence;
+	const uint32_t known = p->facts.vault.sequence;
+
+	if (!p->facts.has_vault)
+		return told <= SEQUENCE_FIRST_MAX;
+	return told <= known || told - known <= SEQUENCE_LEAP_MAX;
+}
+
 static void take_vault(struct server_procedure *p, int64_t now)
 {
 	const struct m_vault_state *told = &p->request->gateway_state_report.vault;
@@ -189,6 +207,15 @@ static void state_loaded(struct server_procedure *p, const struct server_event *
 
 	if (!procedure_take_facts(p, e, 0, out))
 		return;
+	if (!sequence_plausible(p)) {
+		procedure_refuse(p, STATUS_NOT_EXPECTED, 0, out);
+		(void)snprintf(p->verdict.detail, sizeof(p->verdict.detail),
+			       "%s: no ledger comes from %lu to %lu",
+			       status_wire_name(STATUS_NOT_EXPECTED),
+			       (unsigned long)p->facts.vault.sequence,
+			       (unsigned long)r->vault.sequence);
+		return;
+	}
 	p->verdict.id = VERDICT_DONE;
 	take_vault(p, e->time);
 	for (size_t i = 0; i < r->elements_count && i < p->facts.devices_count; i++) {

@@ -116,6 +116,36 @@ START_TEST(test_state_rollback)
 }
 END_TEST
 
+static enum status state_told(const struct client *gw, uint8_t vault, uint32_t sequence)
+{
+	struct telling t;
+
+	journal[0] = '\0';
+	tell(&t, gw, vault, sequence, 1);
+	return status_of(post(gw, &t.m, NULL));
+}
+
+/* Nobody uses up the numbers of a vault by a report in its PN GW's name. */
+START_TEST(test_state_leaps)
+{
+	const uint32_t leap = UINT32_C(1) << 20, first = UINT32_C(1) << 31;
+	struct client gw = gateway("gw-1", true);
+
+	ck_assert_int_eq((int)state_told(&gw, 1, 1000), STATUS_OK);
+	ck_assert_int_eq((int)state_told(&gw, 1, UINT32_MAX - 1), STATUS_NOT_EXPECTED);
+	ck_assert_ptr_nonnull(strstr(journal, "no ledger comes from 1000 to 4294967294"));
+	ck_assert_int_eq((int)state_told(&gw, 1, 1000 + leap + 1), STATUS_NOT_EXPECTED);
+	ck_assert_int_eq(known(&gw, 1, 0, 1), 1000);
+	ck_assert_int_eq((int)state_told(&gw, 1, 1000 + leap), STATUS_OK);
+	ck_assert_int_eq(known(&gw, 1, 0, 1), 1000 + leap);
+	/* the first of a vault; this is 2 */
+	ck_assert_int_eq((int)state_told(&gw, 2, first + 1), STATUS_NOT_EXPECTED);
+	ck_assert_int_eq(known(&gw, 2, 0, 1), -1);
+	ck_assert_int_eq((int)state_told(&gw, 3, first), STATUS_OK);
+	client_free(&gw);
+}
+END_TEST
+
 /* The EUKey that a reset authorization was made of; the message has one for index. */
 static void check_reset(const struct message *m, const char *entity, uint32_t epoch, uint32_t index,
 			const struct secret *key)
@@ -669,6 +699,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_state_rollback);
+	tcase_add_test(t, test_state_leaps);
 	tcase_add_test(t, test_state_operator_revokes);
 	tcase_add_test(t, test_state_gateway_revokes);
 	tcase_add_test(t, test_state_resets_take_turns);
