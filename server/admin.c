@@ -244,28 +244,30 @@ static int import_temporary_keys(struct admin *a)
 static const struct command {
 	const char *name;
 	int arguments;
+	bool creates; /* a store, where there is none yet */
 	const char *usage;
 	int (*run)(struct admin *a);
 } commands[] = {
-	{"add-user", 1,
+	{"add-user", 1, true,
 	 "add-user USER                register; the password is read from standard input",
 	 add_user},
-	{"import-temporary-keys", 1,
+	{"import-temporary-keys", 1, true,
 	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
 	 import_temporary_keys},
-	{"list", 1,
+	{"list", 1, false,
 	 "list users|elements|keys|revocations   what is known; keys are named, never shown", list},
-	{"release", 1, "release ENTITY               take a device from its owner, with its EUKeys",
-	 release},
-	{"revoke", 1, "revoke ENTITY                make every EUKey of a device worthless",
+	{"release", 1, false,
+	 "release ENTITY               take a device from its owner, with its EUKeys", release},
+	{"revoke", 1, false, "revoke ENTITY                make every EUKey of a device worthless",
 	 admin_revoke},
-	{"revoke-user", 1,
+	{"revoke-user", 1, false,
 	 "revoke-user USER             lock a user out, and revoke every device of hers",
 	 admin_revoke_user},
-	{"allow-user", 1, "allow-user USER              let that user in again", admin_allow_user},
-	{"revoke-all", 0, "revoke-all --yes             revoke every device there is",
+	{"allow-user", 1, false, "allow-user USER              let that user in again",
+	 admin_allow_user},
+	{"revoke-all", 0, false, "revoke-all --yes             revoke every device there is",
 	 admin_revoke_all},
-	{"fingerprint", 2,
+	{"fingerprint", 2, false,
 	 "fingerprint --challenge HEX USER ENTITY   index and fingerprint of each key kept",
 	 fingerprint},
 };
@@ -282,8 +284,9 @@ static void usage(FILE *out)
 
 static int run(const struct command *command, struct admin *a)
 {
-	const struct store_sqlite_options where = {
-		.path = a->config->database, .key_file = a->config->key_file, .create = true};
+	const struct store_sqlite_options where = {.path = a->config->database,
+						   .key_file = a->config->key_file,
+						   .create = command->creates};
 	char why[512] = "";
 	int r = store_open_sqlite(&where, &a->store, why, sizeof(why));
 

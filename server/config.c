@@ -57,7 +57,8 @@ static const struct row {
 		"pre-shared keys"),
 	{"tls.allow_tls12", BOOLEAN, false, AT(tls_allow_tls12), 0, 1, 0, NULL, NULL,
 	 "take TLS 1.2 too"},
-	PATH_OF("database", true, database, "the SQLite store; made when it is not there"),
+	PATH_OF("database", true, database,
+		"the SQLite store; made together with key_file when neither is there"),
 	PATH_OF("key_file", true, key_file,
 		"64 hex digits that seal every secret in the store, mode 0600; made together with "
 		"it, to be backed up apart from it"),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,33 +25,72 @@ static int write_all(int fd, const char *data, size_t size)
 	return 0;
 }
 
-static int create_key_file(const char *path, struct secret **out)
+/* The name beside the key file that says, as long as it is there, that a store is being made. */
+static int new_name(const char *key_file, char **out)
 {
-	struct secret *key = secret_random(KEY_SIZE);
-	struct secret *text = secret_new(KEY_FILE_SIZE + 1);
-	int fd, r = -ENOMEM;
+	return asprintf(out, "%s.new", key_file) < 0 ? -ENOMEM : 0;
+}
 
-	if (!key || !text ||
-	    hex_encode(secret_bytes(key), (char *)secret_buffer(text), KEY_FILE_SIZE + 1) < 0)
-		goto out;
-	secret_buffer(text)[2 * KEY_SIZE] = '\n';
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
+static int sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	int fd, r = 0;
+
+	if (!folder)
+		return -ENOMEM;
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(folder);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
 		r = -errno;
-		goto out;
-	}
-	r = write_all(fd, (const char *)secret_buffer(text), KEY_FILE_SIZE);
+	(void)close(fd);
+	return r;
+}
+
+static int write_key(const char *path, const struct secret *text)
+{
+	int fd, r;
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, (const char *)secret_bytes(text).data, KEY_FILE_SIZE);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	if (close(fd) < 0 && r == 0)
 		r = -errno;
-	if (r < 0)
-		(void)unlink(path);
-out:
+	return r;
+}
+
+/*
+ * Whole under another name first, and never over a key file that is there. The other name stays
+ * until the store is made, so that one that was cut short is told from one that is missing.
+ */
+static int create_key_file(const char *path, const char *new_path)
+{
+	struct secret *key = secret_random(KEY_SIZE);
+	struct secret *text = secret_new(KEY_FILE_SIZE + 1);
+	int r = -ENOMEM;
+
+	if (key && text &&
+	    hex_encode(secret_bytes(key), (char *)secret_buffer(text), KEY_FILE_SIZE + 1) == 0) {
+		secret_buffer(text)[2 * KEY_SIZE] = '\n';
+		r = write_key(new_path, text);
+		/* EEXIST: somebody else was first in this moment, and has the same store to make.
+		 */
+		if (r == 0 && link(new_path, path) < 0 && errno != EEXIST)
+			r = -errno;
+		if (r < 0)
+			(void)unlink(new_path);
+		else
+			r = sync_folder(path);
+	}
+	secret_unref(key);
 	secret_unref(text);
-	if (r < 0)
-		secret_clear(&key);
-	*out = key;
 	return r;
 }
 
@@ -87,29 +127,70 @@ out:
 	return r;
 }
 
-/* The key, made together with the store when neither is there. */
-int store_sqlite_key(const struct store_sqlite_options *o, struct secret **out, char *why,
-		     size_t why_size)
+static bool is_there(const char *path)
 {
-	const bool has_store = access(o->path, F_OK) == 0;
-	const bool has_key = access(o->key_file, F_OK) == 0;
-	int r;
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}
 
-	if (!has_store && !o->create) {
+static int find_key(const struct store_sqlite_options *o, const char *new_path, bool *make,
+		    struct secret **out, char *why, size_t why_size)
+{
+	const bool has_store = is_there(o->path), has_key = is_there(o->key_file);
+	int r = 0;
+
+	*make = o->create && (has_key ? is_there(new_path) : !has_store);
+	if (!has_store && has_key && !*make) {
+		(void)snprintf(
+			why, why_size,
+			"the store %s is missing while its key file %s is there: mount or restore "
+			"the store, or move the key file away to begin anew",
+			o->path, o->key_file);
+		return STORE_ABSENT;
+	}
+	if (!has_store && !*make) {
 		(void)snprintf(why, why_size, "%s: no such store", o->path);
 		return STORE_ABSENT;
 	}
-	if (!has_key && !has_store) {
-		r = create_key_file(o->key_file, out);
-		if (r < 0)
-			(void)snprintf(why, why_size, "%s: %s", o->key_file, strerror(-r));
+	if (!has_key && *make)
+		r = create_key_file(o->key_file, new_path);
+	if (r < 0) {
+		(void)snprintf(why, why_size, "%s: %s", o->key_file, strerror(-r));
 		return r;
 	}
+	/* Also one that was just made: if two make a store at a time, both have the same key. */
 	r = read_key_file(o->key_file, out);
 	if (r != 0)
 		(void)snprintf(why, why_size,
 			       "%s: the key file must hold 64 hex digits and be readable by its "
 			       "owner only",
 			       o->key_file);
+	return r;
+}
+
+int store_sqlite_key(const struct store_sqlite_options *o, bool *make, struct secret **out,
+		     char *why, size_t why_size)
+{
+	char *new_path = NULL;
+	int r = new_name(o->key_file, &new_path);
+
+	if (r == 0)
+		r = find_key(o, new_path, make, out, why, why_size);
+	free(new_path);
+	return r;
+}
+
+int store_sqlite_made(const struct store_sqlite_options *o)
+{
+	char *new_path = NULL;
+	int r = new_name(o->key_file, &new_path);
+
+	/* The store is durable before the sign that it is being made goes. */
+	if (r == 0)
+		r = sync_folder(o->path);
+	if (r == 0 && unlink(new_path) < 0 && errno != ENOENT)
+		r = -errno;
+	if (r == 0)
+		r = sync_folder(o->key_file);
+	free(new_path);
 	return r;
 }

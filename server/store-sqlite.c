@@ -249,6 +249,7 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 {
 	struct sqlite_store *s = calloc(1, sizeof(*s));
 	struct secret *check = NULL;
+	bool make = false;
 	mode_t mask;
 	int r;
 
@@ -256,16 +257,16 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 	if (!s)
 		return -ENOMEM;
 	s->store.ops = &store_sqlite_ops;
-	r = store_sqlite_key(options, &s->key, why, why_size);
+	r = store_sqlite_key(options, &make, &s->key, why, why_size);
 	if (r != 0)
 		goto failed;
 	mask = umask(077);
 	r = store_row_error(sqlite3_open_v2(options->path, &s->db,
 					    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-						    (options->create ? SQLITE_OPEN_CREATE : 0),
+						    (make ? SQLITE_OPEN_CREATE : 0),
 					    NULL));
 	if (r == 0)
-		r = prepare(s, options->create, why, why_size);
+		r = prepare(s, make, why, why_size);
 	else
 		(void)snprintf(why, why_size, "%s: %s", options->path, sqlite3_errmsg(s->db));
 	(void)umask(mask);
@@ -277,6 +278,11 @@ int store_open_sqlite(const struct store_sqlite_options *options, struct store *
 	if (r != 0 && r != STORE_ABSENT) {
 		(void)snprintf(why, why_size, "%s: the store does not open with the key of %s",
 			       options->path, options->key_file);
+		goto failed;
+	}
+	r = make ? store_sqlite_made(options) : 0;
+	if (r < 0) {
+		(void)snprintf(why, why_size, "%s.new: %s", options->key_file, strerror(-r));
 		goto failed;
 	}
 	why[0] = '\0';

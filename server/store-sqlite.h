@@ -114,9 +114,14 @@ int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg);
 int store_sqlite_alive(struct store *store);
 int store_sqlite_commit(struct store *store, const struct store_batch *b);
 
-/* The key, made together with the store when neither is there; contract of store_open_sqlite(). */
-int store_sqlite_key(const struct store_sqlite_options *o, struct secret **out, char *why,
-		     size_t why_size);
+/*
+ * The key, made when neither it nor the store is there; contract of store_open_sqlite(). *make: the
+ * store is to be made too, because neither was there or because the making was cut short before.
+ * Once the store is made: store_sqlite_made(), 0 or a negative errno.
+ */
+int store_sqlite_key(const struct store_sqlite_options *o, bool *make, struct secret **out,
+		     char *why, size_t why_size);
+int store_sqlite_made(const struct store_sqlite_options *o);
 
 /*
  * Makes the tables, or brings those of an older schema to this one, in one transaction. With create

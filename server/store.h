@@ -258,9 +258,10 @@ void store_close(struct store *s);
 
 /*
  * The SQLite backend. The key file holds 64 hex digits and is 0600 or stricter; with create, store
- * and key file are made when neither is there. Every secret is sealed under that key, bound to its
- * record. A store of an older schema is brought to this program's in one transaction. 0, a positive
- * outcome or a negative errno, and one sentence in why.
+ * and key file are made when neither is there, never one for the other: STORE_ABSENT when a store
+ * is missing, or empty, while its key file is there. Every secret is sealed under that key, bound
+ * to its record. A store of an older schema is brought to this program's in one transaction. 0, a
+ * positive outcome or a negative errno, and one sentence in why.
  */
 struct store_sqlite_options {
 	const char *path;

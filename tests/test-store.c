@@ -30,7 +30,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	static const char *const names[] = {"store", "store-wal", "store-shm", "key"};
+	static const char *const names[] = {"store", "store-wal", "store-shm", "key", "key.new"};
 	char name[160];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -525,9 +525,13 @@ static void write_key_file(const char *content, mode_t mode)
 
 START_TEST(key_files)
 {
+	char new_path[160];
 	struct store *s;
 
+	/* as if the making had been cut short, so that the key is known */
 	write_key_file(HEX_KEY "\n", 0600);
+	snprintf(new_path, sizeof(new_path), "%s.new", key_file);
+	ck_assert_int_eq(link(key_file, new_path), 0);
 	s = opened();
 	fill(s);
 	store_close(s);
@@ -557,6 +561,83 @@ START_TEST(not_there)
 }
 END_TEST
 
+static size_t read_whole(const char *name, char *out, size_t out_size)
+{
+	FILE *f = fopen(name, "r");
+	size_t size;
+
+	ck_assert_msg(f != NULL, "%s", name);
+	size = fread(out, 1, out_size, f);
+	ck_assert_uint_lt(size, out_size);
+	fclose(f);
+	return size;
+}
+
+/* An empty file of that name. */
+static int truncate_new(const char *name)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+/* A store that was in use is not begun anew: not when it is away, nor when it is empty. */
+START_TEST(missing)
+{
+	char before[128], after[128];
+	size_t size;
+
+	store_close(opened());
+	size = read_whole(key_file, before, sizeof(before));
+	ck_assert_int_eq(unlink(path), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(refused(), STORE_ABSENT);
+		ck_assert_ptr_nonnull(strstr(why, "is missing while its key file"));
+		ck_assert_ptr_nonnull(strstr(why, path));
+		ck_assert_int_ne(access(path, F_OK), 0);
+		options.create = false;
+	}
+	options.create = true;
+	ck_assert_int_eq(truncate_new(path), 0);
+	ck_assert_int_eq(refused(), STORE_ABSENT);
+	ck_assert_uint_eq(read_whole(key_file, after, sizeof(after)), size);
+	ck_assert_int_eq(memcmp(before, after, size), 0);
+	/* the key is what is missing: nor is another one made */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(unlink(key_file), 0);
+	store_close(opened());
+	ck_assert_int_eq(unlink(key_file), 0);
+	ck_assert_int_eq(refused(), STORE_KEY_FILE);
+	ck_assert_int_ne(access(key_file, F_OK), 0);
+}
+END_TEST
+
+/* The power goes while store and key are made: before the key is whole, before the store is. */
+START_TEST(cut_short)
+{
+	char new_path[160];
+	struct store *s;
+
+	snprintf(new_path, sizeof(new_path), "%s.new", key_file);
+	write_key_file("0001", 0600);
+	ck_assert_int_eq(rename(key_file, new_path), 0);
+	s = opened();
+	ck_assert_int_ne(access(new_path, F_OK), 0);
+	store_close(s);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(unlink(path), 0);
+		ck_assert_int_eq(link(key_file, new_path), 0);
+		if (i == 1)
+			ck_assert_int_eq(truncate_new(path), 0);
+		s = opened();
+		ck_assert_int_ne(access(new_path, F_OK), 0);
+		fill(s);
+		check_filled(s);
+		store_close(s);
+	}
+}
+END_TEST
+
 START_TEST(not_a_store)
 {
 	FILE *f = fopen(path, "w");
@@ -569,18 +650,6 @@ START_TEST(not_a_store)
 	ck_assert_int_eq(refused(), STORE_DAMAGED);
 }
 END_TEST
-
-static size_t read_whole(const char *name, char *out, size_t out_size)
-{
-	FILE *f = fopen(name, "r");
-	size_t size;
-
-	ck_assert_msg(f != NULL, "%s", name);
-	size = fread(out, 1, out_size, f);
-	ck_assert_uint_lt(size, out_size);
-	fclose(f);
-	return size;
-}
 
 START_TEST(newer)
 {
@@ -983,6 +1052,8 @@ int main(void)
 	tcase_add_test(t, altered);
 	tcase_add_test(t, key_files);
 	tcase_add_test(t, not_there);
+	tcase_add_test(t, missing);
+	tcase_add_test(t, cut_short);
 	tcase_add_test(t, not_a_store);
 	tcase_add_test(t, newer);
 	tcase_add_test(t, schema_1);
