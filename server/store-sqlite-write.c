@@ -65,7 +65,8 @@ static int put_element(struct sqlite_store *s, const struct store_change *c)
 	if (c->expected > 0 || c->expected_epoch > 0)
 		return STORE_CONFLICT;
 	bind_element(s->statements[ADD_ELEMENT], c);
-	return store_row_execute(s, ADD_ELEMENT);
+	r = store_row_execute(s, ADD_ELEMENT);
+	return r == 0 && sqlite3_changes(s->db) == 0 ? STORE_CONFLICT : r;
 }
 
 static int put_eukey(struct sqlite_store *s, const struct store_change *c)

@@ -17,6 +17,9 @@
 
 #define REVOCATION "epoch, revoked_index, reset, former, since"
 
+/* Nothing becomes a user's who is locked out by now. */
+#define UNLESS_BLOCKED " AND NOT EXISTS (SELECT 1 FROM account WHERE user = ?3 AND blocked = 1)"
+
 static const char *const sql[STATEMENTS] = {
 	[GET_ACCOUNT] = "SELECT salt, iterations, ph, blocked FROM account WHERE user = ?1",
 	[GET_ELEMENT] =
@@ -38,17 +41,16 @@ static const char *const sql[STATEMENTS] = {
 	[EACH_KEY] = "SELECT user, entity, idx, held, key FROM eukey ORDER BY user, entity, idx",
 	[ADD_ACCOUNT] = "INSERT INTO account (user, salt, iterations, ph) VALUES (?1, ?2, ?3, ?4)",
 	[BLOCK_ACCOUNT] = "UPDATE account SET blocked = ?2 WHERE user = ?1",
-	[ADD_ELEMENT] =
-		"INSERT INTO element (entity, mode, owner, last_index) VALUES (?1, ?2, ?3, ?4)",
+	[ADD_ELEMENT] = ("INSERT INTO element (entity, mode, owner, last_index)"
+			 " SELECT ?1, ?2, ?3, ?4 WHERE 1" UNLESS_BLOCKED),
 	[CHANGE_ELEMENT] = ("UPDATE element SET mode = ?2, owner = ?3, last_index = ?4"
-			    " WHERE entity = ?1 AND last_index = ?5 AND epoch = ?6"),
+			    " WHERE entity = ?1 AND last_index = ?5 AND epoch = ?6" UNLESS_BLOCKED),
 	[REVOKE_ELEMENT] =
 		("UPDATE element SET epoch = ?2, revoked_index = ?3, reset = ?4, since = ?5,"
 		 " last_index = max(last_index, ?3),"
 		 " former = CASE owner WHEN '' THEN former ELSE owner END, owner = ''"
 		 " WHERE entity = ?1 AND last_index = ?6 AND epoch = ?7"),
-	[ADD_EUKEY] = ("INSERT INTO eukey SELECT ?1, ?2, ?3, 0, ?4"
-		       " WHERE NOT EXISTS (SELECT 1 FROM account WHERE user = ?3 AND blocked = 1)"),
+	[ADD_EUKEY] = ("INSERT INTO eukey SELECT ?1, ?2, ?3, 0, ?4 WHERE 1" UNLESS_BLOCKED),
 	[MARK_HELD] = "UPDATE eukey SET held = (idx = ?2) WHERE entity = ?1 AND user = ?3",
 	[DROP_BELOW] = "DELETE FROM eukey WHERE entity = ?1 AND idx < ?2 AND user = ?3",
 	[DROP_REVOKED] = "DELETE FROM eukey WHERE entity = ?1 AND idx <= ?2",

@@ -155,11 +155,12 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg);
 enum store_change_kind {
 	STORE_ADD_ACCOUNT,   /* a new User ID; STORE_CONFLICT when it is there */
 	STORE_BLOCK_ACCOUNT, /* or let in again; STORE_CONFLICT when it is not there */
-	STORE_PUT_ELEMENT, /* STORE_CONFLICT unless last_index and revocation.epoch were expected */
-	STORE_ADD_EUKEY,   /* STORE_CONFLICT when (entity, index) was given out or user is blocked
-			    */
-	STORE_HELD,        /* index is held: marks it, erases that user's and entity's keys below,
-			      and resets that were still wanted */
+	STORE_PUT_ELEMENT,   /* STORE_CONFLICT unless last_index and revocation.epoch were expected,
+				or when its owner is blocked */
+	STORE_ADD_EUKEY,     /* STORE_CONFLICT when (entity, index) was given out or user is blocked
+			      */
+	STORE_HELD,          /* index is held: marks it, erases that user's and entity's keys below,
+				and resets that were still wanted */
 	STORE_RELEASE,     /* the element is nobody's, its EUKeys are erased; absent is no error */
 	STORE_REVOKE,      /* as RELEASE, and counted; STORE_CONFLICT as PUT_ELEMENT */
 	STORE_ADD_RESET,   /* one of an epoch's authorizations */

@@ -530,7 +530,8 @@ static void locks_alice_out(void)
 
 START_TEST(test_revoked_in_between)
 {
-	struct client gw = gateway("gw-1", true);
+	struct client gw = gateway("gw-1", true), other = gateway("gw-2", true);
+	struct store_element e;
 	struct store_ops late;
 	struct telling t;
 	struct message *m;
@@ -565,10 +566,22 @@ START_TEST(test_revoked_in_between)
 	in_between = locks_alice_out;
 	ck_assert_int_eq((int)figure5(&gw, "alice", "pw", "phone", NULL, 0, NULL),
 			 STATUS_UNAUTHORIZED);
+	/* and while a PN GW is about to become hers, one that is known and one that is not */
+	operator_blocks("alice", false);
+	ck_assert_int_eq(operator_revokes("gw-1"), 0);
+	in_between = locks_alice_out;
+	ck_assert_int_eq((int)registered(&gw, SUBSCRIBE, "alice", "pw"), STATUS_ALREADY_INSTALLED);
+	ck_assert_str_eq(element_of("gw-1").owner.text, "");
+	operator_blocks("alice", false);
+	in_between = locks_alice_out;
+	ck_assert_int_eq((int)registered(&other, SUBSCRIBE, "alice", "pw"),
+			 STATUS_ALREADY_INSTALLED);
+	ck_assert_int_eq(store_element(store, bytes_text("gw-2"), &e), STORE_ABSENT);
 	ck_assert_ptr_null(in_between);
 	ck_assert(!server_has("alice", "tablet", 3) && !server_has("alice", "phone", 1));
 	store->ops = real_ops;
 	client_free(&gw);
+	client_free(&other);
 }
 END_TEST
 
