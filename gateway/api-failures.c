@@ -18,6 +18,9 @@
 #define LOCKOUT_MAX_MS (3600u * 1000u)
 /* After so long without a wrong one, or a lockout, everything is forgotten. */
 #define HEAL_MS        (3600u * 1000u)
+/* After so long without a wrong one, one is: no more can be tried than by waiting for all. */
+#define HEAL_ONE_MS    (HEAL_MS / (TRIES - 1u))
+#define TRIES          5u /* wrong ones before the login is closed */
 #define LINE_SIZE      128
 #define TEXT_SIZE      ((size_t)API_FAILURES_MAX * LINE_SIZE)
 
@@ -51,15 +54,43 @@ struct api_failures *gateway_api_failures_of(struct gateway_api *api, uid_t uid)
 		struct api_failures *f = &api->failures[i];
 
 		if (f->known && f->uid == uid) {
-			if (!f->trying && now >= f->last + HEAL_MS && now >= f->until + HEAL_MS)
+			if (!f->trying && now - f->last >= HEAL_MS && now >= f->until + HEAL_MS)
 				*f = (struct api_failures){.known = true, .uid = uid};
 			return f;
 		}
-		if (oldest->trying || (!f->trying && (!f->known || f->last < oldest->last)))
+		if (oldest->trying ||
+		    (!f->trying && (!f->known || now - f->last > now - oldest->last)))
 			oldest = f;
 	}
 	*oldest = (struct api_failures){.known = true, .uid = uid};
 	return oldest;
+}
+
+bool gateway_api_failures_add(struct gateway_api *api, struct api_failures *f)
+{
+	uint64_t now = uv_now(api->loop);
+	uint64_t healed = (now - f->last) / HEAL_ONE_MS;
+	bool closed;
+
+	f->count = 1 + (healed < f->count ? f->count - (unsigned)healed : 0);
+	f->last = now;
+	/* Once it was closed, each further wrong one closes it again, for longer. */
+	closed = f->count >= TRIES || f->lockouts > 0;
+	if (closed) {
+		f->count = 0;
+		f->until = now + gateway_api_lockout_ms(api, ++f->lockouts);
+	}
+	gateway_api_failures_changed(api);
+	return closed;
+}
+
+void gateway_api_failures_forget(struct gateway_api *api, struct api_failures *f)
+{
+	bool before = f->count > 0 || f->lockouts > 0;
+
+	*f = (struct api_failures){.known = true, .uid = f->uid};
+	if (before)
+		gateway_api_failures_changed(api);
 }
 
 static int path_of(const struct gateway_api *api, char *out, size_t out_size)
@@ -114,7 +145,7 @@ static void take_line(struct gateway_api *api, const char *line, int64_t wall)
 	f = gateway_api_failures_of(api, (uid_t)n[UID]);
 	f->count = (unsigned)n[COUNT];
 	f->lockouts = lockouts;
-	f->last = now > age ? now - age : 0;
+	f->last = now - age;
 	f->until = now + left;
 }
 

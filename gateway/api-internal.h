@@ -80,7 +80,7 @@ struct api_failures {
 	unsigned count;
 	unsigned lockouts; /* in a row */
 	uint64_t until;    /* uv_now(); locked until then */
-	uint64_t last;
+	uint64_t last;     /* of the last wrong one; may be before the clock's 0, and wrap */
 };
 #define API_FAILURES_MAX 64
 
@@ -137,6 +137,10 @@ struct gateway_api {
 uint64_t gateway_api_lockout_ms(const struct gateway_api *api, unsigned lockouts);
 /* How often a user id has been wrong. */
 struct api_failures *gateway_api_failures_of(struct gateway_api *api, uid_t uid);
+/* It was wrong once more. True: that closes the login. */
+bool gateway_api_failures_add(struct gateway_api *api, struct api_failures *f);
+/* It has shown that it need not guess. */
+void gateway_api_failures_forget(struct gateway_api *api, struct api_failures *f);
 /* What was written down before; what is to be written down, on another thread. */
 void gateway_api_failures_load(struct gateway_api *api);
 void gateway_api_failures_changed(struct gateway_api *api);

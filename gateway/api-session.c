@@ -11,7 +11,6 @@
 #include "gateway/pins.h"
 
 #define SECRET_WAIT_MS 10000u
-#define TRIES          5u /* wrong ones before the login is closed */
 
 /* A Login or SetPin that goes on: first the pipe is read, then scrypt runs on a thread. */
 struct attempt {
@@ -22,6 +21,7 @@ struct attempt {
 	uid_t uid;
 	bool setting; /* a PIN; else a login */
 	enum api_role role;
+	bool highest;          /* no role above it has a PIN */
 	struct secret *secret; /* NULL: empty */
 	struct api_reader *reader;
 	char path[CONFIG_TEXT_MAX];
@@ -68,23 +68,14 @@ static bool may_try(struct gateway_api *api, sd_bus_message *m, const struct api
 
 static void was_wrong(struct gateway_api *api, sd_bus_message *m, struct api_failures *f)
 {
-	uint64_t now = uv_now(api->loop);
+	bool closed = gateway_api_failures_add(api, f);
 
-	f->last = now;
-	/* Once it was closed, each further wrong one closes it again, for longer. */
-	if (++f->count >= TRIES || f->lockouts > 0) {
-		f->count = 0;
-		f->until = now + gateway_api_lockout_ms(api, ++f->lockouts);
-		gateway_api_failures_changed(api);
-		gateway_api_say(
-			api, LOG_LEVEL_WARNING,
-			"control bus: too many wrong PINs of user id %lu: its login is closed",
-			(unsigned long)f->uid);
+	gateway_api_say(api, LOG_LEVEL_WARNING, "control bus: a wrong PIN of user id %lu%s",
+			(unsigned long)f->uid, closed ? ", too many: its login is closed" : "");
+	if (closed)
 		(void)may_try(api, m, f);
-		return;
-	}
-	gateway_api_failures_changed(api);
-	gateway_api_error(m, "NotAuthorized", "that is not the PIN of a role");
+	else
+		gateway_api_error(m, "NotAuthorized", "that is not the PIN of a role");
 }
 
 static void attempt_work(uv_work_t *work)
@@ -94,7 +85,7 @@ static void attempt_work(uv_work_t *work)
 	if (a->setting)
 		a->result = gateway_pins_set(a->path, a->role, a->secret);
 	else
-		a->result = gateway_pins_check(a->path, a->secret, &a->role);
+		a->result = gateway_pins_check(a->path, a->secret, &a->role, &a->highest);
 }
 
 static void login_ended(struct attempt *a)
@@ -110,11 +101,9 @@ static void login_ended(struct attempt *a)
 	} else if (a->result != 0) {
 		gateway_api_errno(a->m, a->result);
 	} else if (client) {
-		bool before = f->count > 0 || f->lockouts > 0;
-
-		*f = (struct api_failures){.known = true, .uid = a->uid};
-		if (before)
-			gateway_api_failures_changed(a->api);
+		/* Whoever could be guessing the PIN of a higher role goes on where he was. */
+		if (a->highest)
+			gateway_api_failures_forget(a->api, f);
 		client->role = a->role;
 		gateway_api_say(a->api, LOG_LEVEL_INFO, "control bus: user id %lu is %s",
 				(unsigned long)a->uid, gateway_role_name(a->role));

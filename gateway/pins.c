@@ -171,12 +171,11 @@ static int prepare(const struct secret *pin, struct secret **out)
 	return r == -EINVAL ? PINS_UNUSABLE : r;
 }
 
-int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out)
+int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out, bool *highest)
 {
 	struct pin pins[PIN_ROLES];
-	enum api_role found = ROLE_OF_NOBODY;
+	enum api_role found = ROLE_OF_NOBODY, last = ROLE_OF_NOBODY;
 	struct secret *password = NULL;
-	bool any = false;
 	int r = load(path, pins);
 
 	if (r == 0)
@@ -184,7 +183,7 @@ int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out)
 	for (unsigned i = ROLE_VIEWER; r == 0 && i < PIN_ROLES; i++) {
 		if (!pins[i].there)
 			continue;
-		any = true;
+		last = (enum api_role)i;
 		r = compare(&pins[i], password);
 		if (r == 0)
 			found = (enum api_role)i;
@@ -197,7 +196,8 @@ int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out)
 	if (r != 0)
 		return r;
 	*out = found;
-	return !any ? PINS_NONE : found == ROLE_OF_NOBODY ? PINS_WRONG : 0;
+	*highest = found == last;
+	return last == ROLE_OF_NOBODY ? PINS_NONE : found == ROLE_OF_NOBODY ? PINS_WRONG : 0;
 }
 
 int gateway_pins_set(const char *path, enum api_role role, struct secret *pin)

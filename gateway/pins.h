@@ -29,8 +29,11 @@ enum {
 	PINS_UNUSABLE = 4, /* too short, too long, no text */
 };
 
-/* Whose it is. It takes the same time for each role. -EBADMSG: the file is damaged. */
-int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out);
+/*
+ * Whose it is, and whether no higher role has one. It takes the same time for each role. -EBADMSG:
+ * the file is damaged.
+ */
+int gateway_pins_check(const char *path, struct secret *pin, enum api_role *out, bool *highest);
 /* Gives the role a PIN, durably; NULL: takes it away. */
 int gateway_pins_set(const char *path, enum api_role role, struct secret *pin);
 

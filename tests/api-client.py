@@ -562,7 +562,17 @@ def test_login(client, process):
           ["allowed"] * 2 + ["NotAuthorized", "allowed", "NotAuthorized"])
     check("closed for 2 s", lines[4].endswith("for 2 s"))
     check("technician", "technician" in lines[6] and "assign" in lines[6] and "administer" not in lines[6])
-    client.call("Session1", "SetPin", "technician", pipe_with(b""))
+    # Whoever knows the PIN of a lower role does not get further tries at a higher one's with it.
+    client.call("Session1", "SetPin", "viewer", pipe_with(b"canary-pin of a viewer"))
+    lines = told(client_process(65534, REFUSED + """
+for pin in [b"wrong"] * 4 + [b"canary-pin of a viewer", b"wrong"]:
+    print(*error("Session1", "Login", secret(pin), {}, signature="ha{sv}"), flush=True)
+"""))
+    check("a lower role: %s" % lines, [line.split()[0] for line in lines] ==
+          ["NotAuthorized"] * 4 + ["allowed", "LockedOut"] and lines[5].endswith("for 2 s"))
+    check("wrong PINs are logged", watch_log("a wrong PIN of user id 65534", 10))
+    for role in ("viewer", "technician"):
+        client.call("Session1", "SetPin", role, pipe_with(b""))
 
 
 class Polkit(dbus.service.Object):

@@ -26,6 +26,8 @@ export PNGW_TEST_REPLAY
 PNGW_TEST_REPLAY=$(bin pngw-replay)
 export PNGW_TEST_RUN=$run PNGW_TEST_CHALLENGE=0011223344556677 PNGW_TEST_CANARY=$password
 launch_server
+# A wrong PIN of more than a quarter of an hour ago does not count.
+echo "65534 1 0 $(($(date +%s) - 1000)) 0" >"$run/pins.wrong"
 launch_gateway
 await "ready"
 launch_pne headset-2 pan-secure authenticated
