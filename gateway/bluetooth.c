@@ -279,8 +279,15 @@ static void question(void *arg, const struct bluez_device *d, enum pairing_quest
 	struct gateway_bluetooth *b = arg;
 	char text[BLUETOOTH_QUESTION_SIZE];
 
-	gateway_bluetooth_say(b, LOG_LEVEL_INFO, "pairing: %s",
-			      gateway_bluetooth_question(d, q, value, text, sizeof(text)));
+	/* Whoever reads the log could type it on a device of his own. */
+	if (q == PAIRING_SHOW_PIN || q == PAIRING_SHOW_PASSKEY)
+		gateway_bluetooth_say(b, LOG_LEVEL_INFO,
+				      "pairing: a %s is to be typed on %s (%s): pngwctl questions",
+				      q == PAIRING_SHOW_PIN ? "PIN" : "passkey", d->address,
+				      d->name[0] ? d->name : "no name");
+	else
+		gateway_bluetooth_say(b, LOG_LEVEL_INFO, "pairing: %s",
+				      gateway_bluetooth_question(d, q, value, text, sizeof(text)));
 	TELL(b, question, d, q, value);
 }
 
