@@ -97,16 +97,16 @@ static void answered(void *arg, int error, const char *why, struct secret *secre
 		(void)pairing_answer(pairing_of(o), address, "no");
 }
 
-/* Who began this pairing; else who answers for whatever a device begins. */
+/* The agent of who began this pairing; else one for whatever there is, while he may pair. */
 static const struct api_client *whom_to_ask(struct gateway_api *api, const char *address)
 {
 	for (const struct api_procedure *p = api->procedures; p; p = p->next) {
 		if (p->state == API_RUNNING && strcmp(p->kind, "pair") == 0 &&
-		    strcasecmp(p->label, address) == 0)
+		    strcasecmp(p->label, address) == 0 && p->client && p->client->agent)
 			return p->client;
 	}
 	for (const struct api_client *c = api->clients; c; c = c->next) {
-		if (c->agent && c->agent_default)
+		if (c->agent && c->agent_default && gateway_api_has(c, RIGHT_PAIR))
 			return c;
 	}
 	return NULL;
@@ -153,7 +153,7 @@ static void question(struct gateway_bluetooth_listener *l, const struct bluez_de
 	const char *member;
 	struct asked *a;
 
-	if (!client || !client->agent)
+	if (!client)
 		return; /* ListQuestions has it */
 	a = calloc(1, sizeof(*a));
 	if (!a)

@@ -88,6 +88,14 @@ static void attempt_work(uv_work_t *work)
 		a->result = gateway_pins_check(a->path, a->secret, &a->role, &a->highest);
 }
 
+/* Who was asked about any pairing and may pair no more is not asked again by a later login. */
+static void take_role(struct api_client *client, enum api_role role)
+{
+	client->role = role;
+	if (!gateway_api_has(client, RIGHT_PAIR))
+		client->agent_default = false;
+}
+
 static void login_ended(struct attempt *a)
 {
 	struct api_failures *f = gateway_api_failures_of(a->api, a->uid);
@@ -104,7 +112,7 @@ static void login_ended(struct attempt *a)
 		/* Whoever could be guessing the PIN of a higher role goes on where he was. */
 		if (a->highest)
 			gateway_api_failures_forget(a->api, f);
-		client->role = a->role;
+		take_role(client, a->role);
 		gateway_api_say(a->api, LOG_LEVEL_INFO, "control bus: user id %lu is %s",
 				(unsigned long)a->uid, gateway_role_name(a->role));
 		(void)sd_bus_reply_method_return(a->m, "s", gateway_role_name(a->role));
@@ -222,7 +230,7 @@ void gateway_api_set_pin(struct api_call *call)
 
 void gateway_api_logout(struct api_call *call)
 {
-	call->client->role = ROLE_OF_NOBODY;
+	take_role(call->client, ROLE_OF_NOBODY);
 	call->client->looked = false;
 	gateway_api_done(call->m);
 }

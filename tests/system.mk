@@ -23,7 +23,7 @@ TESTS += $(SYSTEM_TESTS)
 if !SANITIZERS
 TESTS += tests/test-canary.sh
 endif
-EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.sh tests/bluez-shell.py \
+EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.sh tests/bluez-shell.py tests/pairing-agent.py \
 	tests/check-metrics.py tests/doctor.sh tests/examined.py tests/fake-journal.py tests/find-secrets.py tests/https-server.py \
 	tests/preload-soft.c tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
 # As installed: units, what make install and the packages put where.

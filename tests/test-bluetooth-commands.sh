@@ -88,7 +88,8 @@ found() {
 	scene=bluetooth
 	for ((i = 0; i < 40; i++)); do
 		ctl --json doctor >"$run/doctor.json" 2>"$run/start.out" || true
-		table <"$run/doctor.json" >"$run/report"
+		# Nothing is said before pngwd is on the bus.
+		table <"$run/doctor.json" >"$run/report" 2>"$run/start.out" || true
 		grep -q "^$1	$2	.*$3" "$run/report" && break
 		sleep 0.1
 	done
@@ -251,6 +252,61 @@ for model in show-pin show-passkey; do
 	finished 0 "done"
 	outcome 0 removed bluetooth unbond "$device"
 done
+grep -qF "is to be typed on $device (Headset)" "$run/log" || complain "the log does not tell of what is typed on a device"
+grep -qF 123456 "$run/log" && complain "what is typed on a device is in the log"
+
+# Whoever begins a pairing without an agent, detached or not: the default agent is asked.
+agent() {
+	mkfifo "$run/agent-in"
+	: >"$run/background.out"
+	"$@" <"$run/agent-in" >"$run/background.out" 2>&1 &
+	pid_of[agent]=$!
+	exec {to_agent}>"$run/agent-in"
+	rm "$run/agent-in"
+	said "ready"
+}
+agent_ends() {
+	exec {to_agent}>&-
+	wait "${pid_of[agent]}" || complain "the agent failed"
+	unset "pid_of[agent]"
+	said "end"
+}
+cp "$top/tests/pairing-agent.py" "$run"
+chmod 755 "$run/pairing-agent.py"
+for how in pair detach; do
+	add "$device" Headset confirm 4711
+	agent /usr/bin/python3 "$run/pairing-agent.py" "unix:path=$run/bus" "$how" "$device"
+	said "asked $device compare 004711"
+	for ((i = 0; i < 100; i++)); do
+		tell get "hci0/$device" Trusted
+		[ "$answer" = true ] && break
+		sleep 0.05
+	done
+	[ "$answer" = true ] || complain "not paired with the answer of the default agent"
+	agent_ends
+	outcome 0 removed bluetooth unbond "$device"
+done
+
+# Who has logged out is asked no more.
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+	password=4711-technician start set-pin technician
+	chmod 711 "$run"
+	chmod 666 "$run/bus"
+	add "$device" Headset confirm 4711
+	agent setpriv --reuid 65534 --regid 65534 --clear-groups env PIN=4711-technician \
+		/usr/bin/python3 "$run/pairing-agent.py" "unix:path=$run/bus" --login
+	tell pair-in "hci0/$device"
+	for ((i = 0; i < 100; i++)); do
+		start bluetooth questions
+		grep -q "show 004711" "$run/start.out" && break
+		sleep 0.05
+	done
+	outcome 0 "show 004711?" bluetooth questions
+	agent_ends
+	outcome 0 answered bluetooth answer "$device" no
+	tell device remove "hci0/$device"
+	! grep -q asked "$run/background.out" || complain "asked after Logout: $(cat "$run/background.out")"
+fi
 
 # The technician goes away: so does the pairing, and the search.
 add "$device" Headset confirm 1
