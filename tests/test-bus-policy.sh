@@ -22,6 +22,8 @@ sed 's/user="pngw"/user="daemon"/; s/group="pngw"/group="games"/' "$top/gateway/
 sed -e '/<user>\|<fork\/>\|<pidfile>\|<servicehelper>\|<standard_system_servicedirs\|<include/d' \
 	-e "s|<listen>.*</listen>|<listen>unix:path=$run/bus</listen>|" \
 	-e "s|</busconfig>|<includedir>$run/system.d</includedir></busconfig>|" \
+	-e 's|<includedir>|<policy context="default"><allow send_destination="org.example.Served"/></policy>\n&|' \
+	-e 's|<policy user="root">|&<allow own="org.example.Served"/>|' \
 	/usr/share/dbus-1/system.conf >"$run/bus.conf"
 chmod 711 "$run"
 pid_of[bus]=$(dbus-daemon --config-file "$run/bus.conf" --fork --print-pid 2>"$run/bus.out")
@@ -50,6 +52,19 @@ for who in root daemon; do
 	[ "$(as $who /usr/bin/python3 "$run/bus-policy.py" "$bus" own)" = owner ] || complain "$who may not be org.pngw"
 done
 
+# A service of somebody else, called without an interface: our policy is no matter of its.
+/usr/bin/python3 "$run/bus-policy.py" "$bus" serve org.example.Served 600 >"$run/served" 2>&1 &
+pid_of[served]=$!
+for ((i = 0; i < 200; i++)); do
+	grep -q serving "$run/served" && break
+	sleep 0.05
+done
+for who in root daemon nobody member; do
+	said=$(as $who /usr/bin/python3 "$run/bus-policy.py" "$bus" ping org.example.Served /served)
+	[ "$said" = pong ] || complain "$who may not call another service without an interface: $said"
+done
+stop served
+
 mkdir "$run/state"
 sed -i "s|\"$run/gateway\\.|\"$run/state/gateway.|g; s|\"unix:$run/pan|\"unix:$run/state/pan|g" "$run/pngw.conf"
 chown -R daemon "$run/state" "$run/certs"
@@ -76,6 +91,9 @@ for who in nobody member; do
 	outcome $who 1 "the right to look is missing" status
 	outcome $who 0 "-" whoami
 done
+# Nor does the bus stand before ours.
+said=$(as nobody /usr/bin/python3 "$run/bus-policy.py" "$bus" ping org.pngw /org/pngw)
+[[ $said == *Unknown* ]] || complain "nobody may not call pngwd without an interface: $said"
 # Each role: what it may, and what not. "-" stands for what pngwd says to somebody who may.
 number=1000
 for role in viewer technician administrator; do
