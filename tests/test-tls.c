@@ -631,6 +631,37 @@ START_TEST(test_psk)
 }
 END_TEST
 
+/* A gateway with a PSK and a CA, at a server that knows no PSK: mutual by its certificate, or not
+ * at all. */
+START_TEST(test_psk_unknown)
+{
+	struct tls_options co = client_options(), so = server_options();
+
+	co.psk_file = write_file("psk-client", 0600, "btid-1@bsf " KEY_A "\n");
+	for (int certificate = 1; certificate >= 0; certificate--) {
+		struct tls_context *c, *s = context(&so);
+		struct pair *p;
+
+		if (!certificate)
+			co.certificate_file = co.key_file = NULL;
+		c = context(&co);
+		p = pair_new(c, s, "localhost");
+		pump(&p->client, &p->server, SIZE_MAX);
+		if (certificate) {
+			ck_assert(tls_mutual(p->client.tls));
+			ck_assert_int_eq(tls_peer_auth(p->client.tls), TLS_AUTH_CERTIFICATE);
+		} else {
+			ck_assert_int_eq(p->client.result, TLS_REFUSED);
+			ck_assert_int_eq(tls_cause(p->client.tls), TLS_CAUSE_PSK);
+			ck_assert(!tls_mutual(p->client.tls));
+		}
+		pair_free(p);
+		tls_context_unref(c);
+		tls_context_unref(s);
+	}
+}
+END_TEST
+
 static unsigned psk_wrong_suite(WOLFSSL *ssl, const char *hint, char *identity,
 				unsigned identity_max, unsigned char *key, unsigned key_max,
 				const char **suite)
@@ -798,6 +829,7 @@ int main(void)
 	tcase_add_test(t, test_resumption);
 	tcase_add_test(t, test_psk);
 	tcase_add_test(t, test_psk_passed_over);
+	tcase_add_test(t, test_psk_unknown);
 	tcase_add_test(t, test_contexts);
 	tcase_add_test(t, test_garbage);
 	suite_add_tcase(suite, t);

@@ -279,9 +279,18 @@ static int outcome(struct tls *t, int result)
 	return tls_refuse(t, TLS_CAUSE_OTHER, text ? text : "TLS failed");
 }
 
+/* A certificate is shown where no PSK was taken, and only there. */
+static bool is_certified(const struct tls *t)
+{
+	WOLFSSL_X509 *x = wolfSSL_get_peer_certificate(t->ssl);
+
+	wolfSSL_X509_free(x);
+	return x != NULL;
+}
+
 static int settle_server(struct tls *t)
 {
-	bool psk = t->context->psks != NULL;
+	bool psk = t->context->psks != NULL && !is_certified(t);
 
 	t->resumed = t->offered_session && wolfSSL_session_reused(t->ssl);
 	t->auth = psk ? TLS_AUTH_PSK : TLS_AUTH_CERTIFICATE;
@@ -289,6 +298,9 @@ static int settle_server(struct tls *t)
 		t->mutual = t->session_mutual;
 	else
 		t->mutual = psk || (t->asked && t->context->has_certificate);
+	if (t->context->psks && !t->mutual)
+		return tls_refuse(t, TLS_CAUSE_PSK,
+				  "the server shows a certificate and does not take the PSK");
 	if (name_set(&t->entity, bytes_text(t->name)) < 0)
 		t->entity = (struct name){""};
 	return 0;
