@@ -349,8 +349,9 @@ END_TEST
 
 START_TEST(test_deadline_and_cancel)
 {
-	struct result late, waiting, cancelled, next;
+	struct result late, waiting, cancelled, pinned, next;
 	struct wan_request *request;
+	unsigned downs;
 	struct world w;
 
 	begin(&w, _i);
@@ -372,7 +373,15 @@ START_TEST(test_deadline_and_cancel)
 	w.hold = 1;
 	request = post(&w, &cancelled, "cancelled", patience(5000), WAN_UNPINNED);
 	run_until(&w, &w.seen, 3, 5000);
+	answers = 0;
+	downs = w.downs;
+	/* Over HTTP/1.1 the connection goes with it, and what waits for it: not from within. */
+	post(&w, &pinned, "pinned", patience(5000), wan_generation(w.wan));
 	wan_cancel(request);
+	ck_assert_uint_eq(pinned.calls, 0);
+	ck_assert_uint_eq(w.downs, downs);
+	run_until(&w, &answers, 1, 5000);
+	ck_assert_int_eq(pinned.answer.result, _i ? WAN_DOWN : WAN_ANSWERED);
 	answers = 0;
 	post(&w, &next, "and on", patience(5000), WAN_UNPINNED);
 	request = post(&w, &waiting, "never sent", patience(5000), WAN_UNPINNED);

@@ -823,6 +823,11 @@ int wan_post(struct wan *w, struct bytes body, unsigned deadline_ms, uint64_t pi
 	return 0;
 }
 
+static void on_given_up(uv_timer_t *timer)
+{
+	lose(timer->data, "a request was given up while it was under way");
+}
+
 void wan_cancel(struct wan_request *r)
 {
 	struct wan *w = r->wan;
@@ -830,6 +835,8 @@ void wan_cancel(struct wan_request *r)
 
 	unlink_request(r);
 	free_request(r);
+	/* Others get theirs back when the connection goes: from the loop. It is of no more use
+	 * until then. */
 	if (!useful && w->state.up)
-		lose(w, "a request was given up while it was under way");
+		uv_timer_start(&w->keepalive, on_given_up, 0, 0);
 }

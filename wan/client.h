@@ -114,6 +114,7 @@ typedef void wan_answer_fn(void *arg, const struct wan_answer *answer);
 #define WAN_UNPINNED 0
 int wan_post(struct wan *w, struct bytes body, unsigned deadline_ms, uint64_t pin_generation,
 	     wan_answer_fn *answer, void *arg, struct wan_request **out);
+/* Calls nothing back from within, and never the answer of r. */
 void wan_cancel(struct wan_request *r);
 
 #endif
