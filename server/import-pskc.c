@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <libxml/xmlerror.h>
 #include <libxml/xmlmemory.h>
@@ -180,10 +181,33 @@ static bool contains(struct bytes file, const char *text)
 	return memmem(file.data, file.size, text, strlen(text)) != NULL;
 }
 
+/* Whether the XML declaration, if there is one, says nothing but UTF-8: what is looked for here is
+ * looked for in that. */
+static bool says_utf8(struct bytes file)
+{
+	static const char start[] = "<?xml";
+	const char *at = (const char *)file.data, *end, *stop;
+
+	if (file.size < strlen(start) || memcmp(at, start, strlen(start)) != 0)
+		return true;
+	end = memmem(at, file.size, "?>", 2);
+	stop = end ? end : at + file.size;
+	at = memmem(at, (size_t)(stop - at), "encoding", strlen("encoding"));
+	if (!at)
+		return true;
+	at += strlen("encoding");
+	while (at < stop && (isspace((unsigned char)*at) || *at == '='))
+		at++;
+	return stop - at >= 7 && (*at == '"' || *at == '\'') &&
+	       strncasecmp(at + 1, "UTF-8", 5) == 0 && at[6] == *at;
+}
+
 int import_pskc(struct import *i, struct bytes file)
 {
 	int r;
 
+	if (!says_utf8(file))
+		return import_bad(i, 0, "the XML is to be in UTF-8");
 	if (contains(file, "<!DOCTYPE"))
 		return import_bad(i, 0, "a document type declaration is not allowed");
 	if (contains(file, "EncryptedValue"))

@@ -232,6 +232,9 @@ static const struct {
 	{"<PlainValue>AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=</PlainValue>", "", "", ""},
 	{"<PlainValue>AAECAwQFBgcICQoLDA0ODw==</PlainValue>",
 	 "<EncryptedValue>AAECAwQFBgcICQoLDA0ODw==</EncryptedValue>", "", "encrypted"},
+	{"UTF-8", "UTF-7", "", "UTF-8"},
+	{"encoding=\"UTF-8\"", "encoding = 'ISO-8859-1'", "", "UTF-8"},
+	{"UTF-8", "UTF-80", "", "UTF-8"},
 	{"?>", "?><!DOCTYPE KeyContainer [<!ENTITY a \"b\">]>", "", "document type"},
 };
 
