@@ -73,10 +73,12 @@ static int psk_line(struct tls_context *c, struct bytes line, const char *file, 
 	if (c->side == TLS_SERVER && !entity_id_valid(field[2]))
 		return complain(-EINVAL, why, why_size, "%s line %u has no valid Entity ID", file,
 				number);
-	if (hex_decode(field[1], key, sizeof(key), &size) < 0 || size < PSK_KEY_MIN)
+	if (hex_decode(field[1], key, sizeof(key), &size) < 0 || size < PSK_KEY_MIN) {
+		wipe(key, sizeof(key));
 		return complain(-EINVAL, why, why_size,
 				"%s line %u: the key is not %d to %d bytes in hex", file, number,
 				PSK_KEY_MIN, PSK_KEY_MAX);
+	}
 	for (p = c->psks; p; p = p->next) {
 		if (bytes_equal(bytes_text(p->identity), field[0])) {
 			wipe(key, sizeof(key));
