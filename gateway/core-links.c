@@ -111,13 +111,18 @@ static void link_malformed(struct core_link *l, const struct malformation *why)
 
 /* The answer to the trigger of a procedure cannot be relayed: nothing follows that it could await.
  */
-static void answer_refused(struct core *c, const struct name *entity, const struct message *m,
+static void answer_refused(struct core *c, const struct relay_link *link, const struct message *m,
 			   enum status status)
 {
-	struct procedure *p = gateway_core_procedure_for(c, entity);
+	struct procedure *p = gateway_core_procedure_for(c, link->entity);
 	struct message_id to = message_in_response_to(m);
 	struct event e = {.kind = EVENT_MALFORMED, .why = status_wire_name(status)};
 
+	/* The PNE is not to blame for a level that has dropped. */
+	if (status == STATUS_INSECURE_PAN) {
+		e.failed = verdict_of_pne_status(status);
+		e.why = pan_security_name(link->level);
+	}
 	if (p && p->type == &gateway_figure6_assignment && message_id_equal(&to, &p->awaited) &&
 	    !status_retry(status))
 		gateway_core_give(c, p, &e);
@@ -186,7 +191,7 @@ static void link_message(void *arg, struct bytes xml)
 		refused = a.list[0].receipt.status;
 	gateway_core_perform(c, NULL, &a);
 	if (refused != STATUS_OK)
-		answer_refused(c, view.entity, m, refused);
+		answer_refused(c, &view, m, refused);
 	message_free(m);
 }
 

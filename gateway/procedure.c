@@ -418,7 +418,7 @@ void cell_pne_silent(struct procedure *p, const struct event *e, struct actions 
 
 void cell_pne_malformed(struct procedure *p, const struct event *e, struct actions *out)
 {
-	gateway_fail(p, out, VERDICT_PNE_MALFORMED, e->why);
+	gateway_fail(p, out, e->failed != VERDICT_DONE ? e->failed : VERDICT_PNE_MALFORMED, e->why);
 }
 
 void cell_cancelled(struct procedure *p, const struct event *e, struct actions *out)

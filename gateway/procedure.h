@@ -109,7 +109,8 @@ struct event {
 	struct bytes xml; /* the message as it came, for the record; or BYTES_NONE */
 	const struct receipt *receipt;
 	enum wan_failure failure;
-	enum verdict_id failed; /* EVENT_WAN_FAILED: what it amounts to; DONE: not known */
+	enum verdict_id failed; /* EVENT_WAN_FAILED, EVENT_MALFORMED: what it amounts to; DONE: not
+				   known */
 	const char *why;        /* its particulars, or NULL */
 	struct secret *ph;
 	int result;
