@@ -286,17 +286,17 @@ static void tell_followers(struct core *c, struct procedure *leader, const struc
 	}
 }
 
-/* A relay's verdict is that of the Figure 6 procedure that waits for it, if there is one. */
-static void relay_verdict(struct core *c, const struct verdict *v)
+/* A relay's verdict is that of the Figure 6 procedure whose request it was, if that waits for it.
+ */
+static void relay_verdict(struct core *c, const struct action *a)
 {
-	struct procedure *p = gateway_core_procedure_for(c, &v->entity);
-	struct event e = {.kind = EVENT_RELAY_ENDED, .verdict = v};
+	struct procedure *p = gateway_core_procedure_for(c, &a->verdict.entity);
+	struct event e = {.kind = EVENT_RELAY_ENDED, .verdict = &a->verdict};
 
-	if (v->figure == FIGURE_6 && p && p->type == &gateway_figure6_assignment) {
+	if (p && gateway_figure6_is_relayed(p, &a->in_response_to))
 		gateway_core_give(c, p, &e);
-		return;
-	}
-	gateway_core_verdict(c, 0, v);
+	else
+		gateway_core_verdict(c, 0, &a->verdict);
 }
 
 static void relayed(struct core *c, const struct action *a)
@@ -384,7 +384,7 @@ void gateway_core_perform(struct core *c, struct procedure *p, struct actions *a
 			break;
 		case ACTION_VERDICT:
 			if (!p) {
-				relay_verdict(c, &x->verdict);
+				relay_verdict(c, x);
 			} else {
 				struct verdict v = x->verdict;
 				const struct procedure_type *type = p->type;

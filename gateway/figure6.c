@@ -486,3 +486,9 @@ const struct procedure_type gateway_figure6_assignment = {
 	.begin = NULL,
 	.state_names = names,
 };
+
+bool gateway_figure6_is_relayed(const struct procedure *p, const struct message_id *to)
+{
+	return p->type == &gateway_figure6_assignment && p->state == RELAYING &&
+	       message_id_equal(to, &p->awaited);
+}

@@ -246,6 +246,8 @@ void gateway_procedure_handle(struct procedure *p, const struct event *e, struct
 extern const struct procedure_type gateway_figure5_registration;
 extern const struct procedure_type gateway_figure6_subscription;
 extern const struct procedure_type gateway_figure6_assignment;
+/* Whether p is a Figure 6 that waits for the end of the request that answered the message `to`. */
+bool gateway_figure6_is_relayed(const struct procedure *p, const struct message_id *to);
 extern const struct procedure_type gateway_figure7_assignment;
 extern const struct procedure_type gateway_renewal; /* Figure 7 from step 6 on, no user */
 extern const struct procedure_type gateway_refill;

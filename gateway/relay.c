@@ -181,9 +181,15 @@ static struct verdict verdict_for(const struct entry *e, enum verdict_id id, uns
 	return v;
 }
 
-static void give_verdict(struct actions *out, const struct verdict *v)
+/* Releases e. */
+static void give_verdict(struct relay *r, struct entry *e, struct actions *out,
+			 const struct verdict *v)
 {
-	gateway_actions_add(out, ACTION_VERDICT)->verdict = *v;
+	struct action *a = gateway_actions_add(out, ACTION_VERDICT);
+
+	a->verdict = *v;
+	a->in_response_to = e->in_response_to;
+	release(r, e);
 }
 
 static void end(struct relay *r, struct entry *e, struct actions *out, enum verdict_id id,
@@ -191,8 +197,7 @@ static void end(struct relay *r, struct entry *e, struct actions *out, enum verd
 {
 	struct verdict v = verdict_for(e, id, step, detail);
 
-	release(r, e);
-	give_verdict(out, &v);
+	give_verdict(r, e, out, &v);
 }
 
 static unsigned step_of(const struct entry *e, unsigned figure5, unsigned figure6)
@@ -542,8 +547,7 @@ bool gateway_relay_revoke(struct relay *r, const struct name *entity, const stru
 		if (e->state == ENTRY_RECEIPT) {
 			record(r, e, DELIVERY_ISSUED, NULL, &v, out);
 		} else {
-			release(r, e);
-			give_verdict(out, &v);
+			give_verdict(r, e, out, &v);
 		}
 		return true;
 	}
@@ -585,6 +589,18 @@ bool gateway_relay_receipt(struct relay *r, const struct relay_link *link,
 	return true;
 }
 
+/* Whatever became of keys that came before the one e's PNE holds now: no receipt tells any more. */
+static void end_older(struct relay *r, const struct entry *e)
+{
+	for (uint32_t i = 0; i < r->slots; i++) {
+		struct entry *other = &r->entries[i];
+
+		if (other->state == ENTRY_RECEIPT && other->key_index < e->key_index &&
+		    name_equal(&other->entity, &e->entity))
+			release(r, other);
+	}
+}
+
 void gateway_relay_stored(struct relay *r, uint64_t now, uint64_t token, int result,
 			  struct actions *out)
 {
@@ -612,8 +628,9 @@ void gateway_relay_stored(struct relay *r, uint64_t now, uint64_t token, int res
 	}
 	if (result != 0)
 		v = verdict_for(e, gateway_storage_verdict(result), v.step, strerror(-result));
-	release(r, e);
-	give_verdict(out, &v);
+	else if (v.id == VERDICT_DONE)
+		end_older(r, e);
+	give_verdict(r, e, out, &v);
 }
 
 bool gateway_relay_tick(struct relay *r, uint64_t now, uint64_t *next, struct actions *out)

@@ -4,8 +4,9 @@
 /*
  * The relay: requests of PNEs to the server and the answers back, byte for byte (Figure 5 steps 8
  * and 12, Figure 6 steps 9 and 13), until the PNE's receipt. No I/O: actions come out, as from a
- * procedure. Each relayed request that ends, but for one that was answered with a challenge, gives
- * one ACTION_VERDICT.
+ * procedure. Each relayed request that ends gives one ACTION_VERDICT, with the message that it
+ * answered in in_response_to; but for one that was answered with a challenge, and one that waits
+ * for the receipt of a key when a newer one is installed.
  */
 
 #include "gateway/procedure.h"

@@ -388,6 +388,17 @@ void sim_gateway_stream_down(struct sim_gateway *g, unsigned pne)
 		gateway_core_stream_down(g->core, l, BEARER_DOWN_PEER, 0);
 }
 
+void sim_gateway_stream_security(struct sim_gateway *g, unsigned pne, bool secure)
+{
+	gateway_core_stream_security(g->core, g->links[pne],
+				     secure ? PAN_SECURITY_AUTHENTICATED : PAN_SECURITY_NONE);
+}
+
+uint64_t sim_gateway_failures(const struct sim_gateway *g)
+{
+	return gateway_core_counters(g->core)->failed;
+}
+
 int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
 		      const char *password, unsigned set_count)
 {

@@ -113,6 +113,10 @@ void sim_gateway_unreached(struct sim_gateway *g, uint64_t token);
 void sim_gateway_stream_up(struct sim_gateway *g, unsigned pne, bool secure);
 void sim_gateway_stream_bytes(struct sim_gateway *g, unsigned pne, struct bytes b);
 void sim_gateway_stream_down(struct sim_gateway *g, unsigned pne);
+/* The level of a stream that is up. */
+void sim_gateway_stream_security(struct sim_gateway *g, unsigned pne, bool secure);
+/* How many verdicts were of a failure, those of nobody's run too. */
+uint64_t sim_gateway_failures(const struct sim_gateway *g);
 /* For the first PNE; set_count: 0 but for Figure 7. Gives how many verdicts will come. */
 int sim_gateway_start(struct sim_gateway *g, enum figure figure, const char *user,
 		      const char *password, unsigned set_count);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pan/bearer.h"
 #include "pan/frame.h"
 #include "tests/figures-posts.h"
 #include "tests/figures.h"
@@ -693,6 +694,83 @@ START_TEST(figure_6_needs_a_secure_pan)
 	struct sim *s = sim_new(false);
 
 	ck_assert_uint_eq(verdict_of(s, &figure6), VERDICT_PAN_INSECURE);
+	sim_free(s);
+}
+END_TEST
+
+/* A Figure 6 until that step was told. */
+static void begin_figure6(struct sim *s, unsigned step)
+{
+	memset(s->verdicts, 0, sizeof(s->verdicts));
+	s->steps_count = 0;
+	ck_assert_int_eq(sim_gateway_start(s->gateway, FIGURE_6, USER, PASSWORD, 0), 1);
+	while (s->steps_count == 0 || s->steps[s->steps_count - 1].figure != FIGURE_6 ||
+	       s->steps[s->steps_count - 1].step != step) {
+		ck_assert_uint_eq(s->verdicts[ROLE_PNGW], 0);
+		if (work(s))
+			continue;
+		ck_assert_uint_gt(s->queued, 0);
+		deliver(s);
+	}
+}
+
+START_TEST(figure_6_ends_when_the_level_drops)
+{
+	static const unsigned steps[] = {4, 7};
+	struct sim *s = sim_new(true);
+	uint8_t fingerprint[P1_FINGERPRINT_SIZE];
+	struct name user;
+	uint32_t index;
+
+	begin_figure6(s, steps[_i]);
+	sim_gateway_stream_security(s->gateway, 0, false);
+	ck_assert(run_until_verdict(s, ROLE_PNGW));
+	ck_assert_uint_eq(s->last[ROLE_PNGW].id, VERDICT_PAN_INSECURE);
+	ck_assert_str_eq(s->last[ROLE_PNGW].detail, pan_security_name(PAN_SECURITY_NONE));
+	ck_assert(!sim_pne_fingerprint(s->pne, &user, &index, fingerprint));
+	sim_free(s);
+}
+END_TEST
+
+/*
+ * The link breaks when the PNE has its key, before its receipt is there, and the user asks again
+ * before the relay has given the receipt up. That it does so is told when it happens, but is not
+ * the end of the second Figure 6; nor is it told any more once that has installed a newer key.
+ */
+START_TEST(a_receipt_that_is_lost_ends_nothing_else)
+{
+	static const unsigned steps[] = {0, 7, 9};
+	struct sim *s = sim_new(true);
+	uint64_t given_up;
+
+	begin_figure6(s, 13);
+	given_up = s->now + 10000;
+	while (s->queued == 0 || s->queue[0].hop != HOP_FROM_PNE) {
+		if (work(s))
+			continue;
+		ck_assert_uint_gt(s->queued, 0);
+		deliver(s);
+	}
+	pan_down(s);
+	ck_assert(run_until_verdict(s, ROLE_PNGW));
+	ck_assert_uint_eq(s->last[ROLE_PNGW].id, VERDICT_PAN_LOST);
+	settle(s);
+	ck_assert_uint_lt(s->now, given_up);
+	if (steps[_i] == 0) {
+		ask_and_get(s, &figure6);
+	} else {
+		begin_figure6(s, steps[_i]);
+		ck_assert_uint_lt(s->now, given_up);
+		s->now = given_up;
+		sim_gateway_tick(s->gateway);
+		ck_assert(run_until_verdict(s, ROLE_PNGW));
+		ck_assert_uint_eq(s->verdicts[ROLE_PNGW], 1);
+		ck_assert_uint_eq(s->last[ROLE_PNGW].id, VERDICT_DONE);
+	}
+	s->now = given_up + 1;
+	settle(s);
+	ck_assert_uint_eq(sim_gateway_failures(s->gateway), steps[_i] == 0 ? 1 : 2);
+	check_pne_has_key(s, USER);
 	sim_free(s);
 }
 END_TEST
@@ -1588,6 +1666,8 @@ int main(void)
 	tcase_add_test(c, figures_follow_each_other);
 	tcase_add_test(c, a_wrong_password_is_refused);
 	tcase_add_test(c, figure_6_needs_a_secure_pan);
+	tcase_add_loop_test(c, figure_6_ends_when_the_level_drops, 0, 2);
+	tcase_add_loop_test(c, a_receipt_that_is_lost_ends_nothing_else, 0, 3);
 	tcase_add_test(c, figure_7_needs_a_temporary_key);
 	tcase_add_test(c, somebody_elses_pne_gets_no_key);
 	tcase_add_loop_test(c, a_fault_at_any_message_is_survived, 0,
