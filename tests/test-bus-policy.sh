@@ -163,8 +163,9 @@ for name in $names; do
 	said=$(as nobody /usr/bin/python3 "$run/bus-policy.py" "$bus" agent "$name")
 	# dbus-send itself has gone.
 	[[ $said == *AccessDenied* ]] && denied=$((denied + 1))
-	[[ $said == *AccessDenied* || $said == *ServiceUnknown* ]] ||
+	# pngwd may be called, but is no agent.
+	[[ $said == *AccessDenied* || $said == *ServiceUnknown* || $said == *"Unknown object"* ]] ||
 		complain "nobody may ask the agent of $name: $said"
 done
-[ "$denied" -ge 2 ] || complain "only $denied connections were asked"
+[ "$denied" -ge 1 ] || complain "only $denied connections were asked"
 exit $bad
