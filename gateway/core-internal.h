@@ -28,7 +28,7 @@ struct core_link {
 	bool up;
 	bool dying; /* broken, replaced or silent: closed as soon as no callback of it is running */
 	bool queue_full;
-	uint64_t since; /* of the last byte, or of the stream */
+	uint64_t since; /* of the last byte; until the link is up, of the stream */
 	bool pinged;
 	uint64_t pool_due; /* when to look whether its key is to be renewed; 0: never */
 };

@@ -319,7 +319,8 @@ void gateway_core_sweep_links(struct core *c)
 void gateway_core_stream_bytes(struct core *c, struct core_link *l, struct bytes input)
 {
 	if (!l->dying) {
-		l->since = c->ports.now(c->arg);
+		if (l->up)
+			l->since = c->ports.now(c->arg);
 		l->pinged = false;
 		(void)link_push(l->engine, input);
 	}

@@ -47,7 +47,8 @@ static int port_derive(void *arg, uint64_t token, struct secret *password,
 static int port_write(void *arg, void *stream, struct bytes frame)
 {
 	(void)arg;
-	(void)link_push(*(struct link **)stream, frame);
+	if (*(struct link **)stream)
+		(void)link_push(*(struct link **)stream, frame);
 	return 0;
 }
 
@@ -273,6 +274,24 @@ static struct name named(const char *text)
 }
 
 static const char *const both[] = {"pne-1", "pne-2"};
+
+/* A hello that never ends, byte by byte, is none. */
+START_TEST(test_hello_deadline)
+{
+	static const uint8_t start_of_frame[] = {0, 0, 64, 1, 1, 1, 1, 1};
+	size_t sent = 0;
+
+	ck_assert_int_eq(gateway_core_stream_up(core, &pnes[0], PAN_SECURITY_AUTHENTICATED, "test",
+						&links[0]),
+			 0);
+	while (links[0] && sent < sizeof(start_of_frame)) {
+		gateway_core_stream_bytes(core, links[0], bytes_of(start_of_frame + sent++, 1));
+		run_for(2);
+	}
+	ck_assert_ptr_null(links[0]);
+	ck_assert_uint_eq(sent, 3);
+}
+END_TEST
 
 START_TEST(test_unreachable)
 {
@@ -501,6 +520,7 @@ int main(void)
 	if (secret_setup() != 0)
 		(void)puts("memory cannot be locked");
 	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, test_hello_deadline);
 	tcase_add_test(tests, test_unreachable);
 	tcase_add_test(tests, test_no_way);
 	tcase_add_test(tests, test_connected);
