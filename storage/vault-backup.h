@@ -51,19 +51,20 @@ struct vault_drill {
 };
 
 /*
- * A drill: proves that the backup opens with these openers and that every record in it does, in
- * private copies beside options->path, which are removed afterwards. The vault at options->path and
- * its ledger are only read and may be in use. options->anchor is not asked and create is ignored.
- * 0 when the backup is good (out->damaged is 0), VAULT_DAMAGED, another outcome of vault_open(), or
- * a negative errno, with one sentence in why. present_entries - backup_entries is what would be
- * lost: at least, as a vault that serves may have some that its file has not yet. Slow for large
- * vaults and passphrases; any thread.
+ * A drill: proves that the backup, with the `-wal` beside it if there is one, opens with these
+ * openers and that every record in it does, in private copies beside options->path, which are
+ * removed afterwards. The vault at options->path and its ledger are only read and may be in use.
+ * options->anchor is not asked and create is ignored. 0 when the backup is good (out->damaged is
+ * 0), VAULT_DAMAGED, another outcome of vault_open(), or a negative errno, with one sentence in
+ * why. present_entries - backup_entries is what would be lost: at least, as a vault that serves may
+ * have some that its file has not yet. Slow for large vaults and passphrases; any thread.
  */
 int vault_restore_check(const struct vault_options *options, const char *backup,
 			struct vault_drill *out, char *why, size_t why_size);
 
 /*
- * The drill, and when it passes the backup takes the vault's place. Durable on return. What was
+ * The drill, and when it passes the backup takes the vault's place. Durable on return. Where root
+ * restores, it is the user's who owned the vault, else of who owns the folder. What was
  * there is kept as options->path`.replaced` (or `.replaced.N`), its log likewise; the ledger's file
  * stays, so that the next vault_open() finds that an older state was put back. VAULT_LOCKED when
  * the vault is in use.

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,36 @@ static int drill(const struct vault_options *options, const struct places *p, bo
 	return VAULT_DAMAGED;
 }
 
+/* A backup, or a vault that was copied with its log: what is in the log was acknowledged, too. */
+static int copy_backup(const char *backup, const struct places *p)
+{
+	char *log = NULL;
+	int r = name_file(&log, backup, "-wal") ? copy_file(backup, p->copy) : -ENOMEM;
+
+	if (r == 0 && exists(log))
+		r = copy_file(log, p->copy_log);
+	free(log);
+	return r;
+}
+
+/* Whoever restores may be root: the vault stays whose it was, or becomes the folder's owner's. */
+static int give_to_owner(const char *copy, const char *vault)
+{
+	struct stat st;
+	char *folder = NULL;
+	int r = stat(vault, &st);
+
+	if (r < 0) {
+		folder = strdup(vault);
+		r = folder ? stat(dirname(folder), &st) : -1;
+	}
+	if (r == 0 && st.st_uid != geteuid())
+		r = chown(copy, st.st_uid, st.st_gid);
+	r = r < 0 ? -errno : 0;
+	free(folder);
+	return r;
+}
+
 /* Leaves the drilled copy at p->copy when all is well and keep is set, else nothing. */
 static int prepare(const struct vault_options *options, const char *backup, const struct places *p,
 		   bool keep, struct vault_drill *out, char *why, size_t why_size)
@@ -237,7 +268,7 @@ static int prepare(const struct vault_options *options, const char *backup, cons
 		return -EINVAL;
 	}
 	remove_copy(p);
-	r = copy_file(backup, p->copy);
+	r = copy_backup(backup, p);
 	if (r < 0)
 		return failed(r, backup, why, why_size);
 	r = drill(options, p, keep, out, why, why_size);
@@ -370,7 +401,9 @@ static int restore_locked(const struct vault_options *options, const char *backu
 			 backup, options->path);
 		return VAULT_REFUSED;
 	}
-	r = take_place(options, p);
+	r = give_to_owner(p->copy, options->path);
+	if (r == 0)
+		r = take_place(options, p);
 	if (r < 0) {
 		unlink(p->copy);
 		return failed(r, options->path, why, why_size);

@@ -640,6 +640,56 @@ START_TEST(a_log_without_its_vault)
 }
 END_TEST
 
+/* A vault that was copied with its log, at one moment, has what was acknowledged in that log. */
+START_TEST(copied_with_its_log)
+{
+	struct vault_drill d;
+	struct vault *v = open_vault();
+	char command[600];
+
+	put(v, 0, 1);
+	vault_close(v);
+	v = open_vault();
+	put(v, 1, 50);
+	snprintf(command, sizeof(command), "cp %s %s && cp %s-wal %s-wal", path, backup, path,
+		 backup);
+	ck_assert_int_eq(system(command), 0);
+	vault_close(v);
+	ck_assert_msg(vault_restore_check(&options, backup, &d, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_uint_ge(d.records, 51);
+	ck_assert_msg(vault_restore(&options, backup, &d, why, sizeof(why)) == 0, "%s", why);
+	ck_assert(!exists("vault.restore") && !exists("vault.restore-wal"));
+	v = open_vault();
+	for (size_t i = 0; i < 51; i++)
+		ck_assert_int_eq(has(v, i), 0);
+	vault_close(v);
+}
+END_TEST
+
+/* Root restores for the user of a daemon: from the vault it replaces, or from the folder. */
+START_TEST(stays_whose_it_was)
+{
+	struct vault_drill d;
+	struct vault *v;
+	struct stat st;
+
+	if (geteuid() != 0)
+		return;
+	v = open_vault();
+	put(v, 0, 1);
+	ck_assert_int_ge(make_backup(v, 64), 1);
+	vault_close(v);
+	ck_assert_int_eq(chown(_i == 0 ? path : directory, 65534, 65534), 0);
+	if (_i == 1)
+		ck_assert_int_eq(unlink(path), 0);
+	ck_assert_msg(vault_restore(&options, backup, &d, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_uid, 65534);
+	ck_assert_uint_eq(st.st_gid, 65534);
+	ck_assert_uint_eq(st.st_mode & 0777, 0600);
+}
+END_TEST
+
 START_TEST(in_use)
 {
 	struct vault *v = open_vault();
@@ -703,6 +753,8 @@ int main(void)
 	tcase_add_test(t, restored_onto_nothing);
 	tcase_add_test(t, anchor_is_not_forgotten);
 	tcase_add_test(t, of_another_vault);
+	tcase_add_test(t, copied_with_its_log);
+	tcase_add_loop_test(t, stays_whose_it_was, 0, 2);
 	tcase_add_test(t, in_use);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
