@@ -7,6 +7,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <utf8proc.h>
+
 #include "console/pace.h"
 #include "console/shell.h"
 #include "console/signals.h"
@@ -43,13 +45,19 @@ static void quiet_line(struct termios *before)
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &t);
 }
 
+/* Noise is none, unless it happens to be text. */
 static bool may_be_pin(const struct secret *typed)
 {
 	struct bytes b = secret_bytes(typed);
+	size_t used = 0;
 
-	for (size_t i = 0; i < b.size; i++) {
-		if (b.data[i] < 0x20 || b.data[i] == 0x7f)
+	while (used < b.size) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t n =
+			utf8proc_iterate(b.data + used, (utf8proc_ssize_t)(b.size - used), &c);
+		if (n < 0 || c < 0x20 || (c >= 0x7f && c < 0xa0))
 			return false;
+		used += (size_t)n;
 	}
 	return b.size >= PIN_MIN;
 }

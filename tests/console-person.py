@@ -89,6 +89,11 @@ def noise(line):
         line.hidden("PIN or passphrase: ", "\xff\x05" + "\x15" + "x\x01yz")
         line.expect("that is no PIN")
         line.expect(WELCOME)
+    line.type(NOISE + b"\r")
+    line.expect("PIN or passphrase: ")
+    line.type(b"\xff\xfe\xf8\xe3\xe3\r")
+    line.expect("that is no PIN")
+    line.expect(WELCOME)
 
 
 def wrong(line):
