@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "console/command-internal.h"
+#include "console/pace.h"
 #include "console/pager.h"
 #include "console/signals.h"
 #include "console/terminal.h"
@@ -80,6 +81,7 @@ static int scan_labels(struct console *console, struct manifest *m)
 {
 	struct scanner s = {.size = 0};
 	bool person = isatty(STDIN_FILENO);
+	uint64_t since = pace_now_ms();
 	char data[256];
 
 	if (person)
@@ -87,9 +89,16 @@ static int scan_labels(struct console *console, struct manifest *m)
 			   "scan the labels; a line with a dot, or Ctrl-D, ends the list");
 	while (!s.done) {
 		struct pollfd fd = {.fd = terminal_input(), .events = POLLIN};
+		int left = console_idle_left(console, since), r = signals_wait(&fd, 1, left);
 		ssize_t n;
 
-		if (signals_wait(&fd, 1, -1) < 0) {
+		if (left == 0 || (r == 0 && console_idle_left(console, since) == 0)) {
+			console->leaving = true;
+			return console_failed(console, EXIT_RETRY,
+					      "nothing was typed for %d s; nothing was begun",
+					      console->idle_ms / 1000);
+		}
+		if (r < 0) {
 			if (signals_interrupted() || signals_ending())
 				return console_failed(console, EXIT_RETRY,
 						      "interrupted; nothing was begun");
@@ -101,6 +110,7 @@ static int scan_labels(struct console *console, struct manifest *m)
 			continue;
 		if (n <= 0)
 			break;
+		since = pace_now_ms();
 		take_input(&s, console, m, data, (size_t)n);
 	}
 	if (s.size > 0 || s.too_long)

@@ -253,8 +253,8 @@ static void settle(struct work *w, struct tray_unit *u)
 		return;
 	}
 	(void)snprintf(why, sizeof(why), "%s", text[0] ? text : "the PN GW gave no verdict on it");
-	if (strcmp(id, "WRONG_PASSWORD") == 0) {
-		/* The same for all of the user's: the server would lock the user out. */
+	if (strcmp(id, "WRONG_PASSWORD") == 0 || strcmp(id, "USER_TAKEN") == 0) {
+		/* The same for all of the user's: no headset is to blame. */
 		u->state = TRAY_WAITING;
 		unit_clear(u);
 		stop_saying(w, EXIT_REFUSED, why);
@@ -559,6 +559,23 @@ static void start_scan(struct work *w)
 	tray_show_say(&w->show, "searching the headsets whose address is not known");
 }
 
+/* One headset tries the user's password, the others of that user wait for what becomes of it. */
+static bool password_is_tried(const struct tray *t, const struct tray_unit *u)
+{
+	bool tried = false;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const struct tray_unit *other = &t->unit[i];
+
+		if (other == u || !name_equal(&other->what.user, &u->what.user))
+			continue;
+		if (other->state == TRAY_PASSED && other->attempts > 0)
+			return false;
+		tried |= other->state == TRAY_ASSIGNING;
+	}
+	return tried;
+}
+
 /* Whether u's turn has come, and what is done with it then. */
 static void advance(struct work *w, struct tray_unit *u)
 {
@@ -569,8 +586,10 @@ static void advance(struct work *w, struct tray_unit *u)
 		return;
 	if (has_it(u))
 		pass_what_has_it(w, u);
-	else if (u->connected || late)
+	else if ((u->connected || late) && !password_is_tried(w->t, u))
 		assign(w, u);
+	else if (u->connected || late)
+		return;
 	else if (w->bluetooth && (u->what.address[0] || w->scan_ended))
 		connect_to(w, u);
 }

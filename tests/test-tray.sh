@@ -203,10 +203,11 @@ scan() {
 	tr -d '\r' <"$run/typed" >"$run/out"
 }
 scan --sheet "'$run/scanned'" --password-file "'$run/wrong-password'"
-grep -q "WRONG_PASSWORD" "$run/out" || complain "a wrong password is not told"
+grep -qE "WRONG_PASSWORD|USER_TAKEN" "$run/out" || complain "a wrong password is not told"
 grep -qF "line 3: character 22: the check is not that of this" "$run/out" || complain "a misread label is not told"
 grep -qF "line 5: open-1 is there twice" "$run/out" || complain "a label that was scanned twice is not told"
-! grep -q '"unit":[02],"is":"failed"' "$run"/scanned/*.journal || complain "a wrong password has failed a headset"
+! grep -q '"is":"failed"' "$run"/scanned/*.journal || complain "a wrong password has failed a headset"
+[ "$(grep -c '"is":"begun"' "$run"/scanned/*.journal)" = 1 ] || complain "a wrong password was tried for another headset"
 : >"$run/labels"
 begun=$EPOCHSECONDS
 scan --resume --sheet "'$run/scanned'" --password-file "'$run/password'"
