@@ -7,6 +7,7 @@
 
 #include "gateway/api.h"
 #include "gateway/bluetooth.h"
+#include "gateway/names.h"
 #include "gateway/pins.h"
 #include "pan/bus.h"
 
@@ -129,8 +130,12 @@ struct gateway_api {
 	bool failures_saving, failures_changed; /* on a thread; since that began */
 	struct api_element *elements;           /* for which there is an object */
 	size_t element_count, element_room;
-	struct name *users;
-	size_t user_count;
+	struct names element_names; /* in the same places */
+	struct names users;
+	bool looking; /* at everything */
+	struct names looked_at;
+	size_t look_next; /* of looked_at */
+	struct vault_cursor look_from;
 };
 
 /* api-failures.c. How long the login is closed the so many-th time in a row. */
@@ -335,7 +340,10 @@ void gateway_api_examines_end(struct gateway_api *api);
 
 /* api-objects.c: Pne1, User1. */
 int gateway_api_objects_export(struct gateway_api *api);
-/* Tells of what has changed since the last time. */
+/*
+ * Tells of what has changed since the last time: a piece of it, true where there is more; or all.
+ */
+bool gateway_api_objects_step(struct gateway_api *api);
 void gateway_api_objects_update(struct gateway_api *api);
 void gateway_api_objects_free(struct gateway_api *api);
 /* Reads e anew, unless that was done in this turn of the loop. */

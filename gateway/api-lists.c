@@ -34,9 +34,9 @@ void gateway_api_list_users(struct api_call *call)
 	gateway_api_objects_update(api);
 	gateway_api_reply_begin(&w, call->m);
 	gateway_api_list_begin(&w, "a{sv}");
-	for (size_t i = 0; i < api->user_count; i++) {
+	for (size_t i = 0; i < api->users.count; i++) {
 		gateway_api_dict_begin(&w);
-		gateway_api_put_user(&w, api, &api->users[i]);
+		gateway_api_put_user(&w, api, &api->users.list[i]);
 		gateway_api_dict_end(&w);
 	}
 	gateway_api_list_end(&w);

@@ -12,6 +12,7 @@
 #define PNE_INTERFACE  "org.pngw.Pne1"
 #define USER_INTERFACE "org.pngw.User1"
 #define TOUCHED_MAX    64 /* then everything is looked at */
+#define LOOK_AT_ONCE   64 /* PNEs in one turn of the loop */
 
 void gateway_api_touch(struct gateway_api *api, const struct name *entity)
 {
@@ -38,25 +39,9 @@ void gateway_api_touch(struct gateway_api *api, const struct name *entity)
 
 static struct api_element *element_of(struct gateway_api *api, const struct name *entity)
 {
-	for (size_t i = 0; i < api->element_count; i++) {
-		if (name_equal(&api->elements[i].entity, entity))
-			return &api->elements[i];
-	}
-	return NULL;
-}
+	size_t place = gateway_names_find(&api->element_names, entity);
 
-/* What is revoked is looked for among all revocations. */
-struct revoked_search {
-	const struct name *entity;
-	bool found;
-};
-
-static void is_it(void *arg, const struct revocation *r)
-{
-	struct revoked_search *s = arg;
-
-	if (name_equal(&r->entity, s->entity) && r->reset != RESET_CONFIRMED)
-		s->found = true;
+	return place != NAMES_NONE ? &api->elements[place] : NULL;
 }
 
 /* Without what is costly. False: nothing is known of it. */
@@ -88,7 +73,7 @@ static void address_text(const struct bluetooth_place *place, char *out, size_t 
 
 void gateway_api_element_fresh(struct gateway_api *api, struct api_element *e)
 {
-	struct revoked_search search = {.entity = &e->entity};
+	struct revocation revocation;
 	struct bluetooth_place place;
 	struct name entity = e->entity;
 
@@ -98,8 +83,8 @@ void gateway_api_element_fresh(struct gateway_api *api, struct api_element *e)
 	(void)gateway_core_pool_info(api->core, &entity, &e->pool);
 	if (records_get_bluetooth(api->vault, &entity, &place) == 0)
 		address_text(&place, e->address, sizeof(e->address));
-	gateway_core_each_revocation(api->core, is_it, &search);
-	e->revoked = search.found;
+	e->revoked = revocation_get(api->vault, &entity, &revocation) == 0 &&
+		     revocation.reset != RESET_CONFIRMED;
 	e->read_at = uv_now(api->loop);
 }
 
@@ -154,42 +139,13 @@ void gateway_api_put_user(struct api_writer *w, struct gateway_api *api, const s
 	free(entities);
 }
 
-struct users {
-	struct name *list;
-	size_t count, room;
-	bool failed;
-};
-
-static void add_user(struct users *u, struct bytes name)
+static int add_owner(void *arg, struct bytes owner, struct bytes item, struct bytes content)
 {
-	struct name user;
+	struct name name;
 
-	if (name_set(&user, name) != 0)
-		return;
-	for (size_t i = 0; i < u->count; i++) {
-		if (name_equal(&u->list[i], &user))
-			return;
-	}
-	if (u->count == u->room) {
-		size_t room = u->room ? 2 * u->room : 16;
-		struct name *list = realloc(u->list, room * sizeof(*list));
-
-		if (!list) {
-			u->failed = true;
-			return;
-		}
-		u->list = list;
-		u->room = room;
-	}
-	u->list[u->count++] = user;
-}
-
-static int add_verifier(void *arg, struct bytes owner, struct bytes item, struct bytes content)
-{
 	(void)item;
 	(void)content;
-	add_user(arg, owner);
-	return 0;
+	return name_set(&name, owner) == 0 ? gateway_names_add(arg, &name) : 0;
 }
 
 /* The object of a name in a folder; the caller's to free(). NULL: out of memory. */
@@ -218,40 +174,32 @@ static void emit(struct gateway_api *api, const char *folder, const char *interf
 	free(path);
 }
 
-static bool among(const struct name *list, size_t count, const struct name *name)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (name_equal(&list[i], name))
-			return true;
-	}
-	return false;
-}
-
 static void update_users(struct gateway_api *api)
 {
-	struct users now = {.list = NULL};
-	struct name *before = api->users;
-	size_t before_count = api->user_count;
+	struct names now = {.count = 0}, before = api->users;
+	const struct name *owner = gateway_core_owner(api->core);
+	int r = owner->text[0] ? gateway_names_add(&now, owner) : 0;
 
-	add_user(&now, name_bytes(gateway_core_owner(api->core)));
-	for (size_t i = 0; i < api->element_count; i++)
-		add_user(&now, name_bytes(&api->elements[i].owner));
-	(void)vault_each(api->vault, VAULT_VERIFIER, BYTES_NONE, add_verifier, &now, NULL);
-	if (now.failed) {
-		free(now.list);
+	for (size_t i = 0; r == 0 && i < api->element_count; i++) {
+		if (api->elements[i].owner.text[0])
+			r = gateway_names_add(&now, &api->elements[i].owner);
+	}
+	if (r == 0)
+		r = vault_each(api->vault, VAULT_VERIFIER, BYTES_NONE, add_owner, &now, NULL);
+	if (r == -ENOMEM) {
+		gateway_names_free(&now);
 		return;
 	}
-	for (size_t i = 0; i < before_count; i++) {
-		if (!among(now.list, now.count, &before[i]))
-			emit(api, USER_FOLDER, USER_INTERFACE, &before[i], false);
+	for (size_t i = 0; i < before.count; i++) {
+		if (gateway_names_find(&now, &before.list[i]) == NAMES_NONE)
+			emit(api, USER_FOLDER, USER_INTERFACE, &before.list[i], false);
 	}
-	api->users = now.list;
-	api->user_count = now.count;
+	api->users = now;
 	for (size_t i = 0; i < now.count; i++) {
-		if (!among(before, before_count, &now.list[i]))
+		if (gateway_names_find(&before, &now.list[i]) == NAMES_NONE)
 			emit(api, USER_FOLDER, USER_INTERFACE, &now.list[i], true);
 	}
-	free(before);
+	gateway_names_free(&before);
 }
 
 /* PNEs that come and go. */
@@ -270,7 +218,7 @@ static void tell_element(struct gateway_api *api, const struct api_element *e)
 	free(path);
 }
 
-static struct api_element *new_element(struct gateway_api *api)
+static struct api_element *new_element(struct gateway_api *api, const struct name *entity)
 {
 	if (api->element_count == api->element_room) {
 		size_t room = api->element_room ? 2 * api->element_room : 32;
@@ -281,6 +229,8 @@ static struct api_element *new_element(struct gateway_api *api)
 		api->elements = list;
 		api->element_room = room;
 	}
+	if (gateway_names_add(&api->element_names, entity) != 0)
+		return NULL;
 	return &api->elements[api->element_count++];
 }
 
@@ -290,7 +240,7 @@ static void look_at(struct gateway_api *api, const struct name *entity)
 	bool known = read_element(api, entity, &found);
 
 	if (known && !e) {
-		e = new_element(api);
+		e = new_element(api, entity);
 		if (!e)
 			return;
 		*e = found;
@@ -299,17 +249,10 @@ static void look_at(struct gateway_api *api, const struct name *entity)
 		e->read_at = 0;
 		tell_element(api, e);
 	} else if (e) {
+		gateway_names_remove(&api->element_names, (size_t)(e - api->elements));
 		*e = api->elements[--api->element_count];
 		emit(api, PNE_FOLDER, PNE_INTERFACE, entity, false);
 	}
-}
-
-static int add_known(void *arg, struct bytes owner, struct bytes item, struct bytes content)
-{
-	(void)item;
-	(void)content;
-	add_user(arg, owner);
-	return 0;
 }
 
 static void add_link(void *arg, const struct name *entity, enum pan_security level, bool ui,
@@ -319,44 +262,73 @@ static void add_link(void *arg, const struct name *entity, enum pan_security lev
 	(void)ui;
 	(void)owner;
 	(void)peer;
-	add_user(arg, name_bytes(entity));
+	(void)gateway_names_add(arg, entity);
 }
 
-static void look_at_all(struct gateway_api *api)
+/*
+ * Everything is looked at a piece at a time: what there is an object for, what is connected, then
+ * the vault. Of a piece that fails the rest is looked at the next time.
+ */
+static void begin_looking(struct gateway_api *api)
 {
-	struct users known = {.list = NULL};
-
+	gateway_names_free(&api->looked_at);
+	api->looking = true;
+	api->look_next = 0;
+	api->look_from = (struct vault_cursor){.begun = false};
 	for (size_t i = 0; i < api->element_count; i++)
-		add_user(&known, name_bytes(&api->elements[i].entity));
-	gateway_core_each_link(api->core, add_link, &known);
-	(void)vault_each(api->vault, VAULT_PNE, BYTES_NONE, add_known, &known, NULL);
-	for (size_t i = 0; i < known.count; i++)
-		look_at(api, &known.list[i]);
-	free(known.list);
+		(void)gateway_names_add(&api->looked_at, &api->elements[i].entity);
+	gateway_core_each_link(api->core, add_link, &api->looked_at);
+}
+
+static void look_at_some(struct gateway_api *api)
+{
+	if (api->look_next == api->looked_at.count &&
+	    vault_each_some(api->vault, VAULT_PNE, &api->look_from, LOOK_AT_ONCE, add_owner,
+			    &api->looked_at) != 0)
+		api->look_from.ended = true;
+	for (size_t i = 0; i < LOOK_AT_ONCE && api->look_next < api->looked_at.count; i++)
+		look_at(api, &api->looked_at.list[api->look_next++]);
+	if (api->look_next < api->looked_at.count || !api->look_from.ended)
+		return;
+	api->looking = false;
+	gateway_names_free(&api->looked_at);
+}
+
+bool gateway_api_objects_step(struct gateway_api *api)
+{
+	size_t count = api->touched_count;
+
+	if (!api->core || (!api->all_touched && !api->looking && count == 0))
+		return false;
+	if (api->all_touched && !api->looking) {
+		api->all_touched = false;
+		begin_looking(api);
+	}
+	api->touched_count = 0;
+	for (size_t i = 0; i < count; i++)
+		look_at(api, &api->touched[i]);
+	if (api->looking)
+		look_at_some(api);
+	if (!api->looking) {
+		update_users(api);
+		gateway_api_changed(api, "elements");
+	}
+	return api->looking || api->all_touched;
 }
 
 void gateway_api_objects_update(struct gateway_api *api)
 {
-	bool all = api->all_touched;
-	size_t count = api->touched_count;
-
-	if (!api->core || (!all && count == 0))
-		return;
-	api->all_touched = false;
-	api->touched_count = 0;
-	if (all)
-		look_at_all(api);
-	for (size_t i = 0; i < count && !all; i++)
-		look_at(api, &api->touched[i]);
-	update_users(api);
-	gateway_api_changed(api, "elements");
+	while (gateway_api_objects_step(api))
+		;
 }
 
 void gateway_api_objects_free(struct gateway_api *api)
 {
 	free(api->touched);
 	free(api->elements);
-	free(api->users);
+	gateway_names_free(&api->element_names);
+	gateway_names_free(&api->looked_at);
+	gateway_names_free(&api->users);
 }
 
 /* The objects on the bus. */
@@ -477,7 +449,7 @@ static int find_user(sd_bus *bus, const char *path, const char *interface, void 
 	(void)error;
 	if (r > 0)
 		r = name_set(&user, bytes_text(text)) == 0 &&
-		    among(api->users, api->user_count, &user);
+		    gateway_names_find(&api->users, &user) != NAMES_NONE;
 	free(text);
 	*found = api;
 	return r > 0 ? 1 : 0;
@@ -490,7 +462,7 @@ static const struct name *element_name(const struct gateway_api *api, size_t i)
 
 static const struct name *user_name(const struct gateway_api *api, size_t i)
 {
-	return &api->users[i];
+	return &api->users.list[i];
 }
 
 static int enumerate(const struct gateway_api *api, const char *folder, size_t count,
@@ -533,7 +505,7 @@ static int enumerate_users(sd_bus *bus, const char *prefix, void *userdata, char
 	(void)bus;
 	(void)prefix;
 	(void)error;
-	return enumerate(api, USER_FOLDER, api->user_count, user_name, out);
+	return enumerate(api, USER_FOLDER, api->users.count, user_name, out);
 }
 
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE

@@ -170,7 +170,7 @@ static void put_entry(void *arg, const struct ledger_entry *e)
 {
 	struct tail *t = arg;
 	const char *entity = name_of(t, "entity", t->names, t->count, e->entity);
-	const char *user = name_of(t, "user", t->api->users, t->api->user_count, e->user);
+	const char *user = name_of(t, "user", t->api->users.list, t->api->users.count, e->user);
 	char text[320], key[32] = "", figure[24] = "";
 
 	if (e->key_index > 0)
@@ -192,49 +192,25 @@ static void put_entry(void *arg, const struct ledger_entry *e)
 	gateway_api_dict_end(&t->w);
 }
 
-struct names {
-	struct name *list;
-	size_t count, room;
-};
-
-static void add_name(struct names *n, const struct name *name)
-{
-	if (n->count < n->room)
-		n->list[n->count++] = *name;
-}
-
-static void count_revocation(void *arg, const struct revocation *r)
-{
-	(void)r;
-	++*(size_t *)arg;
-}
-
 static void add_revocation(void *arg, const struct revocation *r)
 {
-	add_name(arg, &r->entity);
+	(void)gateway_names_add(arg, &r->entity);
 }
 
 void gateway_api_vault_ledger(struct api_call *call)
 {
 	struct gateway_api *api = call->api;
 	struct tail t = {.api = api};
-	struct names names = {.list = NULL};
+	struct names names = {.count = 0};
 	uint32_t count;
 	int r;
 
 	if (!gateway_api_read_u32(call->m, &count))
 		return;
 	gateway_api_objects_update(api);
-	gateway_core_each_revocation(api->core, count_revocation, &names.room);
-	names.room += api->element_count + 1;
-	names.list = calloc(names.room, sizeof(*names.list));
-	if (!names.list) {
-		gateway_api_errno(call->m, -ENOMEM);
-		return;
-	}
-	add_name(&names, &api->options.config->entity_id);
+	(void)gateway_names_add(&names, &api->options.config->entity_id);
 	for (size_t i = 0; i < api->element_count; i++)
-		add_name(&names, &api->elements[i].entity);
+		(void)gateway_names_add(&names, &api->elements[i].entity);
 	gateway_core_each_revocation(api->core, add_revocation, &names);
 	t.names = names.list;
 	t.count = names.count;
@@ -245,7 +221,7 @@ void gateway_api_vault_ledger(struct api_call *call)
 	if (r != 0 && t.w.r >= 0)
 		t.w.r = r < 0 ? r : -EIO;
 	gateway_api_send(&t.w);
-	free(names.list);
+	gateway_names_free(&names);
 }
 
 /* Backups, in steps between which the loop serves. */

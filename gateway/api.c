@@ -180,8 +180,8 @@ static void on_idle(uv_idle_t *idle)
 	struct gateway_api *api = idle->data;
 
 	(void)uv_idle_stop(idle);
-	if (api->core && (api->all_touched || api->touched_count > 0))
-		gateway_api_objects_update(api);
+	if (gateway_api_objects_step(api))
+		gateway_api_soon(api);
 }
 
 void gateway_api_soon(struct gateway_api *api)

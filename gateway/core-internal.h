@@ -4,6 +4,7 @@
 /* What the files of the core share. */
 
 #include "gateway/core.h"
+#include "gateway/names.h"
 #include "gateway/recorder.h"
 #include "gateway/report.h"
 
@@ -71,6 +72,8 @@ struct core_pool {
 	unsigned refills;   /* under way */
 	struct name *sweep; /* PNEs that are still to be looked at, from the end */
 	size_t sweep_count;
+	bool sweeping; /* and after them those behind sweep_at */
+	struct vault_cursor sweep_at;
 	uint64_t sweep_due;
 	uint64_t service_base, elapsed_base;
 	uint64_t wall_base; /* how late it was at service_base, as far as is known */
@@ -79,10 +82,11 @@ struct core_pool {
 	struct core_rollback rollback;
 };
 
-/* A growing list; free() its list. */
-struct core_names {
-	struct name *list;
-	size_t count, room;
+/* Looks for names a piece at a time; begins with all zero. */
+struct known_walk {
+	struct vault_cursor at;
+	size_t kind;
+	bool ended;
 };
 
 #define STATE_PAGE 32 /* devices in one GatewayStateReport */
@@ -101,7 +105,9 @@ struct state_report {
 	uint32_t known;       /* sequence that the server knows */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */
-	struct core_names names;    /* who is told of, from at on */
+	struct names names;         /* who is told of, from at on */
+	bool collecting;            /* not all of them are in names yet */
+	struct known_walk walk;
 	size_t at, page;
 	struct m_element_state told[STATE_PAGE];
 };
@@ -249,10 +255,10 @@ uint64_t gateway_core_tick_report(struct core *c, uint64_t now);
 /* Our own EUKey and owner, as they stand in the vault. */
 int gateway_core_load_identity(struct core *c);
 
-/* Adds entity unless it is there. 0 or -ENOMEM. */
-int gateway_core_names_add(struct core_names *n, const struct name *entity);
 /* The PN GW and every device there is a record of. 0 or a negative errno; *out may hold some. */
-int gateway_core_known_names(struct core *c, struct core_names *out);
+int gateway_core_known_some(struct core *c, struct known_walk *w, size_t most, struct names *out);
+/* All of them, which with many takes long. */
+int gateway_core_known_names(struct core *c, struct names *out);
 
 /*
  * Adds to b what erases the EUKeys of entity up to limit, and where none is left its Temporary Key

@@ -12,6 +12,7 @@
 #define REFILLS_MAX   8U
 #define SWEEP_MS      21600000U
 #define SWEEP_AT_ONCE 16U
+#define SWEEP_PIECE   256U
 #define MARK_MS       3600000U
 #define PAUSE_MIN_MS  30000U
 #define PAUSE_MAX_MS  3600000U
@@ -282,13 +283,18 @@ static int add_to_sweep(void *arg, struct bytes owner, struct bytes item, struct
 	return 0;
 }
 
-static void begin_sweep(struct core *c, uint64_t now)
+/* The first PNEs of a sweep, or the next. */
+static void sweep_some(struct core *c, uint64_t now)
 {
 	int r;
 
-	c->pool.sweep_count = 0;
-	c->pool.sweep_due = now + SWEEP_MS;
-	r = vault_each(c->vault, VAULT_PNE, BYTES_NONE, add_to_sweep, &c->pool, NULL);
+	if (!c->pool.sweeping) {
+		c->pool.sweep_due = now + SWEEP_MS;
+		c->pool.sweep_at = (struct vault_cursor){.begun = false};
+	}
+	r = vault_each_some(c->vault, VAULT_PNE, &c->pool.sweep_at, SWEEP_PIECE, add_to_sweep,
+			    &c->pool);
+	c->pool.sweeping = r == 0 && !c->pool.sweep_at.ended;
 	if (r != 0)
 		gateway_core_say(c, LOG_LEVEL_WARNING, "the pools cannot be looked through");
 }
@@ -548,14 +554,14 @@ uint64_t gateway_core_tick_pool(struct core *c, uint64_t now)
 
 	if (c->pool.mark_due <= now)
 		put_mark(c);
-	if (c->pool.sweep_due <= now && c->pool.sweep_count == 0)
-		begin_sweep(c, now);
+	if (c->pool.sweep_count == 0 && (c->pool.sweeping || c->pool.sweep_due <= now))
+		sweep_some(c, now);
 	for (unsigned i = 0;
 	     i < SWEEP_AT_ONCE && c->pool.sweep_count > 0 && c->pool.refills < REFILLS_MAX; i++)
 		look_next(c);
 	/* The next sweep waits for the end of this one, however long ago it was due. */
 	next = earlier(c->pool.mark_due,
-		       c->pool.sweep_count == 0
+		       c->pool.sweep_count == 0 && !c->pool.sweeping
 			       ? c->pool.sweep_due
 			       : now + (c->pool.refills < REFILLS_MAX ? 1 : ROOM_MS));
 	for (struct core_link *l = c->links; l;) {

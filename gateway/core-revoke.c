@@ -221,37 +221,35 @@ static int collect_name(void *arg, struct bytes owner, struct bytes item, struct
 
 	(void)item;
 	(void)content;
-	return name_set(&entity, owner) == 0 ? gateway_core_names_add(arg, &entity) : 0;
+	return name_set(&entity, owner) == 0 ? gateway_names_add(arg, &entity) : 0;
 }
 
-int gateway_core_names_add(struct core_names *n, const struct name *entity)
-{
-	struct name *grown;
-	size_t room = n->room ? n->room * 2 : 64;
-
-	for (size_t i = n->count; i > 0; i--) {
-		if (name_equal(&n->list[i - 1], entity))
-			return 0;
-	}
-	if (n->count == n->room) {
-		grown = realloc(n->list, room * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		n->list = grown;
-		n->room = room;
-	}
-	n->list[n->count++] = *entity;
-	return 0;
-}
-
-int gateway_core_known_names(struct core *c, struct core_names *out)
+int gateway_core_known_some(struct core *c, struct known_walk *w, size_t most, struct names *out)
 {
 	static const enum vault_kind kinds[] = {VAULT_PNE, VAULT_EUKEY, VAULT_REVOCATION,
 						VAULT_DELIVERY, VAULT_ANSWER};
-	int r = gateway_core_names_add(out, &c->options.self);
+	int r = gateway_names_add(out, &c->options.self);
 
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && r == 0; i++)
-		r = vault_each(c->vault, kinds[i], BYTES_NONE, collect_name, out, NULL);
+	while (r == 0 && most > 0 && !w->ended) {
+		size_t before = w->at.looked_at;
+
+		r = vault_each_some(c->vault, kinds[w->kind], &w->at, most, collect_name, out);
+		most -= w->at.looked_at - before;
+		if (r == 0 && w->at.ended) {
+			w->at = (struct vault_cursor){.begun = false};
+			w->ended = ++w->kind == sizeof(kinds) / sizeof(kinds[0]);
+		}
+	}
+	return r;
+}
+
+int gateway_core_known_names(struct core *c, struct names *out)
+{
+	struct known_walk w = {.kind = 0};
+	int r = 0;
+
+	while (r == 0 && !w.ended)
+		r = gateway_core_known_some(c, &w, 1024, out);
 	return r;
 }
 
@@ -284,18 +282,18 @@ static bool belongs(struct core *c, const struct name *entity, const struct name
 /* What would check a revoked user's password without the server. */
 static int erase_verifiers(struct core *c, const struct name *user)
 {
-	struct core_names users = {NULL, 0, 0};
+	struct names users = {.count = 0};
 	struct vault_batch *b = vault_batch_new();
 	char text[96];
 	int r = b ? 0 : -ENOMEM;
 
 	if (r == 0)
-		r = user ? gateway_core_names_add(&users, user)
+		r = user ? gateway_names_add(&users, user)
 			 : vault_each(c->vault, VAULT_VERIFIER, BYTES_NONE, collect_name, &users,
 				      NULL);
 	for (size_t i = 0; i < users.count && r == 0; i++)
 		vault_batch_erase_owner(b, VAULT_VERIFIER, name_bytes(&users.list[i]));
-	free(users.list);
+	gateway_names_free(&users);
 	if (r == 0)
 		r = gateway_core_write(c, b);
 	else
@@ -331,7 +329,7 @@ static void end_all_procedures(struct core *c, const struct name *user)
 
 static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 {
-	struct core_names names = {NULL, 0, 0};
+	struct names names = {.count = 0};
 	int verdicts = 0, erased = 0;
 	int r;
 
@@ -346,7 +344,7 @@ static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 		revoke_one(c, &names.list[i], run);
 		verdicts++;
 	}
-	free(names.list);
+	gateway_names_free(&names);
 	gateway_core_sweep_links(c);
 	/* Where there are devices, their verdicts are told all the same. */
 	if (r == 0 && verdicts == 0)

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WHOLE_AGAIN_MS 3600000U
-#define LEDGER_SOON_MS 2000U
+#define WHOLE_AGAIN_MS  3600000U
+#define LEDGER_SOON_MS  2000U
+#define COLLECT_AT_ONCE 256U /* records: a millisecond or two */
 /* No lost state was that much further: somebody else has told the server so. */
-#define LEAP_MAX       (1U << 20)
+#define LEAP_MAX        (1U << 20)
 
 static void again_later(struct core *c, const char *why)
 {
@@ -28,9 +29,10 @@ static void again_later(struct core *c, const char *why)
 
 static void forget_names(struct state_report *s)
 {
-	free(s->names.list);
-	memset(&s->names, 0, sizeof(s->names));
+	gateway_names_free(&s->names);
 	s->at = 0;
+	s->walk = (struct known_walk){.kind = 0};
+	s->collecting = false;
 }
 
 static int collect_untold(void *arg, struct bytes owner, struct bytes item, struct bytes content)
@@ -40,19 +42,35 @@ static int collect_untold(void *arg, struct bytes owner, struct bytes item, stru
 	(void)item;
 	if (revocation_parse(owner, content, &r) != 0 || r.told)
 		return 0;
-	return gateway_core_names_add(arg, &r.entity);
+	return gateway_names_add(arg, &r.entity);
 }
 
-/* Who is told of: at the beginning of a session every known device, afterwards what is new. */
+/*
+ * Who is told of: at the beginning of a session every known device, afterwards what is new. A
+ * piece at a time, so that the loop goes on; collecting is true until the last one.
+ */
 static int collect(struct core *c)
 {
 	struct state_report *s = &c->state;
+	int r;
 
-	forget_names(s);
-	s->wanted = false;
-	if (s->whole)
-		return gateway_core_known_names(c, &s->names);
-	return vault_each(c->vault, VAULT_REVOCATION, BYTES_NONE, collect_untold, &s->names, NULL);
+	if (!s->collecting) {
+		forget_names(s);
+		s->wanted = false;
+		s->collecting = true;
+	}
+	if (s->whole) {
+		r = gateway_core_known_some(c, &s->walk, COLLECT_AT_ONCE, &s->names);
+	} else {
+		r = vault_each_some(c->vault, VAULT_REVOCATION, &s->walk.at, COLLECT_AT_ONCE,
+				    collect_untold, &s->names);
+		s->walk.ended = s->walk.at.ended;
+	}
+	if (r != 0)
+		forget_names(s);
+	else if (s->walk.ended)
+		s->collecting = false;
+	return r;
 }
 
 /*
@@ -107,10 +125,14 @@ static void next_page(struct core *c)
 
 	if (c->ending || !c->wan.up || !c->wan.mutual || s->refused || s->under_way || s->due != 0)
 		return;
-	if (s->at == s->names.count) {
-		if (!s->wanted)
+	if (s->collecting || s->at == s->names.count) {
+		if (!s->collecting && !s->wanted)
 			return;
 		r = collect(c);
+		if (s->collecting) {
+			gateway_core_wake_by(c, c->ports.now(c->arg) + 1);
+			return;
+		}
 		if (r == 0 && s->names.count == 0 && !s->bare)
 			return;
 	}
@@ -346,7 +368,11 @@ uint64_t gateway_core_tick_state(struct core *c, uint64_t now)
 		s->due = 0;
 		next_page(c);
 	}
-	return earlier(earlier(s->due, s->next_whole), s->ledger_due);
+	if (s->collecting)
+		next_page(c);
+	/* Without a connection the next one begins anew. */
+	return earlier(earlier(s->due, s->next_whole),
+		       earlier(s->ledger_due, s->collecting && c->wan.up ? now + 1 : 0));
 }
 
 void gateway_core_end_state(struct core *c)

@@ -49,6 +49,7 @@ struct daemon_examination {
 
 /* daemon-metrics.c's. */
 struct daemon_metrics_job;
+struct daemon_count;
 struct daemon_metrics {
 	struct metrics *metrics;
 	struct metrics_now now;
@@ -56,6 +57,8 @@ struct daemon_metrics {
 	uint64_t due; /* of the timer, in milliseconds of uv_hrtime() */
 	bool read;    /* the pools, at: */
 	uint64_t read_at;
+	struct daemon_count *count;     /* what is being read anew */
+	uv_timer_t turn;                /* its next piece */
 	struct daemon_metrics_job *job; /* a text is being written */
 	int failed;                     /* the last one was not: what was logged */
 };

@@ -15,6 +15,18 @@
 /* Every pool is read no more often than that: with many PNEs it takes some milliseconds. */
 #define POOLS_MS 60000
 
+#define NAMES_AT_ONCE  256U
+#define POOLS_AT_ONCE  64U
+#define PIECES_AT_ONCE 8U /* in one turn, so that a count of few is there at once */
+
+/* A count that goes on. */
+struct daemon_count {
+	struct known_walk walk;
+	struct names names;
+	size_t at;
+	struct metrics_now now;
+};
+
 /* A text on its way to the file, on another thread. */
 struct daemon_metrics_job {
 	uv_work_t work;
@@ -56,24 +68,70 @@ static void count_pool(struct gateway_daemon *d, const struct name *entity, stru
 		now->pools[METRICS_POOL_FILLED]++;
 }
 
-/* Fills in what stands in the vault, as it was at most POOLS_MS ago. */
+static void count_end(struct daemon_metrics *x)
+{
+	if (!x->count)
+		return;
+	(void)uv_timer_stop(&x->turn);
+	gateway_names_free(&x->count->names);
+	free(x->count);
+	x->count = NULL;
+}
+
+/* A piece of what is counted: first the names, then their pools. */
+static void count_some(struct gateway_daemon *d)
+{
+	struct daemon_metrics *x = &d->metrics;
+	struct daemon_count *count = x->count;
+
+	if (!count->walk.ended) {
+		if (gateway_core_known_some(d->core, &count->walk, NAMES_AT_ONCE, &count->names) !=
+		    0)
+			count_end(x);
+		return;
+	}
+	for (unsigned i = 0; i < POOLS_AT_ONCE && count->at < count->names.count; i++)
+		count_pool(d, &count->names.list[count->at++], &count->now);
+	if (count->at < count->names.count)
+		return;
+	count->now.started = x->now.started;
+	x->now = count->now;
+	(void)vault_count_records(d->vault, &x->now.records);
+	count_end(x);
+}
+
+static void on_turn(uv_timer_t *timer)
+{
+	struct gateway_daemon *d = timer->data;
+
+	if (!d->core)
+		count_end(&d->metrics);
+	else
+		count_some(d);
+	if (d->metrics.count)
+		(void)uv_timer_start(timer, on_turn, 0, 0);
+}
+
+/*
+ * Fills in what stands in the vault, as it was at most POOLS_MS ago; with very many PNEs, as it was
+ * when that was last counted, which takes many turns of the loop.
+ */
 static void count_pools(struct gateway_daemon *d)
 {
 	struct daemon_metrics *x = &d->metrics;
 	uint64_t now = uv_now(d->loop);
-	struct core_names names = {NULL, 0, 0};
 
-	if (x->read && now - x->read_at < POOLS_MS)
+	if (x->count || (x->read && now - x->read_at < POOLS_MS))
+		return;
+	x->count = calloc(1, sizeof(*x->count));
+	if (!x->count)
 		return;
 	x->read = true;
 	x->read_at = now;
-	x->now = (struct metrics_now){.started = x->now.started};
-	if (gateway_core_known_names(d->core, &names) == 0) {
-		for (size_t i = 0; i < names.count; i++)
-			count_pool(d, &names.list[i], &x->now);
-	}
-	free(names.list);
-	(void)vault_count_records(d->vault, &x->now.records);
+	for (unsigned i = 0; i < PIECES_AT_ONCE && x->count; i++)
+		count_some(d);
+	if (x->count)
+		(void)uv_timer_start(&x->turn, on_turn, 0, 0);
 }
 
 char *gateway_daemon_metrics_text(struct gateway_daemon *d, size_t *size)
@@ -194,7 +252,9 @@ int gateway_daemon_metrics_init(struct gateway_daemon *d)
 	struct timespec t;
 
 	(void)uv_timer_init(d->loop, &d->metrics.timer);
+	(void)uv_timer_init(d->loop, &d->metrics.turn);
 	d->metrics.timer.data = d;
+	d->metrics.turn.data = d;
 	d->metrics.metrics = gateway_metrics_new();
 	if (clock_gettime(CLOCK_REALTIME, &t) == 0)
 		d->metrics.now.started = (uint64_t)t.tv_sec;
@@ -216,5 +276,7 @@ void gateway_daemon_metrics_stop(struct gateway_daemon *d)
 	if (d->metrics.job)
 		d->metrics.job->daemon = NULL;
 	d->metrics.job = NULL;
+	count_end(&d->metrics);
 	uv_close((uv_handle_t *)&d->metrics.timer, NULL);
+	uv_close((uv_handle_t *)&d->metrics.turn, NULL);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "gateway/doctor-internal.h"
+#include "gateway/names.h"
 #include "gateway/revoke.h"
 
 #define DAY  86400U
@@ -33,36 +34,13 @@ static void add(struct doctor_names *n, const char *name)
 			       name);
 }
 
-/* entities, each once, in no order. */
-struct entities {
-	struct name *list;
-	size_t count, room;
-};
-
 static int on_key(void *arg, struct bytes owner, struct bytes item, struct bytes content)
 {
-	struct entities *e = arg;
 	struct name name;
 
 	(void)item;
 	(void)content;
-	if (name_set(&name, owner) != 0)
-		return 0;
-	for (size_t i = e->count; i > 0; i--) {
-		if (name_equal(&e->list[i - 1], &name))
-			return 0;
-	}
-	if (e->count == e->room) {
-		size_t room = e->room ? 2 * e->room : 64;
-		struct name *list = reallocarray(e->list, room, sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		e->list = list;
-		e->room = room;
-	}
-	e->list[e->count++] = name;
-	return 0;
+	return name_set(&name, owner) == 0 ? gateway_names_add(arg, &name) : 0;
 }
 
 struct pools {
@@ -130,7 +108,7 @@ static void examine_pools(struct doctor_findings *f, const struct doctor_subject
 {
 	uint64_t service = service_clock(s->vault);
 	struct core_options options;
-	struct entities e = {.list = NULL};
+	struct names e = {.count = 0};
 	struct pools p = {.count = 0};
 	int r = vault_each(s->vault, VAULT_EUKEY, BYTES_NONE, on_key, &e, NULL);
 
@@ -139,7 +117,7 @@ static void examine_pools(struct doctor_findings *f, const struct doctor_subject
 		if (!name_equal(&e.list[i], &s->config->entity_id))
 			examine_pool(&p, s, &options, &e.list[i], service);
 	}
-	free(e.list);
+	gateway_names_free(&e);
 	judge(f, DOCTOR_POOLS_LOW, &p.low, p.count, "is at its low water mark or below");
 	judge(f, DOCTOR_KEYS_EXPIRING, &p.expiring, p.count, "has a key that expires soon");
 	if (s->core)

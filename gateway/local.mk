@@ -28,6 +28,7 @@ libpngw_la_SOURCES += \
 	gateway/journal.c gateway/journal.h \
 	gateway/metrics.c gateway/metrics.h gateway/metrics.def \
 	gateway/key-set.c gateway/key-set.h \
+	gateway/names.c gateway/names.h \
 	gateway/note.c gateway/note.h gateway/note-names.c gateway/note-xml.c gateway/notes.def \
 	gateway/pins.c gateway/pins.h \
 	gateway/pool.c gateway/pool.h gateway/refill.c \

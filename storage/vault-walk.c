@@ -323,3 +323,49 @@ int vault_each(struct vault *v, enum vault_kind kind, struct bytes owner, vault_
 		*damaged = passed_over;
 	return r;
 }
+
+struct some {
+	struct place *places;
+	size_t count, most;
+};
+
+static int keep_some(void *arg, const uint8_t name[VAULT_NAME_SIZE], int64_t sequence,
+		     uint32_t generation)
+{
+	struct some *s = arg;
+
+	(void)sequence;
+	(void)generation;
+	memcpy(s->places[s->count++].name, name, VAULT_NAME_SIZE);
+	return s->count == s->most;
+}
+
+int vault_each_some(struct vault *v, enum vault_kind kind, struct vault_cursor *at, size_t most,
+		    vault_each_fn *each, void *arg)
+{
+	struct some s = {.places = calloc(most, sizeof(*s.places)), .most = most};
+	uint8_t low[VAULT_NAME_SIZE], high[VAULT_NAME_SIZE];
+	uint8_t *plain = hidden_new(VAULT_PLAIN_MAX);
+	size_t passed_over = 0;
+	bool ended;
+	int r = s.places && plain ? 0 : -ENOMEM;
+
+	vault_name_range_of_kind((int)kind, low, high);
+	if (at->begun)
+		memcpy(low, at->low, sizeof(low));
+	if (r == 0)
+		r = vault_walk_rows(v, low, high, keep_some, &s, &passed_over);
+	ended = r == 0;
+	r = r == 1 ? 0 : r;
+	at->begun = true;
+	at->looked_at += s.count;
+	for (size_t i = 0; r == 0 && i < s.count; i++) {
+		/* No kind has the highest of all names. */
+		(void)vault_name_after(s.places[i].name, at->low);
+		r = show(v, &s.places[i], plain, each, arg, &passed_over);
+	}
+	at->ended = ended && r == 0;
+	hidden_free(plain);
+	free(s.places);
+	return r;
+}

@@ -136,6 +136,20 @@ typedef int vault_each_fn(void *arg, struct bytes owner, struct bytes item, stru
 int vault_each(struct vault *v, enum vault_kind kind, struct bytes owner, vault_each_fn *each,
 	       void *arg, size_t *damaged);
 
+/*
+ * The same for a kind, a piece at a time and in no order: at most `most` records are looked at,
+ * those behind *at, which begins with all zero; ended is set once there are no more. A record that
+ * is written between two pieces may be shown or not; every other one is shown once. Where each
+ * ended the walk, the next piece does not show again what this one showed.
+ */
+struct vault_cursor {
+	uint8_t low[1 + 2 * VAULT_HASH_SIZE];
+	size_t looked_at;
+	bool begun, ended;
+};
+int vault_each_some(struct vault *v, enum vault_kind kind, struct vault_cursor *at, size_t most,
+		    vault_each_fn *each, void *arg);
+
 /* A new empty batch, or NULL when memory is out. Everything put into it is copied. */
 struct vault_batch *vault_batch_new(void);
 /* Only one that was not submitted; wipes; NULL allowed. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/core.h"
+#include "gateway/core-internal.h"
 #include "gateway/records.h"
 
 #define LINKS 4
@@ -510,6 +510,54 @@ START_TEST(test_record)
 }
 END_TEST
 
+#define MANY  3000U
+#define PIECE 256U
+
+static void put_many(void)
+{
+	struct vault_batch *b = vault_batch_new();
+
+	for (unsigned i = 0; i < MANY; i++) {
+		char name[32];
+		struct vault_id id = {.kind = VAULT_PNE};
+
+		(void)snprintf(name, sizeof(name), "headset-%u", i);
+		id.owner = bytes_text(name);
+		vault_batch_put(b, &id, bytes_text("alice"));
+		id.kind = VAULT_EUKEY;
+		vault_batch_put(b, &id, bytes_text("not one that can be used"));
+	}
+	ck_assert_int_eq(vault_submit(vault, b, NULL, NULL), 0);
+	(void)vault_flush(vault);
+}
+
+/* However much the vault holds, no turn of the loop looks at more than a piece of it. */
+START_TEST(test_many)
+{
+	const struct core_wan up = {.up = true, .mutual = true, .generation = 1};
+	size_t before = 0, turns = 0;
+
+	put_many();
+	gateway_core_wan_state(core, &up);
+	for (; core->state.collecting; turns++) {
+		ck_assert_uint_le(core->state.names.count - before, PIECE + 1);
+		ck_assert_uint_le(core->pool.sweep_count, PIECE);
+		ck_assert_uint_lt(turns, MANY);
+		before = core->state.names.count;
+		ck_assert_uint_ne(wake_at, 0);
+		clock_ms = wake_at > clock_ms ? wake_at : clock_ms;
+		wake_at = 0;
+		gateway_core_tick(core);
+	}
+	ck_assert_uint_ge(turns, 2 * MANY / PIECE);
+	ck_assert_uint_eq(core->state.names.count, MANY + 1);
+	/* The pools too are all looked at, some in each turn. */
+	run_for(60);
+	ck_assert(!core->pool.sweeping);
+	ck_assert_uint_eq(core->pool.sweep_count, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("reaching PNEs");
@@ -531,6 +579,7 @@ int main(void)
 	tcase_add_test(tests, test_renewal);
 	tcase_add_test(tests, test_reset);
 	tcase_add_test(tests, test_record);
+	tcase_add_test(tests, test_many);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

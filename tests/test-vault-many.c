@@ -159,6 +159,50 @@ static int expect_next(void *arg, struct bytes owner, struct bytes item, struct 
 	return 0;
 }
 
+struct seen {
+	uint8_t *times;
+	uint32_t count, stop_at;
+};
+
+static int see(void *arg, struct bytes owner, struct bytes item, struct bytes content)
+{
+	struct seen *s = arg;
+	uint32_t number;
+
+	(void)owner;
+	(void)item;
+	memcpy(&number, content.data, sizeof(number));
+	s->times[number]++;
+	return ++s->count == s->stop_at ? 7 : 0;
+}
+
+/* In pieces each record is shown once, and no piece shows more than it may. */
+static void expect_pieces(struct vault *v, uint32_t many)
+{
+	struct seen s = {.times = calloc(many, 1), .stop_at = 150};
+	struct vault_cursor at = {.begun = false};
+	uint32_t pieces = 0;
+
+	ck_assert_ptr_nonnull(s.times);
+	ck_assert_int_eq(vault_each_some(v, VAULT_DELIVERY, &at, 100, see, &s), 0);
+	ck_assert_int_eq(vault_each_some(v, VAULT_DELIVERY, &at, 100, see, &s), 7);
+	while (!at.ended) {
+		uint32_t before = s.count;
+
+		ck_assert_int_eq(vault_each_some(v, VAULT_DELIVERY, &at, 100, see, &s), 0);
+		ck_assert_uint_le(s.count - before, 100);
+		ck_assert_uint_lt(++pieces, many);
+	}
+	ck_assert_uint_eq(s.count, many);
+	for (uint32_t i = 0; i < many; i++)
+		ck_assert_uint_eq(s.times[i], 1);
+	at = (struct vault_cursor){.begun = false};
+	ck_assert_int_eq(vault_each_some(v, VAULT_ANSWER, &at, 100, see, &s), 0);
+	ck_assert(at.ended);
+	ck_assert_uint_eq(s.count, many);
+	free(s.times);
+}
+
 START_TEST(test_walk_of_many)
 {
 	const uint32_t many = sampling() ? MANY_VALGRIND : MANY;
@@ -183,6 +227,7 @@ START_TEST(test_walk_of_many)
 	o = (struct order){.v = v, .step = 1};
 	ck_assert_int_eq(vault_each(v, VAULT_DELIVERY, BYTES_NONE, expect_next, &o, NULL), 0);
 	ck_assert_uint_eq(o.count, many);
+	expect_pieces(v, many);
 	vault_close(v);
 }
 END_TEST
