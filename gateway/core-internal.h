@@ -45,8 +45,6 @@ struct pending {
 
 /* What is remembered about the pool of a PNE beside the keys themselves. */
 struct pool_state {
-	struct pool_state *next;
-	struct name entity;
 	bool filling;
 	bool empty_told;  /* that a renewal was due and nothing there */
 	bool needs_user;  /* the server refuses to fill it up: not again before a user's Figure 7 */
@@ -68,9 +66,10 @@ struct core_rollback {
 
 /* The core's part about pools; core-pool.c. */
 struct core_pool {
-	struct pool_state *states;
-	unsigned refills;   /* under way */
-	struct name *sweep; /* PNEs that are still to be looked at, from the end */
+	struct names remembered;    /* whom there is a state of, */
+	struct pool_state **states; /* in the same places */
+	unsigned refills;           /* under way */
+	struct name *sweep;         /* PNEs that are still to be looked at, from the end */
 	size_t sweep_count;
 	bool sweeping; /* and after them those behind sweep_at */
 	struct vault_cursor sweep_at;

@@ -135,20 +135,33 @@ void gateway_core_pool_view_end(struct pool_view *view)
 	wipe(&view->verifier, sizeof(view->verifier));
 }
 
+static struct pool_state *find_state(struct core *c, const struct name *entity)
+{
+	size_t place = gateway_names_find(&c->pool.remembered, entity);
+
+	return place != NAMES_NONE ? c->pool.states[place] : NULL;
+}
+
+/* Made where there is none: only for a PNE that has an owner. NULL: out of memory. */
 static struct pool_state *state_of(struct core *c, const struct name *entity)
 {
-	struct pool_state *s = c->pool.states;
+	struct pool_state *s = find_state(c, entity), **states;
+	size_t count = c->pool.remembered.count;
 
-	while (s && !name_equal(&s->entity, entity))
-		s = s->next;
 	if (s)
 		return s;
+	if ((count & (count - 1)) == 0) {
+		states = reallocarray(c->pool.states, count ? 2 * count : 1, sizeof(*states));
+		if (!states)
+			return NULL;
+		c->pool.states = states;
+	}
 	s = calloc(1, sizeof(*s));
-	if (!s)
+	if (!s || gateway_names_add(&c->pool.remembered, entity) != 0) {
+		free(s);
 		return NULL;
-	s->entity = *entity;
-	s->next = c->pool.states;
-	c->pool.states = s;
+	}
+	c->pool.states[count] = s;
 	return s;
 }
 
@@ -222,11 +235,11 @@ static struct procedure *refill_of(struct core *c, const struct name *entity)
 
 static void refill(struct core *c, const struct name *entity, struct pool *pool)
 {
-	struct pool_state *s = state_of(c, entity);
+	struct pool_state *s = pool->count > 0 ? state_of(c, entity) : NULL;
 	unsigned wanted;
 	struct procedure *p;
 
-	if (!s || pool->count == 0)
+	if (!s)
 		return;
 	wanted =
 		pool_wants(&c->options.pool,
@@ -409,7 +422,8 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 		l->pool_due = now + 1;
 		return;
 	}
-	/* Of whom nothing is known nothing is remembered: anybody can connect. */
+	/* Of whom nothing is known nothing is remembered: anybody can connect, or be asked about.
+	 */
 	if (records_get_pne_owner(c->vault, entity, &user) != 0)
 		return;
 	s = state_of(c, entity);
@@ -529,7 +543,9 @@ void gateway_core_pool_replaced(struct core *c, const struct name *entity)
 
 void gateway_core_pool_wan_up(struct core *c)
 {
-	for (struct pool_state *s = c->pool.states; s; s = s->next) {
+	for (size_t i = 0; i < c->pool.remembered.count; i++) {
+		struct pool_state *s = c->pool.states[i];
+
 		s->refill_at = 0;
 		s->refill_pause = 0;
 		s->at_once = 0;
@@ -581,10 +597,10 @@ uint64_t gateway_core_tick_pool(struct core *c, uint64_t now)
 int gateway_core_pool_info(struct core *c, const struct name *entity, struct core_pool_info *out)
 {
 	uint64_t service = gateway_core_service(c), renew_at;
-	struct pool_state *s = state_of(c, entity);
+	const struct pool_state *s = find_state(c, entity);
 	const struct pool_key *key;
 	struct pool pool = {0};
-	int r = s ? load_pool(c, entity, &pool) : -ENOMEM;
+	int r = load_pool(c, entity, &pool);
 
 	if (r != 0)
 		return r;
@@ -597,7 +613,7 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
 	out->renew_in = POOL_NEVER;
 	if (renew_at != POOL_NEVER)
 		out->renew_in = renew_at > service ? renew_at - service : 0;
-	out->refill_needs_user = s->needs_user;
+	out->refill_needs_user = s && s->needs_user;
 	pool_clear(&pool);
 	return 0;
 }
@@ -642,12 +658,11 @@ void gateway_core_pool_end(struct core *c)
 {
 	if (c->pool.mark_due != 0)
 		put_mark(c);
-	while (c->pool.states) {
-		struct pool_state *s = c->pool.states;
-
-		c->pool.states = s->next;
-		free(s);
-	}
+	for (size_t i = 0; i < c->pool.remembered.count; i++)
+		free(c->pool.states[i]);
+	free(c->pool.states);
+	c->pool.states = NULL;
+	gateway_names_free(&c->pool.remembered);
 	free(c->pool.sweep);
 	c->pool.sweep = NULL;
 	c->pool.sweep_count = 0;

@@ -473,11 +473,7 @@ struct sim_pool sim_gateway_pool(struct sim_gateway *g, const char *entity)
 
 size_t sim_gateway_pools_known(struct sim_gateway *g)
 {
-	size_t count = 0;
-
-	for (const struct pool_state *p = g->core->pool.states; p; p = p->next)
-		count++;
-	return count;
+	return g->core->pool.remembered.count;
 }
 
 static int count_delivery(void *arg, struct bytes owner, struct bytes item, struct bytes content)

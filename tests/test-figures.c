@@ -1418,6 +1418,9 @@ START_TEST(strangers_are_forgotten)
 	pass(s, 60000);
 	ck_assert(s->pan_up);
 	ck_assert_uint_eq(sim_gateway_pools_known(s->gateway), 0);
+	/* Nor is what somebody asks about. */
+	ck_assert_uint_eq(sim_gateway_pool(s->gateway, "stranger").left, 0);
+	ck_assert_uint_eq(sim_gateway_pools_known(s->gateway), 0);
 	sim_end(s);
 }
 END_TEST
