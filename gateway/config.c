@@ -574,3 +574,75 @@ void gateway_config_write_markdown(FILE *out)
 		"trusted: none, encrypted or authenticated |\n",
 		out);
 }
+
+bool gateway_config_at_start(const char *path)
+{
+	/* With a dot at the end: the whole group. */
+	static const char *const at_start[] = {
+		"entity_id",  "server.entity_id", "pan.listen",   "pan.queue",
+		"vault.path", "vault.anchor",     "vault.create", "limits.requests",
+		"control.",   "pan.bluetooth.",   "pne.",         "recorder.size"};
+
+	for (size_t i = 0; i < sizeof(at_start) / sizeof(at_start[0]); i++) {
+		size_t size = strlen(at_start[i]);
+
+		if (strncmp(path, at_start[i], size) == 0 &&
+		    (path[size] == '\0' || at_start[i][size - 1] == '.'))
+			return true;
+	}
+	return false;
+}
+
+void gateway_config_keep(struct config *fresh, const struct config *running)
+{
+#define KEEP(path, member)                 \
+	if (gateway_config_at_start(path)) \
+		memcpy(&fresh->member, &running->member, sizeof(fresh->member));
+#define TEXT(path, member, fallback, meaning)                   KEEP(path, member)
+#define ENTITY_ID(path, member, meaning)                        KEEP(path, member)
+#define NUMBER(path, member, min, max, fallback, unit, meaning) KEEP(path, member)
+#define FLAG(path, member, fallback, meaning)                   KEEP(path, member)
+#define CHOICE(path, member, type, fallback, names, meaning)    KEEP(path, member)
+#include "gateway/settings.def"
+#undef TEXT
+#undef ENTITY_ID
+#undef NUMBER
+#undef FLAG
+#undef CHOICE
+#undef KEEP
+	fresh->listen_count = running->listen_count;
+	memcpy(fresh->listen, running->listen, sizeof(fresh->listen));
+}
+
+const char *gateway_config_difference(const struct config *a, const struct config *b)
+{
+#define TEXT(path, member, fallback, meaning)  \
+	if (strcmp(a->member, b->member) != 0) \
+		return path;
+#define ENTITY_ID(path, member, meaning)         \
+	if (!name_equal(&a->member, &b->member)) \
+		return path;
+#define NUMBER(path, member, min, max, fallback, unit, meaning) \
+	if (a->member != b->member)                             \
+		return path;
+#define FLAG(path, member, fallback, meaning) \
+	if (a->member != b->member)           \
+		return path;
+#define CHOICE(path, member, type, fallback, names, meaning) \
+	if (a->member != b->member)                          \
+		return path;
+#include "gateway/settings.def"
+#undef TEXT
+#undef ENTITY_ID
+#undef NUMBER
+#undef FLAG
+#undef CHOICE
+	if (a->listen_count != b->listen_count)
+		return "pan.listen";
+	for (size_t i = 0; i < a->listen_count; i++) {
+		if (strcmp(a->listen[i].address, b->listen[i].address) != 0 ||
+		    a->listen[i].security != b->listen[i].security)
+			return "pan.listen";
+	}
+	return NULL;
+}

@@ -38,6 +38,13 @@ struct config {
  */
 int gateway_config_load(const char *file, struct config *out, char *why, size_t why_size);
 
+/* Whether the setting is read only when pngwd starts: a file that is read again changes it not. */
+bool gateway_config_at_start(const char *path);
+/* Gives *fresh, which was read again, those settings as *running has them. */
+void gateway_config_keep(struct config *fresh, const struct config *running);
+/* The first setting that differs, or NULL. */
+const char *gateway_config_difference(const struct config *a, const struct config *b);
+
 /* What the core wants of it. path is borrowed from config. */
 void gateway_config_core_options(const struct config *config, struct core_options *out);
 

@@ -333,9 +333,10 @@ static int api_bundle(void *arg, FILE *out)
 /* SIGHUP: credentials and limits; what names this PN GW or its files needs a restart. */
 static void reload(struct gateway_daemon *d)
 {
-	struct config config;
+	struct config config, fresh;
 	struct core_options options;
 	struct tls_context *tls;
+	const char *later;
 	char why[512];
 
 	if (gateway_config_load(d->file, &config, why, sizeof(why)) != 0 ||
@@ -346,16 +347,17 @@ static void reload(struct gateway_daemon *d)
 	tls_context_unref(d->tls);
 	d->tls = tls;
 	tls_context_clock_floor(d->tls, d->clock_floor);
-	config.entity_id = d->config.entity_id;
-	config.server_entity_id = d->config.server_entity_id;
-	config.listen_count = d->config.listen_count;
-	memcpy(config.listen, d->config.listen, sizeof(config.listen));
+	fresh = config;
+	gateway_config_keep(&config, &d->config);
+	later = gateway_config_difference(&config, &fresh);
 	d->config = config;
 	if (d->core) {
 		gateway_config_core_options(&d->config, &options);
 		gateway_core_set_options(d->core, &options);
 	}
-	gateway_daemon_log(d, LOG_LEVEL_INFO, "configuration read again");
+	(void)snprintf(why, sizeof(why), "configuration read again%s%s%s", later ? "; " : "",
+		       later ? later : "", later ? " and the like need a restart" : "");
+	gateway_daemon_log(d, later ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, why);
 	gateway_daemon_metrics_configured(d);
 	gateway_daemon_renew_wan(d);
 }

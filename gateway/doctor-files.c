@@ -23,40 +23,6 @@
 #define INODES_NONE   16U
 #define FLUSH_SLOW_MS 1000U
 
-/* The first setting that differs, or NULL. */
-static const char *difference(const struct config *a, const struct config *b)
-{
-#define TEXT(path, member, fallback, meaning)  \
-	if (strcmp(a->member, b->member) != 0) \
-		return path;
-#define ENTITY_ID(path, member, meaning)         \
-	if (!name_equal(&a->member, &b->member)) \
-		return path;
-#define NUMBER(path, member, min, max, fallback, unit, meaning) \
-	if (a->member != b->member)                             \
-		return path;
-#define FLAG(path, member, fallback, meaning) \
-	if (a->member != b->member)           \
-		return path;
-#define CHOICE(path, member, type, fallback, names, meaning) \
-	if (a->member != b->member)                          \
-		return path;
-#include "gateway/settings.def"
-#undef TEXT
-#undef ENTITY_ID
-#undef NUMBER
-#undef FLAG
-#undef CHOICE
-	if (a->listen_count != b->listen_count)
-		return "pan.listen";
-	for (size_t i = 0; i < a->listen_count; i++) {
-		if (strcmp(a->listen[i].address, b->listen[i].address) != 0 ||
-		    a->listen[i].security != b->listen[i].security)
-			return "pan.listen";
-	}
-	return NULL;
-}
-
 static void examine_config(struct doctor_work *w)
 {
 	struct doctor_findings *f = &w->findings;
@@ -88,10 +54,11 @@ static void examine_config(struct doctor_work *w)
 		doctor_find(f, DOCTOR_CONFIG_CURRENT, DOCTOR_NOT_APPLICABLE, "pngwd does not run");
 		return;
 	}
-	changed = difference(&w->config, &now);
+	changed = gateway_config_difference(&w->config, &now);
 	if (changed)
 		doctor_find(f, DOCTOR_CONFIG_CURRENT, DOCTOR_WARNING,
-			    "%s is another one in the file than what runs", changed);
+			    "%s is another one in the file than what runs%s", changed,
+			    gateway_config_at_start(changed) ? ": only a restart takes it" : "");
 	else
 		doctor_find(f, DOCTOR_CONFIG_CURRENT, DOCTOR_OK, "the file is what runs");
 }

@@ -50,6 +50,18 @@ kill -HUP "${pid_of[gateway]}"
 await "configuration read again"
 start figure6 "$user" settop-pne || complain "Figure 6 after SIGHUP: $(cat "$run/start.out")"
 
+# What is open stays what is told of, and the doctor says what a restart is needed for.
+cp "$run/pngw.conf" "$run/conf.before"
+sed -i "s|\"$run/gateway.vault\"|\"$run/other.vault\"|" "$run/pngw.conf"
+kill -HUP "${pid_of[gateway]}"
+await "vault.path and the like need a restart"
+start vault status || complain "vault status: $(cat "$run/start.out")"
+grep -q "$run/gateway.vault" "$run/start.out" || complain "vault status tells of another file: $(cat "$run/start.out")"
+start doctor || true
+grep -q "vault.path is another one in the file than what runs: only a restart takes it" "$run/start.out" ||
+	complain "the doctor on what needs a restart: $(grep -A2 config.current "$run/start.out")"
+mv "$run/conf.before" "$run/pngw.conf"
+
 # A clean stop is exit status 0: every handle was closed.
 for name in gateway server; do
 	kill "${pid_of[$name]}"

@@ -246,6 +246,39 @@ START_TEST(test_manual)
 }
 END_TEST
 
+/* A file that is read again takes effect but for what pngwd has open since its start. */
+START_TEST(test_keep)
+{
+	struct config running, fresh, as_read;
+	char why[256] = "";
+
+	ck_assert_int_eq(load(HEAD LISTEN, &running, why, sizeof(why)), 0);
+	as_read = running;
+	(void)strcpy(as_read.vault_path, "elsewhere");
+	(void)strcpy(as_read.vault_key_file, "k2");
+	(void)strcpy(as_read.pins, "other pins");
+	as_read.agent_wait = 1;
+	as_read.listen_count = 0;
+	as_read.entity_id.text[0] = 'x';
+	as_read.max_procedures = 7;
+	fresh = as_read;
+	gateway_config_keep(&fresh, &running);
+	ck_assert_str_eq(fresh.vault_path, running.vault_path);
+	ck_assert_str_eq(fresh.vault_key_file, "k2");
+	ck_assert_str_eq(fresh.pins, running.pins);
+	ck_assert_uint_eq(fresh.agent_wait, running.agent_wait);
+	ck_assert_uint_eq(fresh.listen_count, 1);
+	ck_assert(name_equal(&fresh.entity_id, &running.entity_id));
+	ck_assert_uint_eq(fresh.max_procedures, 7);
+	/* What a restart would change is found. */
+	ck_assert_str_eq(gateway_config_difference(&fresh, &as_read), "entity_id");
+	ck_assert(gateway_config_at_start("vault.path"));
+	ck_assert(gateway_config_at_start("control.lockout"));
+	ck_assert(!gateway_config_at_start("server.host"));
+	ck_assert(!gateway_config_at_start("entity_identity"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("gateway configuration");
@@ -261,6 +294,7 @@ int main(void)
 	tcase_add_test(tests, test_example);
 	tcase_add_test(tests, test_written);
 	tcase_add_test(tests, test_manual);
+	tcase_add_test(tests, test_keep);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
