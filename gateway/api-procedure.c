@@ -301,8 +301,7 @@ static void keep_verdict(struct api_procedure *p, const struct verdict *v)
 
 		if (!list) {
 			/* It was signalled; it is missing from the property. */
-			if (p->expected != SIZE_MAX && p->expected > 0)
-				p->expected--;
+			p->missed++;
 			return;
 		}
 		p->verdicts = list;
@@ -326,7 +325,7 @@ static void tell_verdict(struct api_procedure *p, const struct verdict *v)
 void gateway_api_procedure_verdict(struct api_procedure *p, const struct verdict *v)
 {
 	tell_verdict(p, v);
-	if (p->told >= p->expected)
+	if (p->told + p->missed >= p->expected)
 		gateway_api_procedure_end(p);
 }
 
@@ -488,7 +487,7 @@ void gateway_api_procedure_expect(struct api_procedure *p, int verdicts)
 		return;
 	}
 	p->expected = (size_t)verdicts;
-	if (p->told >= p->expected)
+	if (p->told + p->missed >= p->expected)
 		gateway_api_procedure_end(p);
 }
 
