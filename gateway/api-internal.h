@@ -128,6 +128,7 @@ struct gateway_api {
 	struct api_log log;
 	struct api_failures failures[API_FAILURES_MAX];
 	bool failures_saving, failures_changed; /* on a thread; since that began */
+	bool pin_setting;                       /* the file of the PINs is being changed on one */
 	struct api_element *elements;           /* for which there is an object */
 	size_t element_count, element_room;
 	struct names element_names; /* in the same places */

@@ -137,6 +137,8 @@ static void attempt_done(uv_work_t *work, int status)
 
 	if (status != 0)
 		a->result = status;
+	if (a->setting)
+		a->api->pin_setting = false;
 	if (a->api->stopping)
 		gateway_api_error(a->m, "NotReady", "the PN GW stops");
 	else if (a->setting)
@@ -151,12 +153,20 @@ static void secret_read(void *arg, int error, struct secret *secret)
 	struct attempt *a = arg;
 
 	a->reader = NULL;
+	/* Two that change the file at once would undo each other's PIN. */
+	if (error == 0 && a->setting && a->api->pin_setting) {
+		gateway_api_error(a->m, "Busy", "another PIN is being set");
+		attempt_free(a);
+		return;
+	}
 	if (error == 0 && !a->api->stopping) {
 		a->secret = secret_ref(secret);
 		a->work.data = a;
 		error = uv_queue_work(a->api->loop, &a->work, attempt_work, attempt_done);
-		if (error == 0)
+		if (error == 0) {
+			a->api->pin_setting = a->api->pin_setting || a->setting;
 			return;
+		}
 	}
 	if (!a->setting)
 		gateway_api_failures_of(a->api, a->uid)->trying = false;

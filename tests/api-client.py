@@ -524,12 +524,35 @@ except dbus.DBusException as e:
     check("objects refused: %s" % lines, len(lines) == 7 and lines[6] == "org.pngw.Error.NotAuthorized")
 
 
+def test_two_pins_at_once(client):
+    """Whoever is told that a PIN is set finds it set, also when another is set meanwhile."""
+    results = {}
+
+    def ended(role, error):
+        results[role] = error.get_dbus_name().rpartition(".")[2] if error else "done"
+
+    set_pin = client.bus.get_object("org.pngw", "/org/pngw", introspect=False).get_dbus_method(
+        "SetPin", "org.pngw.Session1")
+    for role in ("viewer", "administrator"):
+        set_pin(role, pipe_with(b"pin of the " + role.encode()), signature="sh", timeout=60,
+                reply_handler=lambda role=role: ended(role, None),
+                error_handler=lambda error, role=role: ended(role, error))
+    turn_until(lambda: len(results) == 2, 60)
+    held = {line.split()[0] for line in open(RUN + "/pins")}
+    set_now = {role for role in results if results[role] == "done"}
+    check("one at a time: %s, in the file %s" % (results, held),
+          set_now and set_now <= held and set(results.values()) <= {"done", "Busy"})
+    for role in set_now:
+        client.call("Session1", "SetPin", role, pipe_with(b""))
+
+
 def begin_login(client):
     """What test_login() looks at; meanwhile something else can be done."""
     check("no PIN yet", client.error("Session1", "Login", pipe_with(b"1234"), {}) == "NotConfigured")
     client.call("Session1", "SetPin", "technician", pipe_with(b"canary-pin\n"))
     check("another's", client.error("Session1", "SetPin", "viewer", pipe_with(b"canary-pin")) == "InvalidArguments")
     check("too short", client.error("Session1", "SetPin", "viewer", pipe_with(b"123")) == "InvalidArguments")
+    test_two_pins_at_once(client)
     check("mode", os.stat(RUN + "/pins").st_mode & 0o777 == 0o600)
     check("not in the clear", b"canary-pin" not in open(RUN + "/pins", "rb").read())
     return client_process(65534, REFUSED + """
