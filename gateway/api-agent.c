@@ -81,7 +81,6 @@ static void question_end(struct api_question *q)
 	free(q->agent);
 	q->client = NULL;
 	q->agent = NULL;
-	q->open = false;
 }
 
 static void answer(struct api_question *q, int error, const char *why, struct secret *secret,
@@ -188,14 +187,11 @@ int gateway_api_question_send(struct api_question *q, sd_bus_message *m)
 		question_end(q);
 		return r;
 	}
-	q->open = true;
 	return 0;
 }
 
 void gateway_api_question_drop(struct api_question *q, const char *why)
 {
-	if (!q->open)
-		return;
 	if (q->slot && !q->reader && q->api->connection) {
 		sd_bus_message *m = NULL;
 

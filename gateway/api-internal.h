@@ -242,7 +242,6 @@ struct api_question {
 	sd_bus_slot *slot;
 	struct api_reader *reader;
 	char expects; /* 'h', 'b', 0 */
-	bool open;
 	/* error: 0, or a negative errno and why, a few words. */
 	void (*answered)(void *arg, int error, const char *why, struct secret *secret, bool yes);
 	void *arg;
@@ -254,7 +253,10 @@ int gateway_api_question_begin(struct api_question *q, const struct api_client *
 			       const char *member, sd_bus_message **out);
 /* Takes m over. answered() follows from the loop, unless it is dropped. 0 or a negative errno. */
 int gateway_api_question_send(struct api_question *q, sd_bus_message *m);
-/* Nobody waits for the answer any more; the agent is told why where it has not answered. */
+/*
+ * Nobody waits for the answer any more, or the call that was begun is not sent; the agent is told
+ * why where it was asked and has not answered.
+ */
 void gateway_api_question_drop(struct api_question *q, const char *why);
 
 /* api-procedure.c */
