@@ -142,6 +142,9 @@ static void bus_down(void *arg)
 	if (!api->stopping)
 		gateway_api_say(api, LOG_LEVEL_WARNING, "control bus: the connection is lost");
 	gateway_api_clients_end(api);
+	/* The next bus gives their names to others. */
+	for (struct api_procedure *p = api->procedures; p; p = p->next)
+		p->owner[0] = '\0';
 }
 
 void gateway_api_hold(struct gateway_api *api)

@@ -689,6 +689,20 @@ def test_revocation(client):
     client.run("Gateway1", "RevokeAll", {})
 
 
+def test_same_name(owner, path):
+    """On the next bus somebody else has the unique name of whoever began a procedure."""
+    if os.geteuid() != 0:
+        return
+    lines = told(client_process(65534, "OWNER=%r\nPATH=%r\n" % (owner, path) + REFUSED + """
+others = []
+while bus.get_unique_name() != OWNER and len(others) < 200:
+    others.append(bus)
+    bus = dbus.bus.BusConnection(ADDRESS)
+print(bus.get_unique_name() == OWNER, *error("Procedure1", "Cancel", path=PATH))
+"""))
+    check("of the same name: %s" % lines, lines == ["True NotAuthorized the right to assign is missing"])
+
+
 def watch_log(text, count):
     return turn_until(lambda: open(RUN + "/log", encoding="utf-8", errors="replace").read().count(text) >= count)
 
@@ -718,6 +732,7 @@ def main():
     os.kill(int(os.environ["PNGW_TEST_PNE"]), signal.SIGSTOP)
     path = str(client.call("Gateway1", "Assign", "alice", ["headset-2"], {"Detach": True}))
     turn_until(lambda: any(s["Step"] == 4 for s in client.of(path, "Step")))
+    owner = str(client.bus.get_unique_name())
     done = open(RUN + "/log", encoding="utf-8", errors="replace").read().count("headset-2 of alice: done")
     monitor.terminate()
     monitor.wait()
@@ -730,6 +745,7 @@ def main():
     check("comes back", watch_log("this is org.pngw", 2))
     client = Client()
     check("ready again", client.call("Gateway1", "GetStatus")["State"] == "ready")
+    test_same_name(owner, path)
     check("its object is still there", client.property(path, "Procedure1", "Result") == "done")
     test_revocation(client)
     monitored = open(RUN + "/monitored", "rb").read()
