@@ -100,6 +100,17 @@ static void relay_stored(struct core *c, uint64_t token, int result)
 	gateway_core_perform(c, NULL, &a);
 }
 
+/* Where nobody waits for a batch any more it is told here that it was not written. */
+static void say_lost(struct core *c, const struct name *entity, int result)
+{
+	char text[192];
+
+	(void)snprintf(text, sizeof(text), "the last news%s%s is not in the vault: %s",
+		       entity->text[0] ? " of " : "", entity->text,
+		       result < 0 ? strerror(-result) : "the vault refused it");
+	gateway_core_say(c, LOG_LEVEL_ERROR, text);
+}
+
 static void stored(void *arg, int result)
 {
 	struct pending pending = *(struct pending *)arg;
@@ -110,6 +121,8 @@ static void stored(void *arg, int result)
 	if (pending.next)
 		pending.next->at = pending.at;
 	free(arg);
+	if (result != 0 && pending.token == 0)
+		say_lost(c, &pending.entity, result);
 	if (c->ending || pending.token == 0)
 		return;
 	if (pending.token & TOKEN_RELAY) {

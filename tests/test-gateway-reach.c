@@ -2,9 +2,11 @@
 
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "gateway/core-internal.h"
 #include "gateway/records.h"
@@ -19,6 +21,7 @@ static int reach_result;
 static unsigned reached;
 static char arrived_as[80];
 static void *arrived_on;
+static char error_told[256];
 static struct verdict verdicts[16];
 static uint64_t runs[16];
 static size_t verdict_count;
@@ -80,7 +83,9 @@ static void port_wake(void *arg, uint64_t at)
 
 static void port_log(void *arg, enum log_level level, const char *text)
 {
-	(void)arg, (void)level, (void)text;
+	(void)arg;
+	if (level == LOG_LEVEL_ERROR)
+		(void)snprintf(error_told, sizeof(error_told), "%s", text);
 }
 
 static void port_step(void *arg, uint64_t run, enum figure figure, unsigned step,
@@ -510,6 +515,27 @@ START_TEST(test_record)
 }
 END_TEST
 
+/* What a procedure that has ended had to store is waited for by nobody: that it is lost is told. */
+START_TEST(test_lost)
+{
+	struct vault_batch *b = vault_batch_new();
+	struct name entity = named("pne-1");
+	struct vault_id id = {.kind = VAULT_PNE, .owner = bytes_text("pne-1")};
+	struct rlimit before, none = {0, 0};
+
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none.rlim_max = before.rlim_max;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	vault_batch_put(b, &id, bytes_text("alice"));
+	ck_assert_int_eq(gateway_core_submit_for(core, b, 0, &entity), 0);
+	error_told[0] = '\0';
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	(void)vault_flush(vault);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+	ck_assert_msg(strstr(error_told, "pne-1"), "told: %s", error_told);
+}
+END_TEST
+
 #define MANY  3000U
 #define PIECE 256U
 
@@ -580,6 +606,7 @@ int main(void)
 	tcase_add_test(tests, test_reset);
 	tcase_add_test(tests, test_record);
 	tcase_add_test(tests, test_many);
+	tcase_add_test(tests, test_lost);
 	suite_add_tcase(suite, tests);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
