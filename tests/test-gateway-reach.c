@@ -536,7 +536,7 @@ START_TEST(test_lost)
 }
 END_TEST
 
-#define MANY  3000U
+#define MANY  1000U
 #define PIECE 256U
 
 static void put_many(void)
@@ -595,6 +595,7 @@ int main(void)
 		(void)puts("memory cannot be locked");
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, test_hello_deadline);
+	tcase_set_timeout(tests, 120);
 	tcase_add_test(tests, test_unreachable);
 	tcase_add_test(tests, test_no_way);
 	tcase_add_test(tests, test_connected);
