@@ -113,6 +113,7 @@ const char *verdict_describe(const struct verdict *v, char *out, size_t out_size
 {
 	char where[48] = "";
 	char key[32] = "";
+	const bool named = v->entity.text[0] || v->user.text[0];
 
 	if (v->figure != FIGURE_NONE)
 		(void)snprintf(where, sizeof(where), "Figure %d step %u, ", (int)v->figure,
@@ -120,9 +121,9 @@ const char *verdict_describe(const struct verdict *v, char *out, size_t out_size
 	if (v->key_index > 0)
 		(void)snprintf(key, sizeof(key), ", key index %lu", (unsigned long)v->key_index);
 	if (v->id == VERDICT_DONE) {
-		(void)snprintf(out, out_size, "%s%s%s%s: done%s%s%s", where, v->entity.text,
+		(void)snprintf(out, out_size, "%s%s%s%s%sdone%s%s%s", where, v->entity.text,
 			       v->user.text[0] && v->entity.text[0] ? " of " : "", v->user.text,
-			       key, v->detail[0] ? "; " : "", v->detail);
+			       named ? ": " : "", key, v->detail[0] ? "; " : "", v->detail);
 		return out;
 	}
 	(void)snprintf(out, out_size, "%s%s%sleg %s: %s%s%s%s. Next: %s. Retry: %s. [%s]", where,

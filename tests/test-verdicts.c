@@ -117,6 +117,24 @@ START_TEST(each_example_could_have_been_said)
 }
 END_TEST
 
+/* A search is about no device and no user. */
+START_TEST(done_names_what_there_is)
+{
+	struct verdict v = {.id = VERDICT_DONE, .detail = "1 found"};
+	char text[VERDICT_TEXT_SIZE];
+
+	ck_assert_str_eq(verdict_describe(&v, text, sizeof(text)), "done; 1 found");
+	ck_assert_int_eq(name_set(&v.user, bytes_text("alice")), 0);
+	ck_assert_str_eq(verdict_describe(&v, text, sizeof(text)), "alice: done; 1 found");
+	v.figure = FIGURE_7;
+	v.step = 7;
+	v.key_index = 2;
+	ck_assert_int_eq(name_set(&v.entity, bytes_text("headset-1")), 0);
+	ck_assert_str_eq(verdict_describe(&v, text, sizeof(text)),
+			 "Figure 7 step 7, headset-1 of alice: done, key index 2; 1 found");
+}
+END_TEST
+
 START_TEST(no_other_is_documented_and_no_number_is_used_twice)
 {
 	size_t headings = 0;
@@ -152,6 +170,7 @@ int main(void)
 
 	tcase_add_loop_test(t, each_is_documented_as_it_is, 0, (int)ROWS);
 	tcase_add_loop_test(t, each_example_could_have_been_said, 0, (int)ROWS);
+	tcase_add_test(t, done_names_what_there_is);
 	tcase_add_test(t, no_other_is_documented_and_no_number_is_used_twice);
 	tcase_add_loop_test(t, none_is_vague, 0, (int)ROWS);
 	suite_add_tcase(suite, t);
