@@ -92,7 +92,8 @@ static bool keep(struct pager *p, const char *text, size_t size)
 
 static void show_kept(struct pager *p)
 {
-	(void)fwrite(p->kept, 1, p->size, p->terminal);
+	if (p->size > 0)
+		(void)fwrite(p->kept, 1, p->size, p->terminal);
 	(void)fflush(p->terminal);
 	p->size = 0;
 }
