@@ -356,9 +356,12 @@ if unshare -rm mount -t tmpfs none "$run/empty" 2>/dev/null; then
 	inside "swap space, little memory" "mount --bind $run/swaps /proc/swaps; mount --bind $run/meminfo /proc/meminfo"
 	is system.memory failed
 	is system.swap ok "locked memory"
-	inside "no memory can be locked" "ulimit -l 0; mount --bind $run/swaps /proc/swaps"
-	is process.locked-memory failed "cannot be locked"
-	is system.swap failed "memory cannot be locked"
+	# A sanitizer's build locks none.
+	if [ -z "${PNGW_SANITIZERS:-}" ]; then
+		inside "no memory can be locked" "ulimit -l 0; mount --bind $run/swaps /proc/swaps"
+		is process.locked-memory failed "cannot be locked"
+		is system.swap failed "memory cannot be locked"
+	fi
 else
 	echo "unshare is not allowed: disks and limits were not tested"
 fi

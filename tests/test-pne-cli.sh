@@ -49,7 +49,7 @@ says "an adapter that can never be" "no adapter can be called that"
 
 # Without a D-Bus it waits for one, says so, and stops when it is told to.
 expect 0 "Bluetooth without a D-Bus" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$folder/bus" \
-	timeout --preserve-status -s TERM 1 "$pne" "${bluez[@]}" --agent just-works
+	timeout --preserve-status -s TERM 4 "$pne" "${bluez[@]}" --agent just-works
 says "Bluetooth without a D-Bus" "no D-Bus system bus"
 
 chmod 644 "$folder/keys"
