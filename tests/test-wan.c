@@ -185,6 +185,8 @@ static void connect_to(struct world *w, const struct wan_options *more)
 	o.tls = w->client_tls;
 	if (o.backoff_min_ms == 0)
 		o.backoff_min_ms = 20;
+	if (o.keepalive_ms == 0)
+		o.keepalive_ms = patience(30000);
 	ck_assert_int_eq(wan_new(&w->loop, &o, &callbacks, w, &w->wan), 0);
 	wan_start(w->wan);
 }
