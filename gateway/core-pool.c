@@ -151,7 +151,8 @@ static struct pool_state *state_of(struct core *c, const struct name *entity)
 	if (s)
 		return s;
 	if ((count & (count - 1)) == 0) {
-		states = reallocarray(c->pool.states, count ? 2 * count : 1, sizeof(*states));
+		states = reallocarray(c->pool.states, count ? 2 * count : 1,
+				      sizeof(struct pool_state *));
 		if (!states)
 			return NULL;
 		c->pool.states = states;
