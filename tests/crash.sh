@@ -12,14 +12,7 @@ admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
 
 all_up() {
 	: >"$run/log"
-	launch_server
-	await "listening on"
-	launch_gateway
-	await "WAN is up"
-	launch_pne headset-1 pan-secure authenticated
-	launch_pne headset-2 pan-open none
-	await "headset-1 is connected"
-	await "headset-2 is connected"
+	launch_all headset-1 headset-2
 }
 all_up
 start register "$user"

@@ -8,6 +8,7 @@
 #   system_make DIR         certificates, configurations, the manufacturer's list, a bus; else nothing runs yet
 #   launch NAME COMMAND...  a daemon; its events go to file descriptor 8
 #   launch_server, launch_gateway, launch_pne NAME SOCKET SECURITY
+#   launch_all HEADSET...   server, PN GW and these, until they are connected
 #   await TEXT              until $run/log has a line with it, 30 s at most
 #   ctl ARGUMENT...         pngwctl on that bus, with $password as standard input
 #   start COMMAND...        a procedure at the PN GW, with $password; its lines go to $run/start.out
@@ -151,6 +152,24 @@ await() {
 	echo "waited 30 s for \"$1\"; the processes said:" >&2
 	tail -n 20 "$run/log" >&2
 	return 1
+}
+
+# The server, the PN GW and these headsets: headset-1 on the secure PAN, the others on the open one.
+launch_all() {
+	local name
+	launch_server
+	await "listening on"
+	launch_gateway
+	await "WAN is up"
+	for name; do
+		case $name in
+		headset-1) launch_pne "$name" pan-secure authenticated ;;
+		*) launch_pne "$name" pan-open none ;;
+		esac
+	done
+	for name; do
+		await "$name is connected"
+	done
 }
 
 start() {

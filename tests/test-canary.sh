@@ -27,16 +27,7 @@ mkdir -m 700 "$run/elsewhere"
 sed -i "s|^vault = { |&anchor = \"file:$run/elsewhere/anchor\"; second_key_file = \"$run/second.key\"; |" \
 	"$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-launch_pne headset-3 pan-open none
-for name in headset-1 headset-2 headset-3; do
-	await "$name is connected"
-done
+launch_all headset-1 headset-2 headset-3
 all_figures() {
 	start "$@" || {
 		cat "$run/start.out"

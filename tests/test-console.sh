@@ -19,14 +19,7 @@ iterations=100000
 system_begin console
 sed -i 's|^control = { |&lockout = 600; |' "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-await "headset-1 is connected"
-await "headset-2 is connected"
+launch_all headset-1 headset-2
 start register "$user"
 PIN="4711 and more"
 password=$PIN ctl set-pin technician >"$run/start.out" 2>&1

@@ -9,16 +9,7 @@ iterations=100000
 . "$top/tests/system.sh"
 system_begin faults
 admin import-temporary-keys "$run/keys.csv" >/dev/null 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-launch_pne headset-9 pan-open none
-for name in headset-1 headset-2 headset-9; do
-	await "$name is connected"
-done
+launch_all headset-1 headset-2 headset-9
 
 # expect NAME EXIT VERDICT COMMAND...
 expect() {

@@ -13,14 +13,7 @@ fi
 iterations=100000
 system_begin shell
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-await "headset-1 is connected"
-await "headset-2 is connected"
+launch_all headset-1 headset-2
 ctl register "$user" >"$run/start.out" 2>&1
 ctl figure7 "$user" headset-2 >"$run/start.out" 2>&1
 code=0

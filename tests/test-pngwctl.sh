@@ -122,14 +122,7 @@ completes "pair " bluetooth pa
 
 # Figures, and the choice between them.
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-await "headset-1 is connected"
-await "headset-2 is connected"
+launch_all headset-1 headset-2
 
 json 'd["entity"] == "gw-livingroom" and d["wan"] == "up" and d["links"] == 2' status
 outcome 0 "mutually authenticated" wan

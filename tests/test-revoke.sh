@@ -30,16 +30,7 @@ await_revocation() { # ENTITY TEXT
 }
 
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-1 pan-secure authenticated
-launch_pne headset-2 pan-open none
-launch_pne headset-3 pan-open none
-for name in headset-1 headset-2 headset-3; do
-	await "$name is connected"
-done
+launch_all headset-1 headset-2 headset-3
 start register "$user" || complain "registration: $(cat "$run/start.out")"
 start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
 start figure6 "$user" headset-1 || complain "Figure 6: $(cat "$run/start.out")"
