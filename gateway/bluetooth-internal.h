@@ -17,6 +17,7 @@ struct place {
 };
 
 struct attempt;
+struct leaving;
 
 struct gateway_bluetooth {
 	uv_loop_t *loop;
@@ -30,6 +31,7 @@ struct gateway_bluetooth {
 	struct place *places;
 	struct gateway_bluetooth_listener *listeners;
 	struct attempt *attempts; /* in the order in which they were asked for */
+	struct leaving *leaving;  /* each until BlueZ has answered */
 	uv_timer_t timer;         /* of the attempts */
 	char last_state[256];     /* as it was logged */
 	unsigned open;            /* what has not stopped yet */

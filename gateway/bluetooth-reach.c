@@ -1,4 +1,7 @@
-/* Connecting to PNEs: one after the other, as the radio pages them, each for all who asked. */
+/*
+ * Connecting to PNEs: one after the other, as the radio pages them, each for all who asked. And
+ * disconnecting them.
+ */
 
 #include "gateway/bluetooth-internal.h"
 
@@ -38,6 +41,13 @@ struct attempt {
 	struct name arrived;
 };
 
+/* A device that BlueZ disconnects: what connects before it has done so goes with the rest. */
+struct leaving {
+	struct leaving *next;
+	struct gateway_bluetooth *owner;
+	char address[BLUETOOTH_ADDRESS_SIZE];
+};
+
 static void pump(uv_timer_t *timer);
 
 static void soon(struct gateway_bluetooth *b, uint64_t ms)
@@ -53,6 +63,15 @@ static struct attempt *find(struct gateway_bluetooth *b, const char *address)
 	while (a && (a->phase == PHASE_ENDED || strcasecmp(a->address, address) != 0))
 		a = a->next;
 	return a;
+}
+
+static bool is_leaving(const struct gateway_bluetooth *b, const char *address)
+{
+	const struct leaving *l = b->leaving;
+
+	while (l && strcasecmp(l->address, address) != 0)
+		l = l->next;
+	return l != NULL;
 }
 
 static void end(struct gateway_bluetooth *b, struct attempt *a, enum verdict_id id,
@@ -172,7 +191,7 @@ static void pump(uv_timer_t *timer)
 	for (struct attempt *a = b->attempts; a; a = a->next) {
 		uint64_t at = a->not_before;
 
-		if (a->phase != PHASE_QUEUED)
+		if (a->phase != PHASE_QUEUED || is_leaving(b, a->address))
 			continue;
 		if (bluez_state(b->bluez) != BLUEZ_READY &&
 		    !gateway_bluetooth_place(b, a->address)) {
@@ -240,9 +259,61 @@ int gateway_bluetooth_connect(struct gateway_bluetooth *b, const char *address,
 
 	if (!bluetooth_address_valid(address))
 		return -EINVAL;
-	if (p && p->entity.text[0])
+	if (p && p->entity.text[0] && !is_leaving(b, address))
 		return -EISCONN;
 	return ask(b, address, &asker);
+}
+
+static void on_disconnected(void *arg, int error, const char *name, const char *text,
+			    sd_bus_message *reply)
+{
+	struct leaving *l = arg, **at = &l->owner->leaving;
+
+	(void)error;
+	(void)name;
+	(void)text;
+	(void)reply;
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	soon(l->owner, 0);
+	free(l);
+}
+
+static int leave(struct gateway_bluetooth *b, const struct bluez_device *d)
+{
+	struct leaving *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->owner = b;
+	memcpy(l->address, d->address, sizeof(l->address));
+	r = bluez_call(b->bluez, 0, on_disconnected, l, d->path, "org.bluez.Device1", "Disconnect",
+		       "");
+	if (r < 0) {
+		free(l);
+		return r;
+	}
+	l->next = b->leaving;
+	b->leaving = l;
+	return 0;
+}
+
+int gateway_bluetooth_disconnect(struct gateway_bluetooth *b, const char *address)
+{
+	const struct bluez_device *d = bluez_find(b->bluez, address);
+	int result = -ENOTCONN;
+
+	for (struct place *p = b->places; p; p = p->next) {
+		if (strcasecmp(p->address, address) == 0) {
+			bearer_drop(b->bearer, p->link, BEARER_DOWN_CLOSED);
+			result = 0;
+		}
+	}
+	if (d && d->connected)
+		result = leave(b, d);
+	return result;
 }
 
 void gateway_bluetooth_forget(struct gateway_bluetooth *b, const void *arg)

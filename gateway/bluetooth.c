@@ -189,24 +189,6 @@ void gateway_bluetooth_each_stream(struct gateway_bluetooth *b,
 		each(arg, p->address, &p->entity, p->level);
 }
 
-int gateway_bluetooth_disconnect(struct gateway_bluetooth *b, const char *address)
-{
-	const struct bluez_device *d = bluez_find(b->bluez, address);
-	int result = -ENOTCONN;
-
-	for (struct place *p = b->places; p; p = p->next) {
-		if (strcasecmp(p->address, address) == 0) {
-			bearer_drop(b->bearer, p->link, BEARER_DOWN_CLOSED);
-			result = 0;
-		}
-	}
-	if (d && d->connected) {
-		result = bluez_call(b->bluez, 0, NULL, NULL, d->path, "org.bluez.Device1",
-				    "Disconnect", "");
-	}
-	return result;
-}
-
 /* Pairing. */
 
 void gateway_bluetooth_listen(struct gateway_bluetooth *b, struct gateway_bluetooth_listener *l)

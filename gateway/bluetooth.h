@@ -100,7 +100,10 @@ int gateway_bluetooth_connect(struct gateway_bluetooth *b, const char *address,
 			      gateway_bluetooth_done *done, void *arg);
 /* No request with that arg is told any more; the attempt goes on. */
 void gateway_bluetooth_forget(struct gateway_bluetooth *b, const void *arg);
-/* Closes the device's streams, and its connection. 0, or -ENOTCONN: there is neither. */
+/*
+ * Closes the device's streams, and its connection: BlueZ takes 2 s for that, and whoever wants to
+ * connect to the device waits. 0, -ENOTCONN: there is neither; -ENOMEM.
+ */
 int gateway_bluetooth_disconnect(struct gateway_bluetooth *b, const char *address);
 
 /* The verdict of a negative errno of bearer_connect(), and of a pairing. 0: VERDICT_DONE. */

@@ -56,6 +56,40 @@ outcome() {
 	grep -qF -- "$text" "$run/start.out" || complain "$*: not said: $text"
 }
 
+# shows TEXT COMMAND...: until the command, given again and again, says so
+shows() {
+	local i
+	for ((i = 0; i < 200; i++)); do
+		start "${@:2}" || true
+		grep -qF -- "$1" "$run/start.out" && return 0
+		sleep 0.05
+	done
+	complain "${*:2}: not said: $1"
+}
+
+# becomes OBJECT PROPERTY VALUE: until the fake has it so
+becomes() {
+	local i
+	for ((i = 0; i < 200; i++)); do
+		tell get "$1" "$2"
+		[ "$answer" = "$3" ] && return 0
+		sleep 0.05
+	done
+	complain "$2 of $1 is \"$answer\", not \"$3\""
+}
+
+# called TEXT: until the fake has been called so
+called() {
+	local i
+	for ((i = 0; i < 200; i++)); do
+		tell calls
+		calls+="; $answer"
+		[[ $calls == *"$1"* ]] && return 0
+		sleep 0.05
+	done
+	complain "BlueZ was not called: $1"
+}
+
 # said TEXT: until the command in the background says so
 said() {
 	local i
@@ -134,11 +168,7 @@ outcome 2 "" bluetooth discoverable 60
 found bluetooth.daemon ok ""
 found bluetooth.adapter failed "plug it in"
 tell adapter add hci0 00:AA:01:00:00:00
-for ((i = 0; i < 100; i++)); do
-	tell get hci0 Powered
-	[ "$answer" = true ] && break
-	sleep 0.05
-done
+becomes hci0 Powered true
 found bluetooth.powered ok ""
 found bluetooth.bonds warning "let pngwd read"
 tell rfkill hci0 on
@@ -277,12 +307,7 @@ for how in pair detach; do
 	add "$device" Headset confirm 4711
 	agent /usr/bin/python3 "$run/pairing-agent.py" "unix:path=$run/bus" "$how" "$device"
 	said "asked $device compare 004711"
-	for ((i = 0; i < 100; i++)); do
-		tell get "hci0/$device" Trusted
-		[ "$answer" = true ] && break
-		sleep 0.05
-	done
-	[ "$answer" = true ] || complain "not paired with the answer of the default agent"
+	becomes "hci0/$device" Trusted true
 	agent_ends
 	outcome 0 removed bluetooth unbond "$device"
 done
@@ -296,12 +321,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	agent setpriv --reuid 65534 --regid 65534 --clear-groups env PIN=4711-technician \
 		/usr/bin/python3 "$run/pairing-agent.py" "unix:path=$run/bus" --login
 	tell pair-in "hci0/$device"
-	for ((i = 0; i < 100; i++)); do
-		start bluetooth questions
-		grep -q "show 004711" "$run/start.out" && break
-		sleep 0.05
-	done
-	outcome 0 "show 004711?" bluetooth questions
+	shows "show 004711?" bluetooth questions
 	agent_ends
 	outcome 0 answered bluetooth answer "$device" no
 	tell device remove "hci0/$device"
@@ -313,38 +333,18 @@ add "$device" Headset confirm 1
 background bluetooth pair "$device"
 said "show 000001"
 stop background
-for ((i = 0; i < 100; i++)); do
-	start bluetooth questions
-	grep -q "no questions" "$run/start.out" && break
-	sleep 0.05
-done
-outcome 0 "no questions" bluetooth questions
+shows "no questions" bluetooth questions
 background bluetooth scan 600
 said "$device"
 stop background
-for ((i = 0; i < 100; i++)); do
-	tell get hci0 Discovering
-	[ "$answer" = false ] && break
-	sleep 0.05
-done
-[ "$answer" = false ] || complain "the search goes on without the client"
+becomes hci0 Discovering false
 
 # A device that begins: answered by whoever looks.
 tell model "hci0/$device" just-works
 tell pair-in "hci0/$device"
-for ((i = 0; i < 100; i++)); do
-	start bluetooth questions
-	grep -q "wants to be paired" "$run/start.out" && break
-	sleep 0.05
-done
-outcome 0 "$device (Headset) wants to be paired" bluetooth questions
+shows "$device (Headset) wants to be paired" bluetooth questions
 outcome 0 answered bluetooth answer "$device" yes
-for ((i = 0; i < 100; i++)); do
-	tell get "hci0/$device" Trusted
-	[ "$answer" = true ] && break
-	sleep 0.05
-done
-[ "$answer" = true ] || complain "not trusted after a pairing that it began"
+becomes "hci0/$device" Trusted true
 
 # Connections that come to nothing, and what they say.
 tell fail ConnectProfile Failed br-connection-page-timeout
@@ -359,18 +359,24 @@ grep -qF "bluetooth unbond" "$run/start.out" || complain "no remedy for a stale 
 outcome 0 "$device" bluetooth bonds
 outcome 1 "not connected" bluetooth disconnect "$other"
 tell set "hci0/$device" Connected=b:true
-for ((i = 0; i < 100; i++)); do
-	start bluetooth disconnect "$device" || true
-	grep -qF "not connected" "$run/start.out" || break
+tell hold Disconnect
+shows "being disconnected" bluetooth disconnect "$device"
+
+# What connects before BlueZ has disconnected the device would be disconnected too.
+calls=
+called "hci0/$device Disconnect"
+calls=
+tell fail ConnectProfile Failed br-connection-page-timeout
+background bluetooth connect "$device"
+for ((i = 0; i < 20; i++)); do
+	tell calls
+	[[ $answer != *ConnectProfile* ]] || complain "connected to while BlueZ disconnects it"
 	sleep 0.05
 done
-grep -qF "being disconnected" "$run/start.out" || complain "a connected device is not disconnected"
-for ((i = 0; i < 100; i++)); do
-	tell get "hci0/$device" Connected
-	[ "$answer" = false ] && break
-	sleep 0.05
-done
-[ "$answer" = false ] || complain "BlueZ was not told to disconnect"
+tell release Disconnect
+becomes "hci0/$device" Connected false
+called "hci0/$device ConnectProfile"
+finished 2 "[PAN_OUT_OF_REACH]"
 
 # bluetoothd goes in the middle.
 outcome 0 removed bluetooth unbond "$device"
@@ -384,10 +390,7 @@ finished 2 "[PAN_BLUETOOTH_DOWN]"
 tell daemon start
 tell adapter add hci0 00:AA:01:00:00:00
 add "$device" Headset confirm 1
-for ((i = 0; i < 100; i++)); do
-	start bluetooth devices && grep -q "$device" "$run/start.out" && break
-	sleep 0.1
-done
+shows "$device" bluetooth devices
 background bluetooth pair "$device"
 said "show 000001"
 kill "${pid_of[gateway]}"

@@ -41,16 +41,12 @@ back() {
 	same_keys headset-1 || failed "$1: different keys"
 	ok "$1: \"$(sed -n 's/.*leg PAN: \([^.]*\)\..*/\1/p' "$scratch/first")\", then a verdict that says why, then the same key"
 }
-no_link() {
-	! ether list | grep -q "^link .*gateway-1"
-}
 # on_as_before WHAT: the stream stayed; the next one needs what is registered with bluetoothd
 on_as_before() {
 	[ "$code" = 0 ] || failed "$1: the figure ended with $code: $(tail -n 1 "$scratch/first")"
 	same_keys headset-1 || failed "$1: different keys"
 	expect 0 "being disconnected" gw bluetooth disconnect headset-1
-	# BlueZ ends it some 2 s later, and would end a new one then too.
-	await_that 30 no_link || failed "headset-1 stays"
+	# BlueZ ends it some 2 s later, which who connects awaits.
 	expect 0 "headset-1: done" gw bluetooth connect headset-1
 	ok "$1: the figure went on by itself, with the same key; later headset-1 connects again"
 }
