@@ -13,6 +13,7 @@ libpngw_la_SOURCES += \
 	storage/vault-file.c \
 	storage/vault-internal.h \
 	storage/vault-ledger.c storage/vault-ledger-open.c storage/vault-ledger-tail.c storage/vault-ledger.h \
+	storage/vault-log.c \
 	storage/vault-migrate.c \
 	storage/vault-rows.c \
 	storage/vault-scan.c \

@@ -93,11 +93,13 @@ static int opening_failed(int sqlite_result, const char *path, char *why, size_t
 
 static int open_database(const char *path, const char *vfs, sqlite3 **out)
 {
+	const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+	const char *log_vfs = NULL;
 	sqlite3 *db = NULL;
-	int r = sqlite3_open_v2(path, &db,
-				SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-				vfs);
+	int r = vault_log_vfs(vfs, &log_vfs);
 
+	if (r == SQLITE_OK)
+		r = sqlite3_open_v2(path, &db, flags, log_vfs);
 	/* Until the schema is known to be ours, closing must not move the log into the file. */
 	if (r == SQLITE_OK)
 		r = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);

@@ -312,6 +312,12 @@ int vault_open_existing(const struct vault_options *options, const char *path, s
 int vault_open_handle(const struct vault_options *options, const char *path, struct vault **out,
 		      char *why, size_t why_size);
 
+/*
+ * vault-log.c: *out becomes the name of a VFS that writes logs in larger pieces, over the one
+ * called below (NULL: the system's). It lasts. Returns an SQLite result.
+ */
+int vault_log_vfs(const char *below, const char **out);
+
 /* vault-create.c: makes a vault where there is none. */
 int vault_create(const struct vault_options *options, char *why, size_t why_size);
 

@@ -16,6 +16,7 @@
 #define NAME_SIZE   64
 #define PENDING_MAX 4096
 #define SECTOR      512
+#define SYSTEM_PAGE 4096
 
 enum event_type { WROTE, TRUNCATED, SYNCED, CREATED, UNLINKED, RENAMED, FOLDER_SYNCED, MARKED };
 
@@ -195,17 +196,26 @@ int disk_opened(const char *path, bool created, bool truncated)
 	return recorder->files++;
 }
 
+/* A page of the system's cache reaches the disk or does not, whatever wrote to it. */
 void disk_wrote(int file, uint64_t offset, const void *data, size_t size)
 {
-	struct event *e;
+	const uint8_t *from = data;
 
 	if (!recorder || file == DISK_NO_FILE)
 		return;
-	e = record(WROTE, file);
-	e->offset = offset;
-	e->size = size;
-	e->data = must(malloc(size ? size : 1));
-	memcpy(e->data, data, size);
+	while (size > 0) {
+		size_t page = SYSTEM_PAGE - (size_t)(offset % SYSTEM_PAGE);
+		size_t piece = size < page ? size : page;
+		struct event *e = record(WROTE, file);
+
+		e->offset = offset;
+		e->size = piece;
+		e->data = must(malloc(piece));
+		memcpy(e->data, from, piece);
+		from += piece;
+		offset += piece;
+		size -= piece;
+	}
 }
 
 void disk_truncated(int file, uint64_t size)
