@@ -8,9 +8,8 @@
 #include "protocol/message.h"
 #include "wan/conn.h"
 
-#define SWEEP_MS     500U
-#define HANDSHAKE_MS 10000U
-#define LINGER_MS    2000U
+#define SWEEP_MS  500U
+#define LINGER_MS 2000U
 
 /* What requests may look at even when their connection is gone. */
 struct peer {
@@ -227,7 +226,7 @@ static void on_sweep(uv_timer_t *timer)
 		}
 		if (g->requests)
 			continue;
-		if (!g->conn.is_up ? now - g->since > HANDSHAKE_MS
+		if (!g->conn.is_up ? now - g->since > l->options.handshake_ms
 				   : now - g->since > l->options.idle_ms) {
 			conn_goodbye(&g->conn);
 			guest_close(g);
@@ -284,6 +283,8 @@ int listener_new(uv_loop_t *loop, const struct listener_options *options,
 		l->options.max_connections = 1024;
 	if (l->options.max_streams == 0)
 		l->options.max_streams = 128;
+	if (l->options.handshake_ms == 0)
+		l->options.handshake_ms = 10000;
 	if (l->options.idle_ms == 0)
 		l->options.idle_ms = 120000;
 	l->tls = tls_context_ref(options->tls);
