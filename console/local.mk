@@ -1,4 +1,5 @@
 # Knows the control API alone, nothing of the gateway's code.
+if CONSOLE
 bin_PROGRAMS += pngwctl
 pngwctl_SOURCES = \
 	console/agent.c console/agent.h \
@@ -33,11 +34,17 @@ pngwctl_CFLAGS = $(AM_CFLAGS) $(CONSOLE_CFLAGS)
 pngwctl_LDADD = libpngw.la $(CONSOLE_LIBS) $(IMPORT_LIBS) $(CSV_LIBS)
 
 dist_man_MANS += console/pngwctl.1
+else
+pngwctl:
+	@echo 'pngwctl was left out: this was configured with --disable-console' >&2; exit 1
+endif
 EXTRA_DIST += console/pngwctl.bash doc/console.md doc/console-session.txt doc/record-console doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-completion:
+if CONSOLE
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
 	$(INSTALL_DATA) '$(srcdir)/console/pngwctl.bash' '$(DESTDIR)$(bashcompletiondir)/pngwctl'
+endif
 uninstall-completion:
 	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl'
 .PHONY: install-completion uninstall-completion

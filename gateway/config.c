@@ -10,6 +10,7 @@
 #include "pan/bluetooth.h"
 #include "pan/bridge.h"
 #include "protocol/credential.h"
+#include <config.h>
 
 enum kind { KIND_TEXT, KIND_ENTITY_ID, KIND_NUMBER, KIND_FLAG, KIND_CHOICE };
 
@@ -309,6 +310,8 @@ static int check_bluetooth(struct reader *r, const config_setting_t *root)
 {
 	const struct config *c = &r->config;
 
+	if (c->bluetooth_le && !WITH_LE)
+		return wrong(r, root, "pan.bluetooth.le: this pngwd was built with --disable-le");
 	if (!is_adapter(c->bluetooth_adapter))
 		return wrong(r, root,
 			     "pan.bluetooth.adapter: expected \"hci0\" or \"AA:BB:CC:DD:EE:FF\"");

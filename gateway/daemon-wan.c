@@ -12,6 +12,7 @@
 #include "gateway/records.h"
 #include "protocol/clock.h"
 #include "protocol/notify.h"
+#include "wan/library.h"
 #include <config.h>
 
 struct post {
@@ -197,7 +198,6 @@ static const char *or_null(const char *text)
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,
 		       size_t why_size)
 {
-	static const char *const alpn[] = {"h2", "http/1.1", NULL};
 	struct tls_options options = {
 		.side = TLS_CLIENT,
 		.allow_tls12 = config->tls_allow_tls12,
@@ -205,7 +205,7 @@ int gateway_daemon_tls(const struct config *config, struct tls_context **out, ch
 		.certificate_file = or_null(config->tls_certificate),
 		.key_file = or_null(config->tls_key),
 		.psk_file = or_null(config->tls_psk_file),
-		.alpn = alpn,
+		.alpn = http_protocols,
 		.clock_floor = (int64_t)BUILD_TIME - CLOCK_DRIFT,
 	};
 

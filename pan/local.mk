@@ -1,6 +1,6 @@
 libpngw_la_SOURCES += \
 	pan/bearer-bluez.c pan/bearer-bluez.h pan/bearer-bluez-internal.h \
-	pan/bearer-bluez-le.c pan/bearer-bluez-profile.c \
+	pan/bearer-bluez-profile.c \
 	pan/bearer-local.c pan/bearer-local.h \
 	pan/bearer.c pan/bearer.h \
 	pan/bridge.c pan/bridge.h \
@@ -16,3 +16,8 @@ libpngw_la_SOURCES += \
 	pan/link.c pan/link.h \
 	pan/nap.c pan/nap.h \
 	pan/pairing.c pan/pairing.h pan/pairing-agent.c pan/pairing-internal.h pan/pairing-scan.c
+if LE
+libpngw_la_SOURCES += pan/bearer-bluez-le.c
+else
+libpngw_la_SOURCES += pan/bearer-bluez-le-none.c
+endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pan/bearer-local.h"
+#include <config.h>
 
 static const char usage[] =
 	"usage: cpns-pne --entity ID --connect unix:/PATH|tcp:HOST:PORT --state DIR [option...]\n"
@@ -169,8 +170,10 @@ static int take_bluetooth_option(struct pne_options *s, int option)
 		b->name = optarg;
 		return true;
 	case OPTION_LE:
-		b->le = true;
-		return true;
+		b->le = WITH_LE;
+		if (!WITH_LE)
+			(void)fputs("cpns-pne: --le: this was built with --disable-le\n", stderr);
+		return WITH_LE;
 	case OPTION_AGENT:
 		b->agent = true;
 		return capability_of(optarg, &b->capability);

@@ -12,6 +12,7 @@
 
 #include "protocol/notify.h"
 #include "server/core.h"
+#include "wan/library.h"
 #include "wan/listener.h"
 
 #define LINE_MAX_SIZE 1024
@@ -160,14 +161,13 @@ static const char *or_null(const char *path)
 static int make_tls(const struct server_config *c, struct tls_context **out, char *why,
 		    size_t why_size)
 {
-	static const char *const alpn[] = {"h2", "http/1.1", NULL};
 	const struct tls_options options = {.side = TLS_SERVER,
 					    .allow_tls12 = c->tls_allow_tls12,
 					    .ca_file = or_null(c->tls_client_ca),
 					    .certificate_file = or_null(c->tls_certificate),
 					    .key_file = or_null(c->tls_key),
 					    .psk_file = or_null(c->tls_psk_file),
-					    .alpn = alpn};
+					    .alpn = http_protocols};
 
 	return tls_context_new(&options, out, why, why_size);
 }

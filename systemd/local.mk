@@ -1,5 +1,8 @@
 # What systemd is told: units, users, folders. The drop-ins in pkgdatadir are for those who need them.
-UNITS = systemd/pngwd.service systemd/cpns-serverd.service systemd/pngw-console@.service
+UNITS = systemd/pngwd.service systemd/cpns-serverd.service
+if CONSOLE
+UNITS += systemd/pngw-console@.service
+endif
 UNIT_FOLDERS = sed -e 's,@bindir[@],$(bindir),g' -e 's,@sbindir[@],$(sbindir),g' -e 's,@sysconfdir[@],$(sysconfdir),g' \
 	-e 's,@pkgdatadir[@],$(pkgdatadir),g'
 $(UNITS): %: %.in Makefile
@@ -9,7 +12,7 @@ unit_DATA = $(UNITS)
 dropindir = $(pkgdatadir)/pngwd.service.d
 dist_dropin_DATA = systemd/bonds.conf systemd/nap.conf systemd/tpm.conf
 CLEANFILES += $(UNITS)
-EXTRA_DIST += $(UNITS:=.in) systemd/pngw.sysusers systemd/cpns-server.sysusers systemd/pngw.tmpfiles \
+EXTRA_DIST += systemd/pngwd.service.in systemd/cpns-serverd.service.in systemd/pngw-console@.service.in systemd/pngw.sysusers systemd/cpns-server.sysusers systemd/pngw.tmpfiles \
 	systemd/cpns-server.tmpfiles
 SYSTEMD_NAMES = pngw cpns-server
 install-systemd:

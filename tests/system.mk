@@ -30,9 +30,9 @@ EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.s
 TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh
 # AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.
 if !SANITIZERS
-TESTS += tests/test-sandbox.sh
+TESTS += tests/test-sandbox.sh tests/test-small.sh
 endif
-EXTRA_DIST += tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
+EXTRA_DIST += doc/sizes tests/test-small.sh tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
 EXTRA_DIST += tests/vm tests/lint-comments tests/lint-cppcheck tests/lint-format tests/lint-includes tests/lint-shell tests/lint-tidy \
 	tests/lsan.supp tests/valgrind.supp tests/show.sh
 EXTRA_DIST += tests/test-units.sh tests/test-install.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c

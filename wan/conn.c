@@ -199,7 +199,9 @@ static void pump_once(struct conn *c)
 	else if (r < 0)
 		fail(c, TLS_CAUSE_NONE, uv_strerror(r));
 	else if (c->http_result < 0)
-		fail(c, TLS_CAUSE_NONE, strerror(-c->http_result));
+		fail(c, TLS_CAUSE_NONE,
+		     c->http_result == -EPROTONOSUPPORT ? HTTP1_LEFT_OUT
+							: strerror(-c->http_result));
 	else if (c->http && !c->writing && !c->shut)
 		finish(c);
 	if (!c->closing && !c->is_down && c->http && http_held(c->http) && !c->writing)

@@ -40,6 +40,9 @@ struct http_options {
 
 int http2_new(const struct http_options *options, const struct http_callbacks *callbacks, void *arg,
 	      struct http **out);
+/* Where it was left out of the program: -EPROTONOSUPPORT. */
+#define HTTP1_LEFT_OUT \
+	"the other side does not speak HTTP/2, and this was built with --disable-http1"
 int http1_new(const struct http_options *options, const struct http_callbacks *callbacks, void *arg,
 	      struct http **out);
 void http_free(struct http *h);

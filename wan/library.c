@@ -6,6 +6,16 @@
 
 #include <wolfssl/ssl.h>
 
+#include <config.h>
+
+const char *const http_protocols[] = {
+	"h2",
+#ifdef HAVE_HTTP1
+	"http/1.1",
+#endif
+	NULL,
+};
+
 const char *tls_library_built(void)
 {
 	return LIBWOLFSSL_VERSION_STRING;

@@ -6,6 +6,8 @@ const char *tls_library_built(void);
 const char *tls_library_version(void);
 const char *http_library_built(void);
 const char *http_library_version(void);
+/* What is offered in ALPN, the most wanted first; NULL after the last. */
+extern const char *const http_protocols[];
 
 /*
  * wolfSSL for several threads at once: it is neither started nor ended while one of them uses it.
