@@ -4,6 +4,7 @@
 /* What the files of the core share. */
 
 #include "gateway/core.h"
+#include "gateway/handover.h"
 #include "gateway/names.h"
 #include "gateway/recorder.h"
 #include "gateway/report.h"
@@ -100,6 +101,7 @@ struct state_report {
 	uint64_t ledger_due;  /* the server has heard of EUKeys, and is to hear of the ledger */
 	bool bare;            /* told even where there is no device to tell of */
 	uint32_t quarantined; /* because of that sequence of the ledger */
+	bool introduce;       /* it is told first, and without devices, which box this is */
 	bool compared;        /* the ledger goes on from what the server knows */
 	uint32_t known;       /* sequence that the server knows */
 	struct message_id id;
@@ -145,6 +147,7 @@ struct core {
 	struct pending *pending;
 	struct waiting *waiting; /* commands, for PNEs that are being connected to */
 	struct core_pool pool;
+	struct handover handover;
 	bool ending;
 	struct core_counters counters;
 };
@@ -290,6 +293,17 @@ uint64_t gateway_core_tick_resets(struct core *c, uint64_t now);
 /* The verdicts that are owed; and, once nothing more is told, the memory. */
 void gateway_core_end_resets(struct core *c);
 void gateway_core_free_resets(struct core *c);
+
+/*
+ * Hand-overs. Whether another box may be the PN GW: then nothing is issued, asked for or started.
+ * fence_judge() tells the verdict of what was to be, and is true, where that is so.
+ */
+int gateway_core_handover_begin(struct core *c);
+bool gateway_core_fenced(const struct core *c);
+bool gateway_core_fence_judge(struct core *c, uint64_t run, struct verdict *v);
+/* The server's word: another box is, since then (1970); this one is. */
+void gateway_core_handover_refused(struct core *c, uint64_t since);
+void gateway_core_handover_confirmed(struct core *c);
 
 /* State reports: of all at the beginning of a session, and of what is new. */
 void gateway_core_state_session(struct core *c);

@@ -240,7 +240,7 @@ static void refill(struct core *c, const struct name *entity, struct pool *pool)
 	unsigned wanted;
 	struct procedure *p;
 
-	if (!s)
+	if (!s || gateway_core_fenced(c))
 		return;
 	wanted =
 		pool_wants(&c->options.pool,
@@ -371,7 +371,7 @@ int gateway_core_renew(struct core *c, const struct name *entity, uint64_t run)
 	struct core_start s = {.figure = FIGURE_7, .entities = entity, .count = 1, .run = run};
 
 	gateway_recorder_command(gateway_core_recorder(c), "renew", run, FIGURE_7, NULL, entity);
-	if (records_get_pne_owner(c->vault, entity, &s.user) == 0 &&
+	if (records_get_pne_owner(c->vault, entity, &s.user) == 0 && !gateway_core_fenced(c) &&
 	    gateway_core_reach_first(c, REACH_FOR_RENEWAL, &s))
 		return 1;
 	return gateway_core_renew_now(c, entity, run);
@@ -389,7 +389,7 @@ int gateway_core_renew_now(struct core *c, const struct name *entity, uint64_t r
 		(void)gateway_core_busy_facts(c, entity, &f);
 	f.under_way = c->procedure_count;
 	f.most = c->options.max_procedures;
-	if (!gateway_core_judge(c, run, &f, &v))
+	if (!gateway_core_fence_judge(c, run, &v) && !gateway_core_judge(c, run, &f, &v))
 		start_renewal(c, entity, &v.user, run);
 	gateway_core_sweep_links(c);
 	return 1;
@@ -414,6 +414,8 @@ static void look_at_link(struct core *c, struct core_link *l, uint64_t now)
 	bool due, empty;
 
 	l->pool_due = 0;
+	if (gateway_core_fenced(c))
+		return;
 	/* One that was interrupted by a restart has waited for this. */
 	if (p && p->resumed)
 		gateway_core_give(c, p, &again);

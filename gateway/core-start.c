@@ -51,7 +51,7 @@ static bool refused(struct core *c, const struct core_start *s, const struct nam
 
 	v.user = s->user;
 	v.entity = *entity;
-	return gateway_core_judge(c, s->run, f, &v);
+	return gateway_core_fence_judge(c, s->run, &v) || gateway_core_judge(c, s->run, f, &v);
 }
 
 static const struct facts no_memory = {
@@ -216,8 +216,9 @@ int gateway_core_start(struct core *c, const struct core_start *s)
 					 &s->user, i < s->count ? &s->entities[i] : NULL);
 
 	secret_unref(password);
-	/* With a password that is none nothing is connected to. */
-	if (r == 0 && s->count > 0 && gateway_core_reach_first(c, REACH_FOR_START, s))
+	/* For what is refused anyway nothing is connected to. */
+	if (r == 0 && s->count > 0 && !gateway_core_fenced(c) &&
+	    gateway_core_reach_first(c, REACH_FOR_START, s))
 		return (int)s->count;
 	return gateway_core_start_now(c, s);
 }
@@ -278,7 +279,8 @@ static bool resume(struct core *c, const struct verdict *v)
 
 	if (v->figure != FIGURE_7 || records_load_pool(c->vault, &v->entity, &pool) != 0)
 		return false;
-	goes_on = pool_repeat(&pool) && !gateway_core_procedure_for(c, &v->entity) &&
+	goes_on = pool_repeat(&pool) && !gateway_core_fenced(c) &&
+		  !gateway_core_procedure_for(c, &v->entity) &&
 		  !gateway_core_writing(c, &v->entity);
 	pool_clear(&pool);
 	p = goes_on ? gateway_core_add(c, &gateway_renewal, &v->user, &v->entity, 0) : NULL;

@@ -10,6 +10,7 @@
 #define WHOLE_AGAIN_MS  3600000U
 #define LEDGER_SOON_MS  2000U
 #define COLLECT_AT_ONCE 256U /* records: a millisecond or two */
+#define FENCED_AGAIN_MS 600000U
 /* No lost state was that much further: somebody else has told the server so. */
 #define LEAP_MAX        (1U << 20)
 
@@ -82,6 +83,14 @@ static uint32_t sequence_to_tell(const struct state_report *s)
 	return s->compared || s->ledger.sequence <= s->known ? s->ledger.sequence : 0;
 }
 
+static void tell_handover(const struct handover *h, struct m_gateway_state_report *q)
+{
+	q->has_handover = h->term > 0;
+	q->handover.term = h->term;
+	q->handover.after = h->after;
+	q->handover.holder = bytes_of(h->holder, sizeof(h->holder));
+}
+
 static int send_page(struct core *c)
 {
 	struct state_report *s = &c->state;
@@ -103,6 +112,7 @@ static int send_page(struct core *c)
 	q->vault.vault_id = bytes_of(s->ledger.vault_id, sizeof(s->ledger.vault_id));
 	q->vault.sequence = sequence_to_tell(s);
 	q->vault.head = bytes_of(s->ledger.head, sizeof(s->ledger.head));
+	tell_handover(&c->handover, q);
 	q->elements_count = s->page;
 	for (size_t i = 0; i < s->page; i++) {
 		gateway_core_revocation_state(c, &s->names.list[s->at + i], &s->told[i]);
@@ -125,7 +135,7 @@ static void next_page(struct core *c)
 
 	if (c->ending || !c->wan.up || !c->wan.mutual || s->refused || s->under_way || s->due != 0)
 		return;
-	if (s->collecting || s->at == s->names.count) {
+	if (!s->introduce && (s->collecting || s->at == s->names.count)) {
 		if (!s->collecting && !s->wanted)
 			return;
 		r = collect(c);
@@ -155,6 +165,8 @@ void gateway_core_state_session(struct core *c)
 	forget_names(s);
 	s->under_way = false;
 	s->refused = false;
+	/* What is asked for before that the server does not take of one that was handed over. */
+	s->introduce = c->handover.term > 0 || gateway_core_fenced(c);
 	s->due = 0;
 	s->next_whole = 0;
 	s->whole = true;
@@ -266,10 +278,15 @@ static void take(struct core *c, const struct m_gateway_state_response *a)
 	struct state_report *s = &c->state;
 	struct name entity;
 
+	gateway_core_handover_confirmed(c);
 	if (a->has_known)
 		compare(c, &a->known);
 	else if (!s->compared)
 		compared(c);
+	if (s->introduce) {
+		s->introduce = false;
+		return;
+	}
 	for (size_t i = 0; i < s->page; i++) {
 		if (refused(a, &s->told[i]))
 			say_refused(c, &s->names.list[s->at + i]);
@@ -311,6 +328,15 @@ void gateway_core_state_answered(struct core *c, const struct message *m)
 		return;
 	}
 	status = message_status(m);
+	if (status == STATUS_HANDED_OVER) {
+		const struct m_gateway_state_response *a = &m->gateway_state_response;
+
+		s->under_way = false;
+		s->due = c->ports.now(c->arg) + FENCED_AGAIN_MS;
+		gateway_core_wake_by(c, s->due);
+		gateway_core_handover_refused(c, a->has_handed_over ? a->handed_over.since : 0);
+		return;
+	}
 	if (status == STATUS_OK) {
 		take(c, &m->gateway_state_response);
 		s->under_way = false;

@@ -582,6 +582,8 @@ int gateway_core_new(const struct core_options *options, struct vault *vault,
 	if (r == 0)
 		r = gateway_core_load_identity(c);
 	if (r == 0)
+		r = gateway_core_handover_begin(c);
+	if (r == 0)
 		r = gateway_core_pool_begin(c);
 	if (r == 0)
 		r = gateway_core_give_leftovers(c);

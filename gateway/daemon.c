@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/handover.h"
 #include "gateway/journal.h"
 #include "protocol/notify.h"
 #include "protocol/p1.h"
@@ -395,12 +396,34 @@ static void fail(struct gateway_daemon *d, const char *why)
 	gateway_daemon_stop(d);
 }
 
+/* Whether the vault was given to another box. */
+static int check_given(struct gateway_daemon *d, char *why, size_t why_size)
+{
+	char when[HANDOVER_TIME_SIZE];
+	struct handover h;
+	int r = handover_get(d->vault, &h);
+
+	if (r != 0)
+		(void)snprintf(why, why_size, "vault: %s", strerror(-r));
+	if (r != 0 || h.state != HANDOVER_GIVEN)
+		return r;
+	(void)snprintf(why, why_size,
+		       "this PN GW was handed over to another box at %s, so this one does not "
+		       "start; where the other one has not come up, pngw-handover back undoes that "
+		       "[%s]",
+		       handover_time(h.since, when), verdict_name(VERDICT_GATEWAY_HANDED_OVER));
+	return -EACCES;
+}
+
 /* With the vault open, PNEs may come and the server is sought. */
 static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 {
 	struct core_options options;
 	int r;
 
+	r = check_given(d, why, why_size);
+	if (r != 0)
+		return r;
 	gateway_daemon_clock(d);
 	gateway_config_core_options(&d->config, &options);
 	options.recorder = d->recorder;

@@ -125,6 +125,7 @@ static void describe(enum vault_kind kind, const char **what, const char **remed
 	case VAULT_ANSWER:
 	case VAULT_PROCEDURE:
 	case VAULT_CLOCK:
+	case VAULT_HANDOVER:
 		break;
 	}
 	*what = "the vault's own records";

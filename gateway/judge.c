@@ -53,6 +53,7 @@ bool gateway_judge(const struct facts *f, struct verdict *v)
 				    f->link_up ? VERDICT_GATEWAY_POOL_EMPTY : VERDICT_PNE_UNKNOWN,
 				    NULL);
 		return judge_room(f, v);
+	case MATTER_HANDOVER:
 	case MATTER_UNREACHABLE:
 		return give(v, f->told, f->why);
 	case MATTER_WAITING:

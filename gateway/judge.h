@@ -11,6 +11,7 @@
 enum matter {
 	MATTER_START,       /* a figure is to be started: password, busy, under_way, most, error */
 	MATTER_RENEWAL,     /* a renewal: known, link_up, busy, under_way, most, error */
+	MATTER_HANDOVER,    /* another box may be the PN GW: told, why */
 	MATTER_UNREACHABLE, /* a PNE that was to be connected to is not: told, why */
 	MATTER_WAITING,     /* a command that waited for that has ended: revoked */
 	MATTER_RESTART,     /* what a restart has interrupted */

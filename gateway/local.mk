@@ -8,7 +8,8 @@ libpngw_la_SOURCES += \
 	gateway/bluetooth.c gateway/bluetooth.h gateway/bluetooth-internal.h \
 	gateway/bluetooth-known.c gateway/bluetooth-reach.c \
 	gateway/config.c gateway/config.h gateway/settings.def \
-	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-choose.c gateway/core-links.c \
+	gateway/core.c gateway/core.h gateway/core-internal.h gateway/core-choose.c gateway/core-handover.c \
+	gateway/core-links.c \
 	gateway/core-pool.c gateway/core-reach.c gateway/core-report.c gateway/core-rollback.c \
 	gateway/core-start.c gateway/core-state.c gateway/core-wan.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
@@ -20,6 +21,7 @@ libpngw_la_SOURCES += \
 	gateway/doctor-ledger.c gateway/doctor-network.c gateway/doctor-offline.c \
 	gateway/doctor-process.c gateway/doctor-tls.c gateway/doctor-vault.c \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \
+	gateway/handover.c gateway/handover.h \
 	gateway/health.c gateway/health.h \
 	gateway/hosted-pne.c gateway/hosted-pne.h \
 	gateway/openers.c gateway/openers.h \

@@ -82,15 +82,11 @@ static const char *const call_names[CALLS] = {
 };
 
 static const char *const matter_names[MATTERS] = {
-	[MATTER_START] = "start",
-	[MATTER_RENEWAL] = "renewal",
-	[MATTER_UNREACHABLE] = "unreachable",
-	[MATTER_WAITING] = "waiting",
-	[MATTER_RESTART] = "restart",
-	[MATTER_ROLLBACK] = "rollback",
-	[MATTER_REVOKED] = "revoked",
-	[MATTER_RESET] = "reset",
-	[MATTER_REVOCATION] = "revocation",
+	[MATTER_START] = "start",       [MATTER_RENEWAL] = "renewal",
+	[MATTER_HANDOVER] = "handover", [MATTER_UNREACHABLE] = "unreachable",
+	[MATTER_WAITING] = "waiting",   [MATTER_RESTART] = "restart",
+	[MATTER_ROLLBACK] = "rollback", [MATTER_REVOKED] = "revoked",
+	[MATTER_RESET] = "reset",       [MATTER_REVOCATION] = "revocation",
 };
 
 static const char *verdict_choice(uint64_t value)

@@ -81,7 +81,7 @@ void gateway_recorder_judgement(struct recorder *r, uint64_t run, const struct f
 	note_number(w, NOTE_under_way, f->under_way);
 	note_number(w, NOTE_most, f->most);
 	gateway_note_error(w, NOTE_error, f->error);
-	if (f->matter == MATTER_UNREACHABLE)
+	if (f->matter == MATTER_UNREACHABLE || f->matter == MATTER_HANDOVER)
 		note_always(w, NOTE_told, f->told);
 	note_number(w, NOTE_revoked, f->revoked);
 	note_number(w, NOTE_self_reset, f->self);

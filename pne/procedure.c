@@ -243,6 +243,7 @@ static enum verdict_id verdict_of_receipt(enum status s)
 	case STATUS_NOT_EXPECTED:
 	case STATUS_TOO_MANY_KEYS:
 	case STATUS_FAILED:
+	case STATUS_HANDED_OVER:
 		return VERDICT_GATEWAY_NOT_RELAYED;
 	}
 	return VERDICT_GATEWAY_NOT_RELAYED;

@@ -21,6 +21,7 @@
 #define MESSAGE_PROFILE "P1"
 #define RAND_SIZE 32
 #define SALT_SIZE 16
+#define HOLDER_SIZE 16 /* of a hand-over */
 
 enum gateway_key_kind {
 	GATEWAY_KEY_EUKEY,   /* wire "EUKey": the PN GW's own EUKey of that index (Figure 8) */

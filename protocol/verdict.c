@@ -174,6 +174,8 @@ enum verdict_id verdict_of_server_status(enum status s)
 		return VERDICT_SERVER_SET_TOO_LARGE;
 	case STATUS_FAILED:
 		return VERDICT_SERVER_FAILED;
+	case STATUS_HANDED_OVER:
+		return VERDICT_GATEWAY_HANDED_OVER;
 	case STATUS_INSECURE_PAN:
 	case STATUS_TRIGGER_REJECTED:
 	case STATUS_NOT_EXPECTED:
@@ -221,6 +223,7 @@ enum verdict_id verdict_of_pne_status(enum status s)
 	case STATUS_UNAVAILABLE:
 	case STATUS_NOT_EXPECTED:
 	case STATUS_TOO_MANY_KEYS:
+	case STATUS_HANDED_OVER:
 		return VERDICT_PNE_REFUSED;
 	}
 	return VERDICT_PNE_REFUSED;

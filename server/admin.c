@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "protocol/p1.h"
@@ -126,6 +127,20 @@ static int print_key(void *arg, const struct store_key_row *row)
 	return 0;
 }
 
+static int print_handover(void *arg, struct bytes gateway, const struct store_handover *h)
+{
+	const time_t since = (time_t)h->since;
+	char when[32] = "";
+	struct tm tm;
+
+	(void)arg;
+	if (gmtime_r(&since, &tm))
+		(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	(void)printf("%.*s\tterm %lu\tsince %s\n", (int)gateway.size, (const char *)gateway.data,
+		     (unsigned long)h->term, when);
+	return 0;
+}
+
 static int list(struct admin *a)
 {
 	int r;
@@ -138,8 +153,10 @@ static int list(struct admin *a)
 		r = store_each_key(a->store, print_key, NULL);
 	else if (strcmp(a->argv[0], "revocations") == 0)
 		r = admin_list_revocations(a);
+	else if (strcmp(a->argv[0], "handovers") == 0)
+		r = store_each_handover(a->store, print_handover, NULL);
 	else
-		return admin_refuse("list what? users, elements, keys or revocations");
+		return admin_refuse("list what? users, elements, keys, revocations or handovers");
 	return r == 0 ? EXIT_SUCCESS : admin_fail("list", r);
 }
 
@@ -152,6 +169,21 @@ static int release(struct admin *a)
 
 	if (r == 0) {
 		store_batch_release(&batch, entity);
+		r = store_commit(a->store, &batch);
+		store_batch_clear(&batch);
+	}
+	return r == 0 ? EXIT_SUCCESS : admin_fail(a->argv[0], r);
+}
+
+static int forget_handover(struct admin *a)
+{
+	const struct bytes gateway = bytes_text(a->argv[0]);
+	struct store_batch batch = {0};
+	struct store_handover h;
+	int r = entity_id_valid(gateway) ? store_handover(a->store, gateway, &h) : STORE_ABSENT;
+
+	if (r == 0 || r == STORE_DAMAGED) {
+		store_batch_forget_handover(&batch, gateway);
 		r = store_commit(a->store, &batch);
 		store_batch_clear(&batch);
 	}
@@ -255,9 +287,14 @@ static const struct command {
 	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
 	 import_temporary_keys},
 	{"list", 1, false,
-	 "list users|elements|keys|revocations   what is known; keys are named, never shown", list},
+	 "list users|elements|keys|revocations|handovers   what is known; keys are named, never "
+	 "shown",
+	 list},
 	{"release", 1, false,
 	 "release ENTITY               take a device from its owner, with its EUKeys", release},
+	{"forget-handover", 1, false,
+	 "forget-handover GATEWAY      whichever box of that PN GW comes first is it again",
+	 forget_handover},
 	{"revoke", 1, false, "revoke ENTITY                make every EUKey of a device worthless",
 	 admin_revoke},
 	{"revoke-user", 1, false,

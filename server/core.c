@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/fence.h"
+
 #define NONCES_CAPACITY 4096
 #define TRIM_EVERY_MS   (3600U * 1000U)
 #define DAY_SECONDS     86400
@@ -289,6 +291,9 @@ static int load_state(struct store *s, const struct server_wants *w, struct serv
 	if (w->vault_id.size == sizeof(f->vault.vault_id))
 		r = take(store_vault_state(s, name_bytes(&w->gateway), w->vault_id.data, &f->vault),
 			 &f->has_vault);
+	if (r == 0 && w->vault_id.size > 0)
+		r = take(store_handover(s, name_bytes(&w->gateway), &f->handover),
+			 &f->has_handover);
 	if (r != 0 || w->devices_count == 0)
 		return r;
 	f->devices = calloc(w->devices_count, sizeof(*f->devices));
@@ -467,6 +472,8 @@ static bool carry_out(struct core_job *job, const struct server_action *a,
 		}
 		return true;
 	case ACTION_ANSWER:
+		if (message_status(&p->response) == STATUS_OK)
+			server_fence_told(p);
 		answer_procedure(job);
 		return false;
 	case ACTION_STEP:
@@ -476,6 +483,10 @@ static bool carry_out(struct core_job *job, const struct server_action *a,
 		say_verdict(job);
 		if (message_status(&p->response) == STATUS_OK)
 			say_devices(job);
+		if (message_status(&p->response) == STATUS_OK && p->takes_over)
+			say(job->core, "info: %s was handed over to another box: term %lu",
+			    p->source.text,
+			    (unsigned long)p->request->gateway_state_report.handover.term);
 		job->finished = true;
 		return false;
 	}
@@ -656,6 +667,24 @@ static int take_header(struct core_job *job, struct bytes authorization)
 }
 
 /* The decoded request, or NULL when it was answered. */
+/* True: a box that is not the PN GW any more, or not known to be, was refused. */
+static bool fenced(struct core_job *job)
+{
+	struct server_procedure *p = &job->procedure;
+	struct server_actions none = {.count = 0};
+	struct store_handover known;
+	enum status s = server_fence(job->core->store, p, &known);
+
+	if (s == STATUS_OK)
+		return false;
+	procedure_refuse(p, s, 0, &none);
+	if (s == STATUS_HANDED_OVER)
+		server_fence_explain(p, &known);
+	answer_procedure(job);
+	say_verdict(job);
+	return true;
+}
+
 static struct message *decode(struct core *c, struct bytes body, void *reply)
 {
 	struct message *m = NULL;
@@ -738,7 +767,7 @@ void core_request(struct core *c, struct bytes body, struct bytes authorization,
 		job_free(job);
 		return;
 	}
-	if ((server_procedure_bare(&job->procedure) && answered_by_challenge(job)) ||
+	if (fenced(job) || (server_procedure_bare(&job->procedure) && answered_by_challenge(job)) ||
 	    answered_before(job) || joined(job)) {
 		job_free(job);
 		return;

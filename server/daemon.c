@@ -138,7 +138,8 @@ static void request(void *arg, struct listener_request *r, struct bytes body,
 	struct daemon *d = arg;
 	const struct server_peer known = {.mutual = peer->mutual,
 					  .entity = peer->entity,
-					  .exporter = peer->mutual ? peer->exporter : NULL};
+					  .exporter = peer->mutual ? peer->exporter : NULL,
+					  .session = peer->state};
 
 	core_request(d->core, body, authorization, &known, r);
 }
@@ -284,7 +285,8 @@ static int start_listener(struct daemon *d, char *why, size_t why_size)
 					   .path = c->listen_path,
 					   .max_connections = c->max_connections,
 					   .max_streams = c->max_streams,
-					   .idle_ms = c->idle_seconds * 1000};
+					   .idle_ms = c->idle_seconds * 1000,
+					   .state_size = sizeof(struct server_session)};
 	int r = make_tls(c, &options.tls, why, why_size);
 
 	if (r < 0)

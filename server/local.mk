@@ -4,6 +4,7 @@ libpngw_la_SOURCES += \
 	server/core.c server/core.h \
 	server/credentials.c \
 	server/daemon.c server/daemon.h \
+	server/fence.c server/fence.h \
 	server/figure5.c \
 	server/figure6.c \
 	server/figure7.c \

@@ -242,8 +242,7 @@ static enum status choose(struct server_procedure *p)
 	return STATUS_OK;
 }
 
-/* Whether the message is the PN GW's own, and not one it relays. */
-static bool from_gateway(const struct message *m)
+bool server_from_gateway(const struct message *m)
 {
 	if (m->kind != MESSAGE_eukey_assignment_request)
 		return true;
@@ -272,7 +271,7 @@ enum status server_procedure_begin(struct server_procedure *p,
 		s = STATUS_WRONG_TARGET;
 	else if (message_needs(request->kind) == NEEDS_MUTUAL && !peer->mutual)
 		s = STATUS_NOT_MUTUAL;
-	else if (peer->entity.text[0] && from_gateway(request) &&
+	else if (peer->entity.text[0] && server_from_gateway(request) &&
 		 !name_equal(&peer->entity, &p->source))
 		s = STATUS_NOT_OWNER;
 	else
@@ -361,7 +360,8 @@ void procedure_refuse(struct server_procedure *p, enum status s, unsigned step,
 				    sizeof(p->verdict.detail));
 	(void)prepare_response(p);
 	procedure_set_status(p, s);
-	if (status_retry(s) || s == STATUS_UNAUTHORIZED || p->attempts >= ATTEMPTS_MAX)
+	if (status_retry(s) || s == STATUS_UNAUTHORIZED || s == STATUS_HANDED_OVER ||
+	    p->attempts >= ATTEMPTS_MAX)
 		answer(p, out);
 	else
 		procedure_store(p, out);

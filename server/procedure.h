@@ -31,11 +31,19 @@ struct server_environment {
 	struct digest_nonces *nonces;
 };
 
+/* What a PN GW has told of itself on a connection, and the server has taken: all zero at first. */
+struct server_session {
+	bool told;
+	uint32_t term; /* 0: it was never handed over */
+	uint8_t holder[HOLDER_SIZE];
+};
+
 /* The connection that carried the request. */
 struct server_peer {
 	bool mutual;
-	struct name entity;      /* "" unless authenticated */
-	struct secret *exporter; /* NULL unless mutual */
+	struct name entity;             /* "" unless authenticated */
+	struct secret *exporter;        /* NULL unless mutual */
+	struct server_session *session; /* borrowed, as long as the request; NULL: there is none */
 };
 
 /* Credentials of an Authorization header. */
@@ -56,7 +64,7 @@ struct server_wants {
 	bool temporary_key;         /* of entity */
 	const struct m_delivery *deliveries; /* the EUKey each is about */
 	size_t deliveries_count;
-	struct bytes vault_id; /* the gateway's vault state; none: not asked for */
+	struct bytes vault_id; /* the gateway's vault state and hand-over; none: not asked for */
 	const struct m_element_state *devices;
 	size_t devices_count;
 };
@@ -88,6 +96,8 @@ struct server_facts {
 	struct name damaged; /* whose EUKey was passed over, as it does not open; "": nobody's */
 	bool has_vault;
 	struct store_vault_state vault;
+	bool has_handover;
+	struct store_handover handover;
 	struct server_device *devices; /* in the order of wants; owned */
 	size_t devices_count;
 };
@@ -166,6 +176,8 @@ struct server_procedure {
 	struct secret *password; /* registration: what DERIVE is about */
 	uint8_t salt[SALT_SIZE];
 	uint32_t iterations;
+	bool takes_over; /* it is the first state report of a box that the PN GW was handed over to
+			  */
 	struct store_batch batch;
 	struct message response;
 	struct message_id response_id, request_id;
@@ -199,6 +211,9 @@ enum status server_procedure_begin(struct server_procedure *p,
 void server_procedure_event(struct server_procedure *p, const struct server_event *e,
 			    struct server_actions *out);
 void server_procedure_clear(struct server_procedure *p);
+
+/* Whether a request is the PN GW's own, and not one that it relays. */
+bool server_from_gateway(const struct message *m);
 
 /*
  * Whether p is a user-authenticated request without credentials of its own: it is answered with a

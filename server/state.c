@@ -1,4 +1,4 @@
-#include "server/procedure.h"
+#include "server/fence.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +55,21 @@ static void take_vault(struct server_procedure *p, int64_t now)
 		store_batch_vault_state(&p->batch, name_bytes(&p->source), &state, known, now);
 	else if (!same && state.sequence > 0)
 		p->verdict.id = VERDICT_GATEWAY_ROLLED_BACK;
+}
+
+/* The fence has seen that it may. */
+static void take_handover(struct server_procedure *p, int64_t now)
+{
+	const struct m_gateway_state_report *told = &p->request->gateway_state_report;
+	const uint32_t known = p->facts.has_handover ? p->facts.handover.term : 0;
+	struct store_handover h = {.since = now};
+
+	p->takes_over = told->has_handover && told->handover.term != known;
+	if (!p->takes_over)
+		return;
+	h.term = told->handover.term;
+	memcpy(h.holder, told->handover.holder.data, sizeof(h.holder));
+	store_batch_handover(&p->batch, name_bytes(&p->source), &h, known);
 }
 
 /*
@@ -204,9 +219,16 @@ static void state_loaded(struct server_procedure *p, const struct server_event *
 			 struct server_actions *out)
 {
 	const struct m_gateway_state_report *r = &p->request->gateway_state_report;
+	enum status fence;
 
 	if (!procedure_take_facts(p, e, 0, out))
 		return;
+	/* Once more, for another writer may have been first. */
+	fence = server_fence_report(r, &p->facts.handover);
+	if (fence != STATUS_OK) {
+		procedure_refuse(p, fence, 0, out);
+		return;
+	}
 	if (!sequence_plausible(p)) {
 		procedure_refuse(p, STATUS_NOT_EXPECTED, 0, out);
 		(void)snprintf(p->verdict.detail, sizeof(p->verdict.detail),
@@ -218,6 +240,7 @@ static void state_loaded(struct server_procedure *p, const struct server_event *
 	}
 	p->verdict.id = VERDICT_DONE;
 	take_vault(p, e->time);
+	take_handover(p, e->time);
 	for (size_t i = 0; i < r->elements_count && i < p->facts.devices_count; i++) {
 		struct server_device *d = &p->facts.devices[i];
 

@@ -216,6 +216,48 @@ int store_sqlite_vault_state(struct store *store, struct bytes gateway, const ui
 	return r;
 }
 
+/* 0 or STORE_DAMAGED. */
+static int read_handover(sqlite3_stmt *st, struct store_handover *out)
+{
+	const struct bytes holder = store_row_column(st, 1);
+	const sqlite3_int64 term = sqlite3_column_int64(st, 0);
+
+	if (holder.size != sizeof(out->holder) || term < 1 || term > UINT32_MAX)
+		return STORE_DAMAGED;
+	out->term = (uint32_t)term;
+	memcpy(out->holder, holder.data, holder.size);
+	out->since = sqlite3_column_int64(st, 2);
+	return 0;
+}
+
+int store_sqlite_handover(struct store *store, struct bytes gateway, struct store_handover *out)
+{
+	sqlite3_stmt *st = store_sqlite_of(store)->statements[GET_HANDOVER];
+	int r;
+
+	store_row_text(st, 1, gateway);
+	r = one(st);
+	if (r == 0)
+		r = read_handover(st, out);
+	store_row_done(st);
+	return r;
+}
+
+int store_sqlite_each_handover(struct store *store, store_handover_fn *each, void *arg)
+{
+	sqlite3_stmt *st = store_sqlite_of(store)->statements[EACH_HANDOVER];
+	struct store_handover h;
+	int r, code = SQLITE_DONE;
+
+	for (r = 0; r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW;) {
+		r = read_handover(st, &h);
+		if (r == 0)
+			r = each(arg, store_row_column(st, 3), &h);
+	}
+	store_row_done(st);
+	return r != 0 ? r : store_row_error(code);
+}
+
 int store_sqlite_temporary_key(struct store *store, struct bytes entity,
 			       struct store_temporary_key *out)
 {

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 
 /*
- * Schema 1: as first released. Schema 2: revocations, resets, vault states; answers are sealed. A
- * new store is made as schema 1 and brought up like an old one, so there is one way to each schema.
+ * Schema 1: as first released. Schema 2: revocations, resets, vault states; answers are sealed.
+ * Schema 3: hand-overs of PN GWs. A new store is made as schema 1 and brought up like an old one,
+ * so there is one way to each schema.
  */
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 
 static const char schema_1[] =
 	"CREATE TABLE account (user TEXT PRIMARY KEY, salt BLOB NOT NULL, iterations INTEGER NOT "
@@ -41,6 +42,11 @@ static const char schema_2[] =
 	"CREATE TABLE vault (gateway TEXT NOT NULL, vault BLOB NOT NULL, sequence INTEGER NOT NULL,"
 	" head BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (gateway, vault)) STRICT,"
 	" WITHOUT ROWID;";
+
+static const char schema_3[] =
+	"CREATE TABLE handover (gateway TEXT PRIMARY KEY, term INTEGER NOT NULL, holder BLOB NOT"
+	" NULL, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+	"PRAGMA user_version = 3;";
 
 static int run(struct sqlite_store *s, const char *sql)
 {
@@ -136,11 +142,11 @@ static int migrate(struct sqlite_store *s)
 		return 0;
 	if (r == 0)
 		r = version == 0 ? run(s, schema_1) : check_key(s);
-	if (r == 0)
+	if (r == 0 && version < 2)
 		r = run(s, schema_2);
-	if (r == 0)
+	if (r == 0 && version < 2)
 		r = seal_answers(s);
-	return r == 0 ? run(s, "PRAGMA user_version = 2") : r;
+	return r == 0 ? run(s, schema_3) : r;
 }
 
 int store_sqlite_schema(struct sqlite_store *s, bool create)

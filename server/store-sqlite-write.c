@@ -202,6 +202,22 @@ static int put_vault_state(struct sqlite_store *s, const struct store_change *c)
 	return store_row_execute(s, TRIM_VAULT_STATES);
 }
 
+static int put_handover(struct sqlite_store *s, const struct store_change *c)
+{
+	const enum statement which = c->expected > 0 ? CHANGE_HANDOVER : ADD_HANDOVER;
+	sqlite3_stmt *st = s->statements[which];
+	int r;
+
+	store_row_text(st, 1, name_bytes(&c->entity));
+	(void)sqlite3_bind_int64(st, 2, c->handover.term);
+	store_row_blob(st, 3, bytes_of(c->handover.holder, sizeof(c->handover.holder)));
+	(void)sqlite3_bind_int64(st, 4, c->handover.since);
+	if (c->expected > 0)
+		(void)sqlite3_bind_int64(st, 5, c->expected);
+	r = store_row_execute(s, which);
+	return r == 0 && sqlite3_changes(s->db) == 0 ? STORE_CONFLICT : r;
+}
+
 static int release(struct sqlite_store *s, const struct store_change *c)
 {
 	int r;
@@ -297,6 +313,11 @@ static int apply(struct sqlite_store *s, const struct store_change *c)
 		return reset_done(s, c);
 	case STORE_PUT_VAULT_STATE:
 		return put_vault_state(s, c);
+	case STORE_PUT_HANDOVER:
+		return put_handover(s, c);
+	case STORE_FORGET_HANDOVER:
+		store_row_text(s->statements[FORGET_HANDOVER], 1, name_bytes(&c->entity));
+		return store_row_execute(s, FORGET_HANDOVER);
 	case STORE_PUT_TEMPORARY_KEY:
 		return put_temporary_key(s, c);
 	case STORE_PUT_ANSWER:

@@ -32,6 +32,7 @@ static const char *const sql[STATEMENTS] = {
 		 " AND epoch = (SELECT max(epoch) FROM reset WHERE entity = ?1 AND user = ?2)"
 		 " ORDER BY idx"),
 	[GET_VAULT_STATE] = "SELECT sequence, head FROM vault WHERE gateway = ?1 AND vault = ?2",
+	[GET_HANDOVER] = "SELECT term, holder, since FROM handover WHERE gateway = ?1",
 	[GET_TEMPORARY_KEY] = "SELECT key, passphrase FROM temporary_key WHERE entity = ?1",
 	[GET_ANSWER] = "SELECT sha256, http, body FROM answer WHERE id = ?1",
 	[GET_SECRET] = "SELECT value FROM secret WHERE name = ?1",
@@ -39,6 +40,7 @@ static const char *const sql[STATEMENTS] = {
 	[EACH_ELEMENT] = ("SELECT entity, mode, owner, last_index, " REVOCATION
 			  " FROM element ORDER BY entity"),
 	[EACH_KEY] = "SELECT user, entity, idx, held, key FROM eukey ORDER BY user, entity, idx",
+	[EACH_HANDOVER] = "SELECT term, holder, since, gateway FROM handover ORDER BY gateway",
 	[ADD_ACCOUNT] = "INSERT INTO account (user, salt, iterations, ph) VALUES (?1, ?2, ?3, ?4)",
 	[BLOCK_ACCOUNT] = "UPDATE account SET blocked = ?2 WHERE user = ?1",
 	[ADD_ELEMENT] = ("INSERT INTO element (entity, mode, owner, last_index)"
@@ -69,6 +71,10 @@ static const char *const sql[STATEMENTS] = {
 	[TRIM_VAULT_STATES] = ("DELETE FROM vault WHERE gateway = ?1 AND vault NOT IN"
 			       " (SELECT vault FROM vault WHERE gateway = ?1"
 			       " ORDER BY vault = ?3 DESC, time DESC LIMIT ?2)"),
+	[ADD_HANDOVER] = "INSERT INTO handover VALUES (?1, ?2, ?3, ?4)",
+	[CHANGE_HANDOVER] = ("UPDATE handover SET term = ?2, holder = ?3, since = ?4"
+			     " WHERE gateway = ?1 AND term = ?5"),
+	[FORGET_HANDOVER] = "DELETE FROM handover WHERE gateway = ?1",
 	[ADD_ANSWER] = "INSERT INTO answer VALUES (?1, ?2, ?3, ?4, ?5)",
 	[TRIM_ANSWERS] = "DELETE FROM answer WHERE time < ?1",
 	[PUT_SUBSCRIPTION] = "INSERT OR REPLACE INTO subscription VALUES (?1, ?2, ?3)",
@@ -215,11 +221,13 @@ const struct store_ops store_sqlite_ops = {
 	.temporary_key = store_sqlite_temporary_key,
 	.resets = store_sqlite_resets,
 	.vault_state = store_sqlite_vault_state,
+	.handover = store_sqlite_handover,
 	.answer = store_sqlite_answer,
 	.secret = store_sqlite_secret,
 	.each_account = store_sqlite_each_account,
 	.each_element = store_sqlite_each_element,
 	.each_key = store_sqlite_each_key,
+	.each_handover = store_sqlite_each_handover,
 	.commit = store_sqlite_commit,
 	.alive = store_sqlite_alive,
 	.close = close_store,

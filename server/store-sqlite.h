@@ -18,11 +18,13 @@ enum statement {
 	GET_TEMPORARY_KEY,
 	GET_RESETS,
 	GET_VAULT_STATE,
+	GET_HANDOVER,
 	GET_ANSWER,
 	GET_SECRET,
 	EACH_ACCOUNT,
 	EACH_ELEMENT,
 	EACH_KEY,
+	EACH_HANDOVER,
 	ADD_ACCOUNT,
 	BLOCK_ACCOUNT,
 	ADD_ELEMENT,
@@ -43,6 +45,9 @@ enum statement {
 	ADD_VAULT_STATE,
 	CHANGE_VAULT_STATE,
 	TRIM_VAULT_STATES,
+	ADD_HANDOVER,
+	CHANGE_HANDOVER,
+	FORGET_HANDOVER,
 	ADD_ANSWER,
 	TRIM_ANSWERS,
 	PUT_SUBSCRIPTION,
@@ -106,11 +111,13 @@ int store_sqlite_resets(struct store *store, struct bytes user, struct bytes ent
 			struct store_resets *out);
 int store_sqlite_vault_state(struct store *store, struct bytes gateway, const uint8_t vault_id[16],
 			     struct store_vault_state *out);
+int store_sqlite_handover(struct store *store, struct bytes gateway, struct store_handover *out);
 int store_sqlite_answer(struct store *store, const struct message_id *id, struct store_answer *out);
 int store_sqlite_secret(struct store *store, const char *what, struct secret **out);
 int store_sqlite_each_account(struct store *store, store_account_fn *each, void *arg);
 int store_sqlite_each_element(struct store *store, store_element_fn *each, void *arg);
 int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg);
+int store_sqlite_each_handover(struct store *store, store_handover_fn *each, void *arg);
 int store_sqlite_alive(struct store *store);
 int store_sqlite_commit(struct store *store, const struct store_batch *b);
 

@@ -210,6 +210,26 @@ void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
 	c->time = now;
 }
 
+void store_batch_handover(struct store_batch *b, struct bytes gateway,
+			  const struct store_handover *h, uint32_t expected)
+{
+	struct store_change *c = append(b, STORE_PUT_HANDOVER);
+
+	if (!c)
+		return;
+	set_name(b, &c->entity, gateway);
+	c->handover = *h;
+	c->expected = expected;
+}
+
+void store_batch_forget_handover(struct store_batch *b, struct bytes gateway)
+{
+	struct store_change *c = append(b, STORE_FORGET_HANDOVER);
+
+	if (c)
+		set_name(b, &c->entity, gateway);
+}
+
 void store_batch_temporary_key(struct store_batch *b, struct bytes entity, struct secret *key,
 			       bool passphrase)
 {
@@ -300,6 +320,11 @@ int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault
 	return s->ops->vault_state(s, gateway, vault_id, out);
 }
 
+int store_handover(struct store *s, struct bytes gateway, struct store_handover *out)
+{
+	return s->ops->handover(s, gateway, out);
+}
+
 int store_temporary_key(struct store *s, struct bytes entity, struct store_temporary_key *out)
 {
 	return s->ops->temporary_key(s, entity, out);
@@ -328,6 +353,11 @@ int store_each_element(struct store *s, store_element_fn *each, void *arg)
 int store_each_key(struct store *s, store_key_fn *each, void *arg)
 {
 	return s->ops->each_key(s, each, arg);
+}
+
+int store_each_handover(struct store *s, store_handover_fn *each, void *arg)
+{
+	return s->ops->each_handover(s, each, arg);
 }
 
 int store_alive(struct store *s)

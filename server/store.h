@@ -95,6 +95,13 @@ struct store_vault_state {
 };
 #define STORE_VAULTS_MAX 8 /* of one PN GW, the latest that were told */
 
+/* Which box a PN GW is since it was last handed over; see server/fence.h. */
+struct store_handover {
+	uint32_t term; /* how often; never 0 */
+	uint8_t holder[HOLDER_SIZE];
+	int64_t since; /* when the server heard of it, seconds since 1970 */
+};
+
 /* From the manufacturer. key is what travels and wraps: a printed passphrase was stretched at
  * import. */
 struct store_temporary_key {
@@ -130,6 +137,8 @@ int store_temporary_key(struct store *s, struct bytes entity, struct store_tempo
 int store_resets(struct store *s, struct bytes user, struct bytes entity, struct store_resets *out);
 int store_vault_state(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
 		      struct store_vault_state *out);
+/* STORE_ABSENT: it never was. */
+int store_handover(struct store *s, struct bytes gateway, struct store_handover *out);
 int store_answer(struct store *s, const struct message_id *id, struct store_answer *out);
 int store_secret(struct store *s, const char *name, struct secret **out);
 
@@ -147,9 +156,11 @@ struct store_key_row {
 typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations, bool blocked);
 typedef int store_element_fn(void *arg, const struct store_element *element);
 typedef int store_key_fn(void *arg, const struct store_key_row *row);
+typedef int store_handover_fn(void *arg, struct bytes gateway, const struct store_handover *h);
 int store_each_account(struct store *s, store_account_fn *each, void *arg);
 int store_each_element(struct store *s, store_element_fn *each, void *arg);
 int store_each_key(struct store *s, store_key_fn *each, void *arg);
+int store_each_handover(struct store *s, store_handover_fn *each, void *arg);
 
 /* The kinds of change. */
 enum store_change_kind {
@@ -167,6 +178,8 @@ enum store_change_kind {
 	STORE_RESETS_TOLD, /* a PN GW got those of that user, entity and epoch */
 	STORE_RESET_DONE,  /* confirmed, if epoch is still the element's; they are erased */
 	STORE_PUT_VAULT_STATE,   /* STORE_CONFLICT unless the sequence was expected */
+	STORE_PUT_HANDOVER,      /* STORE_CONFLICT unless the term was expected */
+	STORE_FORGET_HANDOVER,   /* absent is no error */
 	STORE_PUT_TEMPORARY_KEY, /* new or replaced */
 	STORE_PUT_ANSWER,        /* STORE_CONFLICT when the id is there */
 	STORE_TRIM_ANSWERS,      /* erases the answers given before a time */
@@ -185,13 +198,15 @@ struct store_change {
 	struct name owner;       /* element */
 	uint32_t index;          /* element: the new last index; eukey, held: the key's */
 	uint32_t expected;       /* element, revoke: last_index as it was loaded; 0 also: no such
-				    element. vault state: the sequence */
+				    element. vault state: the sequence. hand-over: the term; 0:
+				    there was none */
 	uint32_t expected_epoch; /* element, revoke: as it was loaded */
 	uint32_t epoch;          /* revoke, resets */
 	enum reset_state reset;  /* revoke */
 	bool blocked;            /* block account */
 	bool known;              /* vault state: one was loaded */
 	struct store_vault_state vault;
+	struct store_handover handover;
 	struct secret *secret; /* account: PH; eukey; temporary key; secret; reset: both MACs */
 	bool passphrase;       /* temporary key */
 	struct message_id id;  /* answer, reset */
@@ -234,6 +249,10 @@ void store_batch_reset_done(struct store_batch *b, struct bytes entity, uint32_t
 void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
 			     const struct store_vault_state *state,
 			     const struct store_vault_state *before, int64_t now);
+/* expected: the term as it was loaded, 0 where there was none. */
+void store_batch_handover(struct store_batch *b, struct bytes gateway,
+			  const struct store_handover *h, uint32_t expected);
+void store_batch_forget_handover(struct store_batch *b, struct bytes gateway);
 void store_batch_temporary_key(struct store_batch *b, struct bytes entity, struct secret *key,
 			       bool passphrase);
 void store_batch_answer(struct store_batch *b, const struct message_id *id,
@@ -285,11 +304,13 @@ struct store_ops {
 		      struct store_resets *out);
 	int (*vault_state)(struct store *s, struct bytes gateway, const uint8_t vault_id[16],
 			   struct store_vault_state *out);
+	int (*handover)(struct store *s, struct bytes gateway, struct store_handover *out);
 	int (*answer)(struct store *s, const struct message_id *id, struct store_answer *out);
 	int (*secret)(struct store *s, const char *name, struct secret **out);
 	int (*each_account)(struct store *s, store_account_fn *each, void *arg);
 	int (*each_element)(struct store *s, store_element_fn *each, void *arg);
 	int (*each_key)(struct store *s, store_key_fn *each, void *arg);
+	int (*each_handover)(struct store *s, store_handover_fn *each, void *arg);
 	int (*commit)(struct store *s, const struct store_batch *b);
 	int (*alive)(struct store *s);
 	void (*close)(struct store *s);

@@ -387,7 +387,7 @@ static int sample(struct sampling *s)
 	if (r != 0)
 		return r;
 	memset(high, 0xff, sizeof(high));
-	middle[0] %= VAULT_BLUETOOTH + 1;
+	middle[0] %= VAULT_HANDOVER + 1;
 	if (s->max == 0)
 		memset(middle, 0, sizeof(middle));
 	r = vault_walk_rows(s->v, middle, high, open_one, s, &gaps);

@@ -40,6 +40,7 @@ enum vault_kind {
 	VAULT_CLOCK = 10,        /* the service clock */
 	VAULT_VERIFIER = 11,     /* owner: user; what checks a password without the server */
 	VAULT_BLUETOOTH = 12,    /* owner: PNE; where it is found */
+	VAULT_HANDOVER = 13,     /* which box this is of those that were this PN GW */
 };
 
 /* Largest content, owner and item in bytes. */

@@ -220,6 +220,20 @@ uint64_t sim_gateway_marked_wall(const char *directory)
 	return mark.wall;
 }
 
+void sim_gateway_hand_over(const char *directory, uint32_t term, uint32_t after, uint8_t holder)
+{
+	struct handover h = {.state = HANDOVER_ASKS, .term = term, .after = after};
+	struct vault *v = open_vault(directory);
+	struct vault_batch *b = vault_batch_new();
+
+	ck_assert_ptr_nonnull(b);
+	memset(h.holder, holder, sizeof(h.holder));
+	handover_put(b, &h);
+	ck_assert_int_eq(vault_submit(v, b, NULL, NULL), 0);
+	ck_assert_uint_eq(vault_flush(v), 1);
+	vault_close(v);
+}
+
 void sim_gateway_damage(const char *directory, enum vault_kind kind, const char *entity)
 {
 	const struct vault_id id = {kind, bytes_text(entity), BYTES_NONE};

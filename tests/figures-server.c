@@ -25,6 +25,8 @@ struct sim_server {
 	struct derivation derivations[DERIVATIONS_MAX];
 	size_t count;
 	bool closing;
+	struct server_session session;
+	struct secret *connection; /* its exporter: that the session is of; NULL: none */
 };
 
 static int port_derive(void *arg, struct core_job *job, struct secret *password,
@@ -130,14 +132,22 @@ void sim_server_free(struct sim_server *v)
 		;
 	core_free(v->core);
 	store_close(v->store);
+	secret_unref(v->connection);
 	free(v);
 }
 
 void sim_server_request(struct sim_server *v, uint64_t request, struct bytes xml,
 			struct secret *exporter)
 {
-	struct server_peer peer = {.mutual = true, .exporter = exporter};
+	struct server_peer peer = {.mutual = true, .exporter = exporter, .session = &v->session};
 	uint64_t *reply = malloc(sizeof(*reply));
+
+	/* Each connection has its own. */
+	if (v->connection != exporter) {
+		v->session = (struct server_session){.told = false};
+		secret_unref(v->connection);
+		v->connection = secret_ref(exporter);
+	}
 
 	ck_assert_ptr_nonnull(reply);
 	*reply = request;

@@ -153,6 +153,8 @@ void sim_gateway_pools(const struct pool_limits *limits);
 void sim_gateway_reload(struct sim_gateway *g);
 /* The wall clock of every PN GW is that many seconds off from now on. */
 void sim_gateway_wall(int64_t seconds);
+/* The vault in directory, which nobody has open, was handed over: that term, not confirmed yet. */
+void sim_gateway_hand_over(const char *directory, uint32_t term, uint32_t after, uint8_t holder);
 /* What the vault in directory, which nobody has open, knows of the wall clock. */
 uint64_t sim_gateway_marked_wall(const char *directory);
 struct sim_pool {

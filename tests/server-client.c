@@ -141,6 +141,8 @@ struct client gateway(const char *entity, bool mutual)
 	if (mutual) {
 		c.peer.entity = c.self;
 		c.peer.exporter = secret_random(KEY_SIZE);
+		c.peer.session = calloc(1, sizeof(*c.peer.session));
+		ck_assert_ptr_nonnull(c.peer.session);
 	}
 	return c;
 }
@@ -148,6 +150,8 @@ struct client gateway(const char *entity, bool mutual)
 void client_free(struct client *c)
 {
 	secret_clear(&c->peer.exporter);
+	free(c->peer.session);
+	c->peer.session = NULL;
 }
 
 struct message_id last_id;
@@ -552,6 +556,15 @@ int operator_revokes(const char *entity)
 	store_batch_clear(&b);
 	store_keys_clear(keys);
 	return r;
+}
+
+void operator_forgets_handover(const char *gateway)
+{
+	struct store_batch b = {0};
+
+	store_batch_forget_handover(&b, bytes_text(gateway));
+	ck_assert_int_eq(store_commit(store, &b), 0);
+	store_batch_clear(&b);
 }
 
 void operator_blocks(const char *user, bool blocked)

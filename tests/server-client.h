@@ -38,7 +38,7 @@ extern char last_request[MESSAGE_MAX_SIZE];
 extern size_t last_request_size;
 
 struct client {
-	struct server_peer peer;
+	struct server_peer peer; /* its session is the client's, and NULL unless mutual */
 	struct name self;
 };
 
@@ -140,6 +140,8 @@ void first_set(const struct client *gw, const struct secret *temporary_key);
 
 /* What cpns-server-admin does while the server runs. */
 int operator_revokes(const char *entity);
+
+void operator_forgets_handover(const char *gateway);
 
 void operator_blocks(const char *user, bool blocked);
 

@@ -3,7 +3,8 @@ tests_test_import_SOURCES = tests/test-import.c
 tests_test_import_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_import_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/data/temporary-keys.csv tests/data/temporary-keys.pskc
-EXTRA_DIST += tests/data/server-store-1.db tests/data/server-store-1.key
+EXTRA_DIST += tests/data/server-store-1.db tests/data/server-store-1.key \
+	tests/data/server-store-2.db tests/data/server-store-2.key
 check_PROGRAMS += tests/test-store
 tests_test_store_SOURCES = tests/test-store.c
 tests_test_store_CPPFLAGS = $(TEST_CPPFLAGS)

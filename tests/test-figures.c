@@ -1622,6 +1622,124 @@ START_TEST(an_older_copy_of_the_vault_issues_nothing)
 }
 END_TEST
 
+/* The box whose vault lies in the files of that name is the one that runs. */
+static void change_box(struct sim *s, const char *now, const char *keep)
+{
+	char name[64];
+
+	if (s->gateway)
+		stop_gateway(s);
+	if (keep) {
+		copy_file(s, "gateway.vault", keep);
+		(void)snprintf(name, sizeof(name), "%s.ledger", keep);
+		copy_file(s, "gateway.vault.ledger", name);
+	}
+	if (now) {
+		copy_file(s, now, "gateway.vault");
+		(void)snprintf(name, sizeof(name), "%s.ledger", now);
+		copy_file(s, name, "gateway.vault.ledger");
+	}
+}
+
+static void start_box(struct sim *s, bool up)
+{
+	s->gateway = sim_gateway_new(s, s->directory);
+	s->offline = true;
+	if (up)
+		wan_up(s);
+	settle(s);
+}
+
+/*
+ * The PN GW is handed over to another box. Each EUKey of the pool goes out once: until the server
+ * has confirmed the new one it issues nothing, and from then on the old one does not, also one that
+ * nobody marked.
+ */
+START_TEST(a_pool_is_handed_over)
+{
+	static const struct pool_limits limits = {.low_water = 0, .size = 3};
+	struct sim *s = sim_offline(&limits);
+
+	change_box(s, NULL, "old");
+	sim_gateway_hand_over(s->directory, 1, 0, 7);
+	start_box(s, false);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_HANDOVER_OPEN);
+	ck_assert_uint_eq(verdict_of(s, &figure7), VERDICT_GATEWAY_HANDOVER_OPEN);
+	pass(s, 60000);
+	ck_assert_uint_eq(held_index(s), 1);
+	ck_assert_uint_eq(pool(s).left, 2);
+	/* By itself, once the server has said so. */
+	wan_up(s);
+	settle(s);
+	stay_offline(s);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 2);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(pool(s).left, 1);
+	wan_up(s);
+	settle(s);
+	/* The old one: it would send index 2 again. */
+	change_box(s, "old", "new");
+	start_box(s, true);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_HANDED_OVER);
+	ck_assert_uint_eq(verdict_of(s, &figure7), VERDICT_GATEWAY_HANDED_OVER);
+	ck_assert_uint_eq(verdict_of(s, &figure8), VERDICT_GATEWAY_HANDED_OVER);
+	stay_offline(s);
+	restart_gateway(s);
+	settle(s);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_HANDED_OVER);
+	ck_assert_uint_eq(held_index(s), 2);
+	ck_assert_uint_eq(pool(s).left, 2);
+	/* The file taken a second time. */
+	change_box(s, "old", NULL);
+	sim_gateway_hand_over(s->directory, 1, 0, 8);
+	start_box(s, true);
+	ck_assert_uint_eq(renew(s), VERDICT_GATEWAY_HANDED_OVER);
+	/* And the new one goes on. */
+	change_box(s, "new", NULL);
+	start_box(s, true);
+	ck_assert_uint_eq(renew(s), VERDICT_DONE);
+	ck_assert_uint_eq(held_index(s), 3);
+	ask_and_get(s, &figure7);
+	check_pne_has_key(s, USER);
+	sim_end(s);
+}
+END_TEST
+
+/* Handed over in the middle of whatever: what was under way goes on at the new box, or is begun
+ * again there. */
+START_TEST(a_figure_is_handed_over_at_any_message)
+{
+	static const struct pool_limits limits = {.low_water = 1, .size = 6};
+	bool more = true;
+
+	for (unsigned at = 1; more; at += slow() ? 3 : 1) {
+		struct sim *s = sim_offline(&limits);
+
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+		wan_up(s);
+		ck_assert_int_eq(sim_gateway_start(s->gateway, FIGURE_7, USER, PASSWORD, 4), 1);
+		for (unsigned seen = 0; more && seen < at;) {
+			if (s->queued > 0) {
+				deliver(s);
+				seen++;
+			} else if (!work(s)) {
+				more = pass_time(s, s->now + 1000);
+			}
+		}
+		change_box(s, NULL, NULL);
+		sim_gateway_hand_over(s->directory, at, at - 1, 7);
+		start_box(s, true);
+		settle(s);
+		ck_assert_uint_ge(pool(s).left, 2);
+		ck_assert_uint_eq(renew(s), VERDICT_DONE);
+		check_pne_has_key(s, USER);
+		sim_end(s);
+	}
+}
+END_TEST
+
 /*
  * A renewal that meets a fault at any message, the WAN down: it goes on by itself, no key is passed
  * over and none is sent twice as another message.
@@ -1700,6 +1818,8 @@ int main(void)
 	tcase_add_test(c, a_rolled_back_vault_on_a_full_disk);
 	tcase_add_loop_test(c, a_rollback_is_found_at_any_message, 0, 2);
 	tcase_add_test(c, an_older_copy_of_the_vault_issues_nothing);
+	tcase_add_test(c, a_pool_is_handed_over);
+	tcase_add_test(c, a_figure_is_handed_over_at_any_message);
 	tcase_add_test(c, an_impossible_ledger_is_not_believed);
 	tcase_add_loop_test(c, an_interrupted_renewal_goes_on, 0, 5);
 	suite_add_tcase(suite, c);

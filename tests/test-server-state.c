@@ -125,6 +125,179 @@ static enum status state_told(const struct client *gw, uint8_t vault, uint32_t s
 	return status_of(post(gw, &t.m, NULL));
 }
 
+/* A box of gw-1: another connection, with what it tells of its hand-over. */
+struct box {
+	struct client at;
+	struct m_handover is; /* term 0: it tells nothing */
+	uint8_t holder[HOLDER_SIZE];
+};
+
+static struct box box(uint32_t term, uint32_t after, uint8_t holder)
+{
+	struct box b = {.at = gateway("gw-1", true), .is = {.term = term, .after = after}};
+
+	memset(b.holder, holder, sizeof(b.holder));
+	return b;
+}
+
+/* Its state report; the answer is the caller's. */
+static struct message *reports(struct box *b)
+{
+	struct telling t;
+
+	tell(&t, &b->at, 1, 0, 1);
+	b->is.holder = bytes_of(b->holder, sizeof(b->holder));
+	t.m.gateway_state_report.has_handover = b->is.term > 0;
+	t.m.gateway_state_report.handover = b->is;
+	return post(&b->at, &t.m, NULL);
+}
+
+/* What becomes of its state report, and then of a request for a set and of one that it relays. */
+static void check_box(struct box *b, enum status report, enum status own, enum status relayed)
+{
+	struct asking q;
+
+	ck_assert_int_eq((int)status_of(reports(b)), (int)report);
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(post(&b->at, &q.m, NULL)), (int)own);
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	ck_assert_int_eq((int)status_of(post(&b->at, &q.m, NULL)), (int)relayed);
+}
+
+static void lets_in(struct box *b)
+{
+	/* Both are challenged: that is as far as anybody gets without a password. */
+	check_box(b, STATUS_OK, STATUS_UNAUTHORIZED, STATUS_UNAUTHORIZED);
+}
+
+static void locks_out(struct box *b)
+{
+	check_box(b, STATUS_HANDED_OVER, STATUS_UNAVAILABLE, STATUS_UNAVAILABLE);
+}
+
+static void box_free(struct box *b)
+{
+	client_free(&b->at);
+}
+
+START_TEST(test_state_handed_over)
+{
+	struct box old = box(0, 0, 0), clone = box(0, 0, 0), new = box(1, 0, 1);
+	struct box same = box(1, 0, 1), twice = box(1, 0, 2), silent = box(1, 0, 1);
+	struct box next = box(3, 1, 3), leap = box(5000, 4999, 1);
+	struct client open = gateway("gw-1", false), other = gateway("gw-2", true);
+	struct message *m;
+	struct asking q;
+
+	ck_assert_int_eq((int)registered(&old.at, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	lets_in(&old);
+	lets_in(&new);
+	ck_assert_ptr_nonnull(strstr(journal, "info: gw-1 was handed over to another box: term 1"));
+	journal[0] = '\0';
+	/* the connection of the old one is still up, and it is not told that it is to begin anew */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EXPORTER, 0);
+	ck_assert_int_eq((int)status_of(post(&old.at, &q.m, NULL)), STATUS_HANDED_OVER);
+	ck_assert_ptr_nonnull(strstr(journal, "GATEWAY_HANDED_OVER"));
+	ask(&q, "tablet", "alice", "tablet", ENTITY_PNE);
+	ck_assert_int_eq((int)status_of(post(&old.at, &q.m, NULL)), STATUS_UNAVAILABLE);
+	/* a copy of it that nobody marked, with a new connection */
+	clock_s += 1000;
+	journal[0] = '\0';
+	m = reports(&clone);
+	ck_assert_int_eq((int)message_status(m), STATUS_HANDED_OVER);
+	ck_assert(m->gateway_state_response.has_handed_over);
+	ck_assert_uint_eq(m->gateway_state_response.handed_over.term, 1);
+	ck_assert_uint_eq(m->gateway_state_response.handed_over.since, (uint32_t)clock_s - 1000);
+	ck_assert(!m->gateway_state_response.has_known);
+	message_free(m);
+	ck_assert_ptr_nonnull(
+		strstr(journal, "(term 1, since 2023-11-14T22:13:20Z). Next: use the other box"));
+	locks_out(&clone);
+	/* the same hand-over taken a second time */
+	locks_out(&twice);
+	/* the new one again, which is no other box */
+	journal[0] = '\0';
+	lets_in(&same);
+	ck_assert_ptr_null(strstr(journal, "handed over to another"));
+	lets_in(&new);
+	/* one that has not told who it is; without its certificate nobody is asked */
+	ask(&q, "gw-1", "alice", "headset", ENTITY_PNE);
+	ask_set(&q, KEY_SET_RANDOM, 1, GATEWAY_KEY_EUKEY, 1);
+	ck_assert_int_eq((int)status_of(post(&silent.at, &q.m, NULL)), STATUS_UNAVAILABLE);
+	ck_assert_int_eq((int)status_of(post(&open, &q.m, NULL)), STATUS_UNAVAILABLE);
+	/* another PN GW is none of this */
+	ck_assert_int_eq((int)registered(&other, SUBSCRIBE, "bob", "pw"), STATUS_OK);
+	/* from box to box to box; a term from nowhere */
+	check_box(&leap, STATUS_NOT_EXPECTED, STATUS_UNAVAILABLE, STATUS_UNAVAILABLE);
+	lets_in(&next);
+	check_box(&new, STATUS_HANDED_OVER, STATUS_HANDED_OVER, STATUS_UNAVAILABLE);
+	/* the operator's word */
+	operator_forgets_handover("gw-1");
+	lets_in(&clone);
+	lets_in(&new);
+	check_box(&clone, STATUS_HANDED_OVER, STATUS_HANDED_OVER, STATUS_UNAVAILABLE);
+	box_free(&old);
+	box_free(&clone);
+	box_free(&new);
+	box_free(&same);
+	box_free(&twice);
+	box_free(&silent);
+	box_free(&next);
+	box_free(&leap);
+	client_free(&open);
+	client_free(&other);
+}
+END_TEST
+
+/* Taken back before the other box came: what is in the file is void. Taken back too late. */
+START_TEST(test_state_handover_taken_back)
+{
+	struct box new = box(1, 0, 1), back = box(2, 0, 2), later = box(3, 2, 3);
+	struct box late = box(4, 2, 4);
+
+	lets_in(&back);
+	locks_out(&new);
+	lets_in(&back);
+	lets_in(&later);
+	locks_out(&late);
+	check_box(&back, STATUS_HANDED_OVER, STATUS_HANDED_OVER, STATUS_UNAVAILABLE);
+	box_free(&new);
+	box_free(&back);
+	box_free(&later);
+	box_free(&late);
+}
+END_TEST
+
+/* What the old box was answered is not answered again: two boxes would have the same set. */
+START_TEST(test_state_former_answers)
+{
+	struct box old = box(0, 0, 0), new = box(1, 0, 1), clone = box(0, 0, 0);
+	struct secret *tk = secret_random(KEY_SIZE);
+	char request[MESSAGE_MAX_SIZE];
+	size_t size;
+
+	ck_assert_int_eq((int)registered(&old.at, SUBSCRIBE, "alice", "pw"), STATUS_OK);
+	lets_in(&old);
+	give_temporary_key("headset", tk);
+	first_set(&old.at, tk);
+	size = last_request_size;
+	memcpy(request, last_request, size);
+	ck_assert_int_eq(post_bytes(&old.at, bytes_of(request, size), NULL)->http, 200);
+	lets_in(&new);
+	ck_assert_int_eq(post_bytes(&old.at, bytes_of(request, size), NULL)->http, 403);
+	locks_out(&clone);
+	ck_assert_int_eq(post_bytes(&clone.at, bytes_of(request, size), NULL)->http, 503);
+	/* the new one goes on with what the old one had begun */
+	ck_assert_int_eq(post_bytes(&new.at, bytes_of(request, size), NULL)->http, 200);
+	secret_unref(tk);
+	box_free(&old);
+	box_free(&new);
+	box_free(&clone);
+}
+END_TEST
+
 /* Nobody uses up the numbers of a vault by a report in its PN GW's name. */
 START_TEST(test_state_leaps)
 {
@@ -721,6 +894,9 @@ int main(void)
 	tcase_add_test(t, test_repeated_after_a_revocation);
 	tcase_add_test(t, test_revoked_in_between);
 	tcase_add_test(t, test_damaged_device);
+	tcase_add_test(t, test_state_handed_over);
+	tcase_add_test(t, test_state_handover_taken_back);
+	tcase_add_test(t, test_state_former_answers);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -659,7 +659,7 @@ START_TEST(newer)
 
 	fill(s);
 	store_close(s);
-	alter("PRAGMA user_version = 3; UPDATE account SET iterations = 5");
+	alter("PRAGMA user_version = 4; UPDATE account SET iterations = 5");
 	size = read_whole(path, before, sizeof(before));
 	ck_assert_int_eq(refused(), STORE_NEWER);
 	ck_assert_uint_eq(read_whole(path, after, sizeof(after)), size);
@@ -755,6 +755,86 @@ START_TEST(schema_1_all_or_nothing)
 	alter("UPDATE vault SET x = 3; DROP TABLE vault");
 	s = opened();
 	check_filled(s);
+	store_close(s);
+}
+END_TEST
+
+/* What the release with revocations wrote: tests/data/server-store-2.db. */
+START_TEST(schema_2)
+{
+	static char before[1 << 18], after[1 << 18];
+	struct store_vault_state state = {.vault_id = {1}}, found;
+	struct store_handover h;
+	struct store *s;
+	size_t size;
+
+	take_fixture("server-store-2.db", path);
+	write_key_file(HEX_KEY, 0600);
+	alter("PRAGMA journal_mode = WAL; UPDATE vault SET sequence = 8");
+	size = read_whole(path, before, sizeof(before));
+	ck_assert_int_eq(refused(), STORE_DAMAGED);
+	ck_assert_uint_eq(read_whole(path, after, sizeof(after)), size);
+	ck_assert_int_eq(memcmp(before, after, size), 0);
+	take_fixture("server-store-2.key", key_file);
+	options.create = false;
+	for (int i = 0; i < 2; i++) {
+		s = opened();
+		check_filled(s);
+		ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
+				 0);
+		ck_assert_uint_eq(found.sequence, 8);
+		ck_assert_int_eq(store_handover(s, bytes_text("gw-1"), &h), STORE_ABSENT);
+		store_close(s);
+	}
+}
+END_TEST
+
+static int note_handover(void *arg, struct bytes gateway, const struct store_handover *h)
+{
+	char *seen_ones = arg;
+	const size_t used = strlen(seen_ones);
+
+	(void)snprintf(seen_ones + used, 64 - used, "%.*s=%lu ", (int)gateway.size,
+		       (const char *)gateway.data, (unsigned long)h->term);
+	return 0;
+}
+
+START_TEST(handovers)
+{
+	struct store *s = opened();
+	struct store_batch b = {NULL, NULL, 0};
+	struct store_handover h = {.term = 1, .holder = {7}, .since = 100}, found;
+	char list[64] = "";
+
+	ck_assert_int_eq(store_handover(s, bytes_text("gw-1"), &found), STORE_ABSENT);
+	store_batch_handover(&b, bytes_text("gw-1"), &h, 0);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_handover(s, bytes_text("gw-2"), &found), STORE_ABSENT);
+	ck_assert_int_eq(store_handover(s, bytes_text("gw-1"), &found), 0);
+	ck_assert_uint_eq(found.term, 1);
+	ck_assert_uint_eq(found.holder[0], 7);
+	ck_assert_int_eq(found.since, 100);
+	/* two that loaded the same: one is first */
+	store_batch_handover(&b, bytes_text("gw-1"), &h, 0);
+	conflict(s, &b);
+	h.term = UINT32_MAX;
+	store_batch_handover(&b, bytes_text("gw-1"), &h, 1);
+	ck_assert_int_eq(commit(s, &b), 0);
+	store_batch_handover(&b, bytes_text("gw-1"), &h, 1);
+	conflict(s, &b);
+	h.term = 2;
+	store_batch_handover(&b, bytes_text("gw-0"), &h, 0);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_each_handover(s, note_handover, list), 0);
+	ck_assert_str_eq(list, "gw-0=2 gw-1=4294967295 ");
+	store_batch_forget_handover(&b, bytes_text("gw-1"));
+	store_batch_forget_handover(&b, bytes_text("nobody"));
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_handover(s, bytes_text("gw-1"), &found), STORE_ABSENT);
+	store_close(s);
+	alter("UPDATE handover SET holder = x'00'");
+	s = opened();
+	ck_assert_int_eq(store_handover(s, bytes_text("gw-0"), &found), STORE_DAMAGED);
 	store_close(s);
 }
 END_TEST
@@ -1065,6 +1145,8 @@ int main(void)
 	tcase_add_test(t, first_keys);
 	tcase_add_test(t, damaged_records);
 	tcase_add_test(t, vault_states);
+	tcase_add_test(t, schema_2);
+	tcase_add_test(t, handovers);
 	suite_add_tcase(suite, t);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -75,6 +75,7 @@ static void peer_unref(struct peer *p)
 	if (!p || --p->refs > 0)
 		return;
 	secret_unref(p->is.exporter);
+	free(p->is.state);
 	free(p);
 }
 
@@ -151,6 +152,11 @@ static int guest_up(struct conn *c)
 	g->peer->is = (struct listener_peer){.auth = tls_peer_auth(c->tls),
 					     .mutual = tls_mutual(c->tls),
 					     .entity = *tls_peer_entity(c->tls)};
+	if (l->options.state_size > 0) {
+		g->peer->is.state = calloc(1, l->options.state_size);
+		if (!g->peer->is.state)
+			return -ENOMEM;
+	}
 	if (g->peer->is.mutual) {
 		r = tls_exporter(c->tls, &g->peer->is.exporter);
 		if (r < 0)

@@ -25,6 +25,7 @@ struct listener_options {
 	unsigned
 		handshake_ms; /* a connection whose TLS is not up is closed after; 0 means 10 000 */
 	unsigned idle_ms;     /* a connection without requests is closed after; 0 means 120 000 */
+	size_t state_size;    /* of each connection, for the callee; 0: none */
 };
 
 /* What is known of the connection a request came on; valid until the request is answered. */
@@ -33,6 +34,8 @@ struct listener_peer {
 	bool mutual;
 	struct name entity;      /* "" when auth is TLS_AUTH_NONE */
 	struct secret *exporter; /* borrowed; NULL unless mutual */
+	void *state; /* options.state_size bytes for the callee, zero at first, that stay
+			as long as the connection and its requests; NULL: none */
 };
 
 struct listener_callbacks {
