@@ -74,6 +74,42 @@ static bool is_leaving(const struct gateway_bluetooth *b, const char *address)
 	return l != NULL;
 }
 
+static void on_disconnected(void *arg, int error, const char *name, const char *text,
+			    sd_bus_message *reply)
+{
+	struct leaving *l = arg, **at = &l->owner->leaving;
+
+	(void)error;
+	(void)name;
+	(void)text;
+	(void)reply;
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	soon(l->owner, 0);
+	free(l);
+}
+
+static int leave(struct gateway_bluetooth *b, const struct bluez_device *d)
+{
+	struct leaving *l = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->owner = b;
+	memcpy(l->address, d->address, sizeof(l->address));
+	r = bluez_call(b->bluez, 0, on_disconnected, l, d->path, "org.bluez.Device1", "Disconnect",
+		       "");
+	if (r < 0) {
+		free(l);
+		return r;
+	}
+	l->next = b->leaving;
+	b->leaving = l;
+	return 0;
+}
+
 static void end(struct gateway_bluetooth *b, struct attempt *a, enum verdict_id id,
 		const char *detail)
 {
@@ -83,14 +119,40 @@ static void end(struct gateway_bluetooth *b, struct attempt *a, enum verdict_id 
 	soon(b, 0);
 }
 
+/* Whether it may be otherwise at the next try. */
+static bool passes(int error)
+{
+	switch (-error) {
+	case EBUSY:
+	case ECONNRESET:
+	case EALREADY:
+	/* BlueZ cancels, or cannot say why, when the device's last connection ends just then. */
+	case ECANCELED:
+	case EIO:
+	/* A channel over LE; over RFCOMM it is EACCES. */
+	case ECONNREFUSED:
+		return true;
+	}
+	return false;
+}
+
 static void fail(struct gateway_bluetooth *b, struct attempt *a, int error, const char *why)
 {
 	enum verdict_id id = gateway_bluetooth_connect_verdict(error);
+	const struct bluez_device *d = bluez_find(b->bluez, a->address);
 
 	a->tries++;
-	/* BlueZ cancels, or cannot say why, when the device's last connection ends just then. */
-	if (a->tries < TRIES && (error == -EBUSY || error == -ECONNRESET || error == -EALREADY ||
-				 error == -ECANCELED || error == -EIO)) {
+	if (a->tries < TRIES && passes(error)) {
+		/*
+		 * Linux 6.1 mixes up the channels of a link over LE when both ends open theirs for
+		 * EATT at the same time, and then refuses others until the link ends.
+		 */
+		if (error == -ECONNREFUSED && d && d->connected) {
+			gateway_bluetooth_say(b, LOG_LEVEL_INFO,
+					      "%s refuses a channel: its link is made anew",
+					      a->address);
+			(void)leave(b, d);
+		}
 		a->phase = PHASE_QUEUED;
 		a->not_before = uv_now(b->loop) + AGAIN_MS;
 		soon(b, 0);
@@ -262,42 +324,6 @@ int gateway_bluetooth_connect(struct gateway_bluetooth *b, const char *address,
 	if (p && p->entity.text[0] && !is_leaving(b, address))
 		return -EISCONN;
 	return ask(b, address, &asker);
-}
-
-static void on_disconnected(void *arg, int error, const char *name, const char *text,
-			    sd_bus_message *reply)
-{
-	struct leaving *l = arg, **at = &l->owner->leaving;
-
-	(void)error;
-	(void)name;
-	(void)text;
-	(void)reply;
-	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
-	soon(l->owner, 0);
-	free(l);
-}
-
-static int leave(struct gateway_bluetooth *b, const struct bluez_device *d)
-{
-	struct leaving *l = calloc(1, sizeof(*l));
-	int r;
-
-	if (!l)
-		return -ENOMEM;
-	l->owner = b;
-	memcpy(l->address, d->address, sizeof(l->address));
-	r = bluez_call(b->bluez, 0, on_disconnected, l, d->path, "org.bluez.Device1", "Disconnect",
-		       "");
-	if (r < 0) {
-		free(l);
-		return r;
-	}
-	l->next = b->leaving;
-	b->leaving = l;
-	return 0;
 }
 
 int gateway_bluetooth_disconnect(struct gateway_bluetooth *b, const char *address)

@@ -45,6 +45,7 @@ enum verdict_id gateway_bluetooth_connect_verdict(int error)
 	case EMFILE:
 		return VERDICT_PAN_FULL;
 	case EACCES:
+	case ECONNREFUSED:
 		return VERDICT_PAN_CONNECTION_REFUSED;
 	case ENOMEM:
 		return VERDICT_GATEWAY_MEMORY;

@@ -35,6 +35,15 @@ bond tablet-1
 pne_log tablet-1 "verdict: Figure 5 step 13" 60 || failed "tablet-1 gets no EUKey"
 ok "Figure 5: tablet-1, which has a screen"
 
+unit_kill pnes cpns-headset-1
+gateway_log "headset-1 is gone" || failed "headset-1 stays though it was killed"
+gw bluetooth connect headset-1 >"$scratch/again" &
+again=$!
+gateway_log "${found[headset-1]} refuses a channel" || failed "nothing refuses the channel: $(cat "$scratch/again")"
+pne_up headset-1 1 --le --name headset-1 --agent yes-no || failed "headset-1 does not start again"
+wait $again || failed "refused once, and given up: $(cat "$scratch/again")"
+ok "a channel that is refused, as nobody listens, is opened over a new link when somebody does"
+
 key_table "Figure 5, LE" tablet-1 "Figure 6, authenticated bond, LE" headset-1 \
 	"Figure 7, Just Works bond, LE" headset-2 "Figure 8" "$gateway" || failed "not the same key on both sides"
 ok "each EUKey is the same on both sides"
