@@ -79,16 +79,10 @@ system_make() {
 			fi
 		done
 	} >"$scratch/room/keys.csv"
-	# A PIN goes in by standard input like the password.
 	cat >"$scratch/room/start" <<-START
 		#!/bin/sh
-		said="$password"
-		if [ "\$1 \$2" = "bluetooth answer" ] && [ "\$4" != yes ] && [ "\$4" != no ]; then
-			said=\$4
-			set -- answer "\$3"
-		fi
 		exec pngwctl --bus unix:path=$room/bus "\$@" <<end
-		\$said
+		$password
 		end
 	START
 	cat >"$scratch/room/bus.conf" <<-CONF
@@ -133,8 +127,14 @@ system_up() {
 	ok "server and PN GW run, Figure 5 (the user) and Figure 8 are done"
 }
 
+# A PIN goes in by standard input like the password.
 gw() {
-	on gateway "$room/start" "$@" 2>&1
+	local said=$password
+	if [ "$1 $2" = "bluetooth answer" ] && [ "$4" != yes ] && [ "$4" != no ]; then
+		said=$4
+		set -- answer "$3"
+	fi
+	on_with_input gateway pngwctl --bus "unix:path=$room/bus" "$@" 2>&1 <<<"$said"
 }
 
 pne_up() {
@@ -260,18 +260,17 @@ without() {
 find_pnes() {
 	local name missing=
 	on gateway - >"$scratch/scan" <<-SCRIPT || failed "the search: $(cat "$scratch/scan")"
-		$room/start bluetooth scan 60 >/tmp/scan 2>&1 &
-		found() {
-			for name in $*; do
-				grep -q "PNE.* name=\$name\$" /tmp/scan || return 1
-			done
-		}
-		while ! found && kill -0 %1; do
-			sleep 0.2
-		done 2>/dev/null
-		kill -INT %1 2>/dev/null
-		wait
-		cat /tmp/scan
+		declare -A left=()
+		for name in $*; do
+			left[\$name]=yes
+		done
+		exec 3< <(exec $room/start bluetooth scan 60 2>&1)
+		while [ \${#left[@]} -gt 0 ] && read -r line; do
+			echo "\$line"
+			[[ \$line != *PNE*" name="* ]] || unset "left[\${line##* name=}]"
+		done <&3
+		kill -INT \$! 2>/dev/null
+		cat <&3
 	SCRIPT
 	for name in "$@"; do
 		found[$name]=$(sed -n "s/^ *\([0-9A-F:]\{17\}\) .*PNE.* name=$name\$/\1/p" "$scratch/scan" | tail -n 1)

@@ -10,7 +10,7 @@ agent pnes || failed "no agent on pnes"
 agent gateway || failed "no agent on gateway"
 
 # Linux listens for LE advertising for 5 s before it inquires.
-on gateway bash -c 'grep -q "Device $1" < <(exec bluetoothctl --timeout 30 scan on) ' - "$pnes" ||
+on gateway bash -c 'grep -q "Device $1" < <(exec stdbuf -oL bluetoothctl --timeout 30 scan on) ' - "$pnes" ||
 	failed "the gateway does not find $pnes"
 on gateway killall -q bluetoothctl
 ok "the gateway finds the other device by inquiry"

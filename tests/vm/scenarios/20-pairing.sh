@@ -39,14 +39,8 @@ number_here() {
 	grep -oE '\b[0-9]{6}\b' "$scratch/pair" | tail -n 1
 }
 number_there() {
-	on pnes - <<-SCRIPT
-		for ((i = 0; i < 200; i++)); do
-			said=\$(journalctl --no-pager -o cat -u "cpns-$1" | grep -F "$2") &&
-				[ "\$(wc -l <<<"\$said")" -ge "$3" ] && tail -n 1 <<<"\$said" | sed 's/.*[^0-9]//' && exit 0
-			sleep 0.1
-		done
-		exit 1
-	SCRIPT
+	local said
+	said=$(on pnes vm-await said "cpns-$1" "$2" 20 "$3") && echo "${said##*[!0-9]}"
 }
 other() {
 	printf %06d $(((10#$1 + 1) % 1000000))

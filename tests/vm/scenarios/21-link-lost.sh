@@ -67,7 +67,7 @@ lost_of_tablet() {
 	local step=$1 machine
 	machine=$(machine_of "$2")
 	halt "$machine" at "Fig. 5 step $step:"
-	tablet || { sleep 1 && tablet; } || failed "tablet-1 does not start"
+	tablet || failed "tablet-1 does not start"
 	lose_there 5 "$step" "$machine" 2
 	pne_log tablet-1 "verdict: Figure 5 step 13, tablet-1 of $user: done" 60 || failed "Figure 5, lost at step $step: no EUKey"
 	same_keys tablet-1 || failed "Figure 5, lost at step $step: different keys"
