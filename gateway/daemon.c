@@ -522,6 +522,8 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		return r;
 	}
 
+	if (gateway_opening_cut_short(config, why, why_size))
+		return -EBUSY;
 	r = gateway_recorder_new(config->recorder_size, &d->recorder);
 	if (r != 0) {
 		(void)snprintf(why, why_size, "recorder: %s", strerror(-r));

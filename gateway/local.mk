@@ -52,6 +52,12 @@ EXTRA_DIST += doc/man-settings
 EXTRA_DIST += doc/recorder.md
 EXTRA_DIST += gateway/pngw.conf.example doc/pngw.conf.md doc/pools.md
 
+sbin_PROGRAMS += pngw-handover
+pngw_handover_SOURCES = gateway/handover-main.c gateway/handover-tool.h gateway/handover-bonds.c \
+	gateway/handover-file.c gateway/handover-file.h gateway/handover-give.c gateway/handover-plan.c \
+	gateway/handover-take.c
+dist_man_MANS += doc/pngw-handover.8
+
 sbin_PROGRAMS += pngwd
 pngwd_SOURCES = gateway/main.c
 

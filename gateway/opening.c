@@ -48,6 +48,18 @@ static void try_others(struct gateway_opening *o, const struct gateway_openers *
 	}
 }
 
+bool gateway_opening_cut_short(const struct config *c, char *why, size_t why_size)
+{
+	char plan[CONFIG_TEXT_MAX + 16];
+
+	(void)snprintf(plan, sizeof(plan), "%s.take.plan", c->vault_path);
+	if (access(plan, F_OK) != 0)
+		return false;
+	(void)snprintf(why, why_size,
+		       "a hand-over to this box was cut short (%s): pngw-handover finish", plan);
+	return true;
+}
+
 static void open_work(uv_work_t *work)
 {
 	struct gateway_opening *o = work->data;

@@ -24,6 +24,12 @@ struct gateway_opening;
 typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why,
 			       const struct gateway_health *health);
 
+/*
+ * Whether pngw-handover was cut short while it put another vault, with its settings and
+ * credentials, here: then nothing is opened, and why says so.
+ */
+bool gateway_opening_cut_short(const struct config *config, char *why, size_t why_size);
+
 /* opened is called once, from the loop, unless it is abandoned. 0 or a negative errno. */
 int gateway_opening_start(uv_loop_t *loop, const struct config *config, gateway_opened_fn *opened,
 			  void *arg, struct gateway_opening **out);

@@ -40,6 +40,13 @@ void vault_backup_progress(const struct vault_backup *b, struct vault_backup_pro
 /* Removes what is not finished. NULL is allowed. */
 void vault_backup_end(struct vault_backup *b);
 
+/*
+ * Keeps everybody from opening the vault at path, whose log is moved into it first: a descriptor,
+ * which lasts until any descriptor of that file is closed by this process. -ENOENT: there is none;
+ * -EBUSY: it is in use; another negative errno.
+ */
+int vault_hold(const char *path);
+
 /* What a drill found. */
 struct vault_drill {
 	uint64_t records;

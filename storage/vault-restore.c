@@ -334,6 +334,15 @@ static int lock_out(const char *path)
 	return r;
 }
 
+int vault_hold(const char *path)
+{
+	const struct vault_options options = {.path = path};
+
+	if (!exists(path))
+		return -ENOENT;
+	return settle(&options) == 0 ? lock_out(path) : -EBUSY;
+}
+
 /* The first of path.replaced, path.replaced.2 ... that is free, together with its log. */
 static int free_name(const char *path, char **name, char **log)
 {
@@ -415,12 +424,10 @@ static int restore(const struct vault_options *options, const char *backup, cons
 		   struct vault_drill *out, char *why, size_t why_size)
 {
 	int fd = -ENOENT;
-	int r = 0;
+	int r;
 
-	if (exists(options->path)) {
-		r = settle(options);
-		fd = r == 0 ? lock_out(options->path) : -EBUSY;
-	}
+	if (exists(options->path))
+		fd = settle(options) == 0 ? lock_out(options->path) : -EBUSY;
 	if (fd == -EBUSY) {
 		snprintf(why, why_size, "vault %s is in use: stop what uses it first",
 			 options->path);

@@ -17,6 +17,7 @@ PROGRAMS = {
     "doc/cpns-pne.1": "pne/options.c",
     "doc/pngw-ledger.1": "storage/ledger-tool.c",
     "doc/pngw-vault.8": "storage/vault-tool.c",
+    "doc/pngw-handover.8": "gateway/handover-main.c",
     "doc/pngw-replay.1": "gateway/replay-main.c",
 }
 # Made by the program itself, which tests/test-pngwctl.sh compares.
@@ -95,8 +96,8 @@ def options(page, text):
     if program == "cpns-server-admin":
         commands = set(re.findall(r"^  ([a-z-]+)", done.stdout, re.M))
         described = set(re.findall(r"^\.It Cm ([a-z-]+)", plain(text), re.M))
-    elif program == "pngw-vault":
-        commands = set(re.findall(r"^  ([a-z-]+) ", done.stdout, re.M))
+    elif program in ("pngw-vault", "pngw-handover"):
+        commands = set(re.findall(r"^  ([a-z][a-z-]*) ", done.stdout, re.M))
         described = set(re.findall(r"^\.It Cm ([a-z-]+)", plain(text), re.M))
     else:
         return
@@ -129,7 +130,7 @@ def signals(page, text):
 
 def verify_shown(page, text):
     """What the examples call takes the options that they give."""
-    for program, rest in re.findall(r'^\.It Li "(pngwd|cpns-serverd|pngw-vault|pngw-ledger|cpns-pne|'
+    for program, rest in re.findall(r'^\.It Li "(pngwd|cpns-serverd|pngw-vault|pngw-handover|pngw-ledger|cpns-pne|'
                                     r'cpns-server-admin|pngw-replay) ([^"|&]*)', plain(text), re.M):
         source = next(s for p, s in PROGRAMS.items() if os.path.basename(p).startswith(program + "."))
         for option in re.findall(r"--([a-z-]+)", rest):

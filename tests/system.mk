@@ -8,6 +8,7 @@ SYSTEM_TESTS = \
 	tests/test-doctor-running.sh \
 	tests/test-doctor.sh \
 	tests/test-faults.sh \
+	tests/test-handover.sh \
 	tests/test-journal.sh \
 	tests/test-metrics.sh \
 	tests/test-offline.sh \
@@ -25,7 +26,7 @@ TESTS += tests/test-canary.sh
 endif
 EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.sh tests/bluez-shell.py tests/pairing-agent.py \
 	tests/check-metrics.py tests/doctor.sh tests/examined.py tests/fake-journal.py tests/find-secrets.py tests/https-server.py \
-	tests/preload-soft.c tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
+	tests/preload-cut.c tests/preload-soft.c tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
 # As installed: units, what make install and the packages put where.
 TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh
 # AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.

@@ -34,6 +34,7 @@ usr/lib/sysusers.d/pngw.conf
 usr/lib/tmpfiles.d/cpns-server.conf
 usr/lib/tmpfiles.d/pngw.conf
 usr/sbin/cpns-serverd
+usr/sbin/pngw-handover
 usr/sbin/pngw-vault
 usr/sbin/pngwd
 usr/share/bash-completion/completions/pngwctl

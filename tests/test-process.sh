@@ -6,7 +6,7 @@ command -v python3 >/dev/null || { echo "python3 is missing"; exit 77; }
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 chmod 755 "$run"
-for program in pngwd pngwctl pngw-vault cpns-serverd cpns-server-admin cpns-pne; do
+for program in pngwd pngwctl pngw-vault pngw-handover cpns-serverd cpns-server-admin cpns-pne; do
 	install -m 755 "$build/$program" "$run/"
 done
 python3 - "$run" "$(command -v cat)" <<'PY'
@@ -63,7 +63,7 @@ subprocess.run(["prlimit", "--core=unlimited", "--pid", str(os.getpid())], check
 if settled([cat, "/etc/passwd"], kept) == kept:
     sys.exit("FAILED: this is said of a program that does nothing for it")
 bad = False
-for program in ("pngwd", "pngwctl", "pngw-vault", "cpns-serverd", "cpns-server-admin", "cpns-pne"):
+for program in ("pngwd", "pngwctl", "pngw-vault", "pngw-handover", "cpns-serverd", "cpns-server-admin", "cpns-pne"):
     found = settled([os.path.join(folder, program), "--help"], kept)
     if found != kept:
         print(f"FAILED: {program}: core file size {found[0]}, /proc/PID of user {found[1]}")
