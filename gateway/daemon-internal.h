@@ -7,6 +7,7 @@
 #include "gateway/bluetooth.h"
 #include "gateway/daemon.h"
 #include "gateway/doctor.h"
+#include "gateway/health.h"
 #include "gateway/metrics.h"
 #include "gateway/opening.h"
 #include "gateway/recorder.h"
@@ -89,7 +90,9 @@ struct gateway_daemon {
 	int vault_trouble;      /* what vault_alive() said last */
 	uv_signal_t signals[3];
 	char last_wan[256];
-	struct gateway_health health; /* of the vault when it was opened */
+	uv_idle_t health_turn; /* while the vault's records are looked at: */
+	struct gateway_health_scan *health_scan;
+	struct gateway_health health; /* of the vault when it was opened, once they all were */
 	struct daemon_examination examination;
 	struct daemon_waiter api_waiter; /* the API's, while it waits */
 	struct daemon_metrics metrics;
@@ -104,6 +107,11 @@ void gateway_daemon_log(struct gateway_daemon *d, enum log_level level, const ch
 
 /* daemon-bundle.c. A bundle of everything. 0 or a negative errno. */
 int gateway_daemon_bundle(struct gateway_daemon *d, FILE *out);
+
+/* daemon-health.c. The vault that was opened is examined while it is served, and the log told. */
+void gateway_daemon_health_init(struct gateway_daemon *d);
+void gateway_daemon_health_start(struct gateway_daemon *d);
+void gateway_daemon_health_stop(struct gateway_daemon *d);
 
 /* daemon-pan.c. Listens as pan.listen i says: 0, or a negative errno and why. */
 int gateway_daemon_start_pan(struct gateway_daemon *d, size_t i, char *why, size_t why_size);

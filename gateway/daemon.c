@@ -449,8 +449,7 @@ static int begin(struct gateway_daemon *d, char *why, size_t why_size)
 	return r;
 }
 
-static void vault_opened(void *arg, int result, struct vault *v, const char *why,
-			 const struct gateway_health *health)
+static void vault_opened(void *arg, int result, struct vault *v, const char *why)
 {
 	struct gateway_daemon *d = arg;
 	char text[OPENING_WHY_SIZE];
@@ -465,9 +464,6 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 	d->vault = v;
 	if (why[0])
 		gateway_daemon_log(d, LOG_LEVEL_WARNING, why);
-	d->health = *health;
-	for (size_t i = 0; i < health->count; i++)
-		gateway_daemon_log(d, LOG_LEVEL_ERROR, health->lines[i]);
 	if (begin(d, text, sizeof(text)) != 0) {
 		fail(d, text);
 		return;
@@ -477,8 +473,10 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 	gateway_daemon_log(d, LOG_LEVEL_INFO, "ready");
 	if (d->events.ready)
 		d->events.ready(d->events_arg, d);
-	if (!d->stopping)
-		gateway_daemon_notify_ready(d);
+	if (d->stopping)
+		return;
+	gateway_daemon_notify_ready(d);
+	gateway_daemon_health_start(d);
 }
 
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
@@ -505,6 +503,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 	(void)uv_prepare_init(loop, &d->prepare);
 	(void)uv_idle_init(loop, &d->sealing);
 	(void)uv_timer_init(loop, &d->timer);
+	gateway_daemon_health_init(d);
 	(void)uv_timer_init(loop, &d->scrubbing);
 	d->prepare.data = d;
 	d->sealing.data = d;
@@ -575,6 +574,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	gateway_daemon_stop_pans(d);
 	uv_close((uv_handle_t *)&d->prepare, NULL);
 	uv_close((uv_handle_t *)&d->sealing, NULL);
+	gateway_daemon_health_stop(d);
 	uv_close((uv_handle_t *)&d->timer, NULL);
 	uv_close((uv_handle_t *)&d->scrubbing, NULL);
 	for (size_t i = 0; i < 3; i++)

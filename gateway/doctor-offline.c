@@ -166,12 +166,10 @@ static void start_bluez(struct visit *v)
 	(void)uv_timer_start(&v->patience, on_patience, v->subject.bluez ? BLUEZ_MS : 0, 0);
 }
 
-static void vault_opened(void *arg, int result, struct vault *vault, const char *why,
-			 const struct gateway_health *health)
+static void vault_opened(void *arg, int result, struct vault *vault, const char *why)
 {
 	struct visit *v = arg;
 
-	(void)health;
 	v->subject.vault = vault;
 	v->subject.vault_in_use = result == VAULT_LOCKED;
 	(void)snprintf(v->vault_why, sizeof(v->vault_why), "%s",

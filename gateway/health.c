@@ -13,8 +13,17 @@ struct damage {
 	struct name device; /* "" until it is found */
 };
 
-struct examination {
+/* A device is known by any of its records that is not damaged. */
+static const enum vault_kind kinds[] = {VAULT_PNE,      VAULT_TEMPORARY_KEY, VAULT_EUKEY,
+					VAULT_DELIVERY, VAULT_REVOCATION,    VAULT_BLUETOOTH};
+
+struct gateway_health_scan {
 	struct vault *v;
+	struct name self;
+	struct vault_cursor at;
+	struct vault_scan found;
+	bool scanned;
+	size_t kind; /* then names are sought in kinds[kind] */
 	struct damage *list;
 	size_t count;
 	size_t capacity;
@@ -24,7 +33,7 @@ struct examination {
 static void on_damaged(void *arg, enum vault_kind kind, int64_t sequence,
 		       const uint8_t owner[VAULT_HASH_SIZE])
 {
-	struct examination *x = arg;
+	struct gateway_health_scan *x = arg;
 	struct damage *list = x->list;
 	size_t capacity = x->capacity ? 2 * x->capacity : 16;
 
@@ -50,7 +59,7 @@ static void on_damaged(void *arg, enum vault_kind kind, int64_t sequence,
 	x->count++;
 }
 
-static void try_name(struct examination *x, struct bytes owner)
+static void try_name(struct gateway_health_scan *x, struct bytes owner)
 {
 	for (size_t i = 0; i < x->count; i++) {
 		struct damage *d = &x->list[i];
@@ -67,20 +76,6 @@ static int on_record(void *arg, struct bytes owner, struct bytes item, struct by
 	(void)content;
 	try_name(arg, owner);
 	return 0;
-}
-
-/* A device is known by any of its records that is not damaged. */
-static int find_names(struct examination *x, const struct name *self)
-{
-	static const enum vault_kind kinds[] = {VAULT_PNE,        VAULT_TEMPORARY_KEY,
-						VAULT_EUKEY,      VAULT_DELIVERY,
-						VAULT_REVOCATION, VAULT_BLUETOOTH};
-	int r = 0;
-
-	try_name(x, name_bytes(self));
-	for (size_t i = 0; r == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		r = vault_each(x->v, kinds[i], BYTES_NONE, on_record, x, NULL);
-	return r;
 }
 
 /* What the records are, and what mends their loss. */
@@ -159,15 +154,14 @@ static void say_damage(struct gateway_health *h, const struct damage *d, const s
 	    d->records == 1 ? "" : "s", what, whose, remedy);
 }
 
-static void say_all(struct gateway_health *h, const struct examination *x,
-		    const struct vault_scan *scan, const struct name *self)
+static void say_all(struct gateway_health *h, const struct gateway_health_scan *x)
 {
-	if (scan->gaps > 0)
+	if (x->found.gaps > 0)
 		say(h,
 		    "%zu place%s of the vault cannot be read and what lay there is lost: restore a "
 		    "backup, or run Figure 6 or 7 again where a device has no key",
-		    scan->gaps, scan->gaps == 1 ? "" : "s");
-	else if (!scan->sound)
+		    x->found.gaps, x->found.gaps == 1 ? "" : "s");
+	else if (!x->found.sound)
 		say(h, "the vault's pages do not fit together, records may be missing: restore a "
 		       "backup");
 	for (size_t i = 0; i < x->count; i++) {
@@ -176,24 +170,64 @@ static void say_all(struct gateway_health *h, const struct examination *x,
 			    x->count - i);
 			return;
 		}
-		say_damage(h, &x->list[i], self);
+		say_damage(h, &x->list[i], &x->self);
 	}
 }
 
-int gateway_health_examine(struct vault *v, const struct name *self, struct gateway_health *out)
+int gateway_health_new(struct vault *v, const struct name *self, struct gateway_health_scan **out)
 {
-	struct examination x = {.v = v};
-	struct vault_scan scan;
-	int r;
+	struct gateway_health_scan *x = calloc(1, sizeof(*x));
 
+	if (!x)
+		return -ENOMEM;
+	x->v = v;
+	x->self = *self;
+	*out = x;
+	return 0;
+}
+
+/* 1 when every record was seen. */
+static int scan(struct gateway_health_scan *x, size_t most)
+{
+	int r = vault_scan_some(x->v, &x->at, most, on_damaged, x, &x->found);
+
+	if (r == 0)
+		r = x->error;
+	return r == 0 ? x->at.ended : r;
+}
+
+/* 1 when no kind is left. */
+static int find_names(struct gateway_health_scan *x, size_t most)
+{
+	int r = vault_each_some(x->v, kinds[x->kind], &x->at, most, on_record, x);
+
+	if (r != 0 || !x->at.ended)
+		return r;
+	memset(&x->at, 0, sizeof(x->at));
+	return ++x->kind == sizeof(kinds) / sizeof(kinds[0]);
+}
+
+int gateway_health_some(struct gateway_health_scan *x, size_t most, struct gateway_health *out)
+{
+	int r = x->scanned ? find_names(x, most) : scan(x, most);
+
+	if (r <= 0)
+		return r < 0 ? r : 1;
+	if (!x->scanned && x->count > 0) {
+		x->scanned = true;
+		memset(&x->at, 0, sizeof(x->at));
+		try_name(x, name_bytes(&x->self));
+		return 1;
+	}
 	out->count = 0;
-	r = vault_scan(v, on_damaged, &x, &scan);
-	if (r == 0)
-		r = x.error;
-	if (r == 0 && x.count > 0)
-		r = find_names(&x, self);
-	if (r == 0)
-		say_all(out, &x, &scan, self);
-	free(x.list);
-	return r;
+	say_all(out, x);
+	return 0;
+}
+
+void gateway_health_free(struct gateway_health_scan *x)
+{
+	if (!x)
+		return;
+	free(x->list);
+	free(x);
 }

@@ -15,7 +15,7 @@ libpngw_la_SOURCES += \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
 	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c \
-	gateway/daemon-doctor.c gateway/daemon-metrics.c gateway/daemon-notify.c gateway/daemon-pan.c gateway/daemon-wan.c \
+	gateway/daemon-doctor.c gateway/daemon-health.c gateway/daemon-metrics.c gateway/daemon-notify.c gateway/daemon-pan.c gateway/daemon-wan.c \
 	gateway/doctor.c gateway/doctor.h gateway/doctor-internal.h gateway/doctor-checks.def \
 	gateway/doctor-bluetooth.c gateway/doctor-files.c gateway/doctor-keys.c \
 	gateway/doctor-ledger.c gateway/doctor-network.c gateway/doctor-offline.c \

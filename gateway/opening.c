@@ -17,19 +17,7 @@ struct gateway_opening {
 	int result;
 	struct vault *vault;
 	char why[OPENING_WHY_SIZE];
-	struct gateway_health health;
 };
-
-static void examine(struct gateway_opening *o)
-{
-	int r = gateway_health_examine(o->vault, &o->config.entity_id, &o->health);
-
-	if (r != 0) {
-		(void)snprintf(o->health.lines[0], HEALTH_LINE_SIZE,
-			       "the vault could not be examined: %s", strerror(-r));
-		o->health.count = 1;
-	}
-}
 
 /* A key that was asked for and is of no use: it would be missed on the day the other one is lost.
  */
@@ -79,10 +67,8 @@ static void open_work(uv_work_t *work)
 		o->result = vault_open(&options, &o->vault, o->why, sizeof(o->why));
 	if (!o->why[0])
 		(void)snprintf(o->why, sizeof(o->why), "%s", passphrase_why);
-	if (o->result == 0) {
+	if (o->result == 0)
 		try_others(o, &openers);
-		examine(o);
-	}
 	gateway_openers_clear(&openers);
 }
 
@@ -94,7 +80,7 @@ static void open_done(uv_work_t *work, int status)
 	if (status != 0)
 		o->result = status;
 	if (o->opened)
-		o->opened(o->arg, o->result, v, o->why, &o->health);
+		o->opened(o->arg, o->result, v, o->why);
 	else
 		vault_close(v);
 	free(o);

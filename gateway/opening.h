@@ -9,7 +9,6 @@
 #include <uv.h>
 
 #include "gateway/config.h"
-#include "gateway/health.h"
 
 #define OPENING_WHY_SIZE 512
 
@@ -17,12 +16,10 @@ struct gateway_opening;
 
 /*
  * result as of vault_open(). v is the callee's where result is 0, NULL otherwise; why is a
- * sentence, on 0 a warning about a key that is configured and of no use, or empty; health tells
- * what of v is damaged; both live during the call. The opening is freed when
- * it returns.
+ * sentence, on 0 a warning about a key that is configured and of no use, or empty; it lives during
+ * the call. The opening is freed when it returns.
  */
-typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why,
-			       const struct gateway_health *health);
+typedef void gateway_opened_fn(void *arg, int result, struct vault *v, const char *why);
 
 /*
  * Whether pngw-handover was cut short while it put another vault, with its settings and

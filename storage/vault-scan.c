@@ -25,7 +25,9 @@ struct scan {
 	vault_damaged_fn *each;
 	void *arg;
 	uint8_t *plain;
-	struct vault_scan totals;
+	struct vault_cursor *at;
+	size_t left;
+	struct vault_scan *totals;
 };
 
 static int scan_row(void *arg, const uint8_t name[VAULT_NAME_SIZE], int64_t sequence,
@@ -37,13 +39,15 @@ static int scan_row(void *arg, const uint8_t name[VAULT_NAME_SIZE], int64_t sequ
 	(void)generation;
 	if (r < 0)
 		return r;
-	s->totals.records++;
-	if (r == 0)
-		return 0;
-	s->totals.damaged++;
-	if (s->each)
-		s->each(s->arg, (enum vault_kind)name[0], sequence, name + 1);
-	return 0;
+	s->totals->records++;
+	if (r > 0) {
+		s->totals->damaged++;
+		if (s->each)
+			s->each(s->arg, (enum vault_kind)name[0], sequence, name + 1);
+	}
+	/* No kind has the highest of all names. */
+	(void)vault_name_after(name, s->at->low);
+	return --s->left == 0;
 }
 
 /* Whether the tables' pages fit together: a row behind a wrong pointer is not found by any walk. */
@@ -64,27 +68,41 @@ static int check_pages(struct vault *v, bool *sound)
 	return vault_errno(r);
 }
 
-int vault_scan(struct vault *v, vault_damaged_fn *each, void *arg, struct vault_scan *totals)
+int vault_scan_some(struct vault *v, struct vault_cursor *at, size_t most, vault_damaged_fn *each,
+		    void *arg, struct vault_scan *totals)
 {
-	struct scan s = {.v = v, .each = each, .arg = arg};
-	uint8_t low[VAULT_NAME_SIZE] = {0};
+	struct scan s = {
+		.v = v, .each = each, .arg = arg, .at = at, .left = most, .totals = totals};
+	uint8_t low[VAULT_NAME_SIZE];
 	uint8_t high[VAULT_NAME_SIZE];
 	size_t gaps = 0;
 	int r;
 
+	memcpy(low, at->low, sizeof(low));
 	memset(high, 0xff, sizeof(high));
 	s.plain = hidden_new(VAULT_PLAIN_MAX);
 	if (!s.plain)
 		return -ENOMEM;
 	r = vault_walk_rows(v, low, high, scan_row, &s, &gaps);
 	hidden_free(s.plain);
+	totals->gaps += gaps;
+	if (r == 1)
+		return 0;
 	if (r == 0)
-		r = check_pages(v, &s.totals.sound);
-	if (r != 0)
-		return r;
-	s.totals.gaps = gaps;
-	*totals = s.totals;
-	return 0;
+		r = check_pages(v, &totals->sound);
+	at->ended = r == 0;
+	return r;
+}
+
+int vault_scan(struct vault *v, vault_damaged_fn *each, void *arg, struct vault_scan *totals)
+{
+	struct vault_cursor at = {.ended = false};
+	struct vault_scan found = {.records = 0};
+	int r = vault_scan_some(v, &at, SIZE_MAX, each, arg, &found);
+
+	if (r == 0)
+		*totals = found;
+	return r;
 }
 
 bool vault_owner_is(const struct vault *v, enum vault_kind kind, struct bytes owner,

@@ -216,6 +216,16 @@ struct vault_scan {
 typedef void vault_damaged_fn(void *arg, enum vault_kind kind, int64_t sequence,
 			      const uint8_t owner[VAULT_HASH_SIZE]);
 int vault_scan(struct vault *v, vault_damaged_fn *each, void *arg, struct vault_scan *totals);
+
+/*
+ * The same, a piece at a time: at most `most` records, which is not 0, are opened, those behind
+ * *at. Both *at and *totals begin with all zero. The last piece, after which at->ended is set, also
+ * looks whether the pages fit together: some 40 ms for 100 000 records. On a negative errno *totals
+ * is of no use.
+ */
+int vault_scan_some(struct vault *v, struct vault_cursor *at, size_t most, vault_damaged_fn *each,
+		    void *arg, struct vault_scan *totals);
+
 bool vault_owner_is(const struct vault *v, enum vault_kind kind, struct bytes owner,
 		    const uint8_t hash[VAULT_HASH_SIZE]);
 

@@ -29,12 +29,10 @@ int __wrap_vault_open(const struct vault_options *options, struct vault **out, c
 	return -EIO;
 }
 
-static void on_opened(void *arg, int result, struct vault *v, const char *why,
-		      const struct gateway_health *health)
+static void on_opened(void *arg, int result, struct vault *v, const char *why)
 {
 	(void)arg;
 	(void)why;
-	(void)health;
 	ck_assert_int_eq(result, -EIO);
 	ck_assert_ptr_null(v);
 	ck_assert(pthread_equal(pthread_self(), loop_thread));
