@@ -10,6 +10,7 @@
 
 #include "console/tray.h"
 
+#define OTHER_SIZE          4200
 #define FORMAT              "pngw tray journal 1"
 #define SIZE_MAX_OF_JOURNAL (64 << 20)
 
@@ -44,24 +45,37 @@ static int sync_folder(const char *path)
 	return r;
 }
 
-int tray_file_write(const char *path, const char *data, size_t size)
+/* A whole, durable file beside path, under a name that no other process has. Its descriptor. */
+static int write_other(const char *path, const char *data, size_t size, char other[OTHER_SIZE])
 {
-	char other[4200];
 	int fd, r;
 
-	(void)snprintf(other, sizeof(other), "%s.new", path);
-	fd = open(other, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	(void)snprintf(other, OTHER_SIZE, "%s.%ld.new", path, (long)getpid());
+	fd = open(other, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, data, size);
 	if (r == 0 && fsync(fd) != 0)
 		r = -errno;
-	if (close(fd) != 0 && r == 0)
-		r = -errno;
-	if (r == 0 && rename(other, path) != 0)
-		r = -errno;
 	if (r == 0)
+		return fd;
+	(void)close(fd);
+	(void)unlink(other);
+	return r;
+}
+
+int tray_file_write(const char *path, const char *data, size_t size)
+{
+	char other[OTHER_SIZE];
+	int fd = write_other(path, data, size, other);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	(void)close(fd);
+	if (rename(other, path) == 0)
 		return sync_folder(path);
+	r = -errno;
 	(void)unlink(other);
 	return r;
 }
@@ -117,22 +131,38 @@ static int open_locked(struct tray *t)
 	return 0;
 }
 
+/* Of two that begin a tray at once one has it: the file is locked before it has its name. */
+static int take_name(const char *path, const char *other, int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 ||
+	    renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
+		return -errno;
+	return sync_folder(path);
+}
+
 int tray_journal_create(struct tray *t)
 {
+	char other[OTHER_SIZE];
 	char *text = NULL;
 	size_t size = 0;
-	FILE *out;
-	int r;
+	FILE *out = open_memstream(&text, &size);
+	int fd, r;
 
-	if (access(t->journal.path, F_OK) == 0)
-		return -EEXIST;
-	out = open_memstream(&text, &size);
 	if (!out)
 		return -ENOMEM;
 	put_beginning(out, t);
-	r = fclose(out) == 0 ? tray_file_write(t->journal.path, text, size) : -ENOMEM;
+	fd = fclose(out) == 0 ? write_other(t->journal.path, text, size, other) : -ENOMEM;
 	free(text);
-	return r == 0 ? open_locked(t) : r;
+	if (fd < 0)
+		return fd;
+	r = take_name(t->journal.path, other, fd);
+	if (r != 0) {
+		(void)unlink(other);
+		(void)close(fd);
+		return r;
+	}
+	t->journal.fd = fd;
+	return 0;
 }
 
 int tray_journal_add(struct tray *t, const struct tray_unit *unit, const char *is)

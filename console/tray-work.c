@@ -15,6 +15,7 @@
 #define APPEAR_MS     15000  /* for a headset that connects by itself */
 #define RETURN_MS     120000 /* for a PN GW that has gone away */
 #define SCAN_SECONDS  12
+#define SCAN_WAIT_MS  20000
 #define BLUETOOTH_MAX 7 /* devices of a piconet */
 
 struct password {
@@ -38,6 +39,7 @@ struct work {
 	bool look; /* something has changed */
 	char scan_path[CLIENT_NAME_MAX];
 	bool scan_wanted, scan_ended;
+	int64_t scan_until; /* a search that was on already may take longer than is waited */
 };
 
 int64_t tray_now(void)
@@ -554,6 +556,7 @@ static void start_scan(struct work *w)
 	if (sd_bus_message_read(reply, "o", &path) >= 0) {
 		(void)snprintf(w->scan_path, sizeof(w->scan_path), "%s", path);
 		w->scan_ended = false;
+		w->scan_until = tray_now() + SCAN_WAIT_MS;
 	}
 	(void)sd_bus_message_unref(reply);
 	tray_show_say(&w->show, "searching the headsets whose address is not known");
@@ -590,7 +593,8 @@ static void advance(struct work *w, struct tray_unit *u)
 		assign(w, u);
 	else if (u->connected || late)
 		return;
-	else if (w->bluetooth && (u->what.address[0] || w->scan_ended))
+	else if (w->bluetooth &&
+		 (u->what.address[0] || w->scan_ended || tray_now() >= w->scan_until))
 		connect_to(w, u);
 }
 

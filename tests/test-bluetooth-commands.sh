@@ -336,6 +336,12 @@ stop background
 shows "no questions" bluetooth questions
 background bluetooth scan 600
 said "$device"
+# A tray finds what another's search has found, and does not wait for its end.
+printf 'entity_id\nheadset-9\n' >"$run/unknown.csv"
+(umask 077; printf secret >"$run/password")
+PNGW_BUS=unix:path=$run/bus timeout 120 "$(bin pngwctl)" tray "$run/unknown.csv" --user "$user" --sheet "$run/trays" \
+	--password-file "$run/password" >"$run/tray.out" 2>&1 && complain "a headset that is nowhere has passed"
+grep -q "headset-9: failed: no such device was seen yet" "$run/tray.out" || complain "the tray waits for another search: $(cat "$run/tray.out")"
 stop background
 becomes hci0 Discovering false
 
