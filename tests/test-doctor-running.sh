@@ -68,6 +68,7 @@ for id in program.current config.valid config.current process.core-limit process
 	wan.up vault.anchor ledger.file keys.revocations keys.reports keys.low keys.user keys.expiring; do
 	is "$id" ok
 done
+! grep -q "malformed" "$run/log" || complain "the server was sent what it warns of: $(grep malformed "$run/log")"
 # Begun by hand, it has no sandbox, and says so.
 is process.no-new-privileges warning "NoNewPrivileges"
 is process.seccomp warning "SystemCallFilter"

@@ -7,9 +7,6 @@
 
 #include "wan/conn.h"
 
-/* No message of the protocol has that name. */
-#define HARMLESS "<examination/>"
-
 struct wan_probe {
 	uv_loop_t *loop;
 	char *host, *verify_name, *path, *authority;
@@ -119,8 +116,9 @@ static int conn_is_up(struct conn *c)
 	note_tls(p, c->tls);
 	result = strcmp(r->alpn, "h2") == 0 ? http2_new(&options, &callbacks, p, &c->http)
 					    : http1_new(&options, &callbacks, p, &c->http);
+	/* Without a body it asks for a digest challenge, which is nothing to a server. */
 	if (result == 0)
-		result = http_post(c->http, bytes_text(HARMLESS), p);
+		result = http_post(c->http, BYTES_NONE, p);
 	if (result == 0)
 		conn_touch(c);
 	return result;
