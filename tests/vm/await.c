@@ -1,9 +1,10 @@
 /*
- * In the machine: waits, as one process, for each that is started costs much there. Fails after SECONDS.
+ * In the machine: waits, as one process, for each that is started costs much there. Fails after
+ * SECONDS.
  *
- *   vm-await said UNIT TEXT SECONDS [COUNT]  until the journal of the unit, as it runs now, has that many
- *                                            lines with the text (1); prints the last of them
- *   vm-await radio N SECONDS                 until controller N is there and BlueZ says that it is powered
+ *   vm-await said UNIT TEXT SECONDS [COUNT]  until the journal of the unit, as it runs now, has
+ * that many lines with the text (1); prints the last of them vm-await radio N SECONDS until
+ * controller N is there and BlueZ says that it is powered
  */
 #include <limits.h>
 #include <stdint.h>
@@ -86,8 +87,8 @@ static int is_powered(const char *name)
 
 	snprintf(path, sizeof(path), "/org/bluez/%s", name);
 	if (sd_bus_open_system(&bus) >= 0 &&
-	    sd_bus_get_property_trivial(bus, "org.bluez", path, "org.bluez.Adapter1", "Powered", NULL,
-					'b', &powered) < 0)
+	    sd_bus_get_property_trivial(bus, "org.bluez", path, "org.bluez.Adapter1", "Powered",
+					NULL, 'b', &powered) < 0)
 		powered = 0;
 	sd_bus_flush_close_unref(bus);
 	return powered;
