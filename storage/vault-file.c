@@ -8,8 +8,11 @@
 #include "storage/vault-internal.h"
 #include "storage/vault-ledger.h"
 
-/* So many pages of the log are moved into the file at once. */
-#define CHECKPOINT_PAGES "1000"
+/*
+ * So many pages of the log are moved into the file at once. More would be written less often each,
+ * but a log of twice as many pages takes SQLite a second block of memory for its index.
+ */
+#define CHECKPOINT_PAGES "2000"
 /* Room for the upper levels of 100 000 records. */
 #define CACHE_KIB        "4000"
 
@@ -50,8 +53,9 @@ static const char *const statements[STATEMENT_COUNT] = {
 	[STATEMENT_COMMIT] = "COMMIT",
 	[STATEMENT_ROLLBACK] = "ROLLBACK",
 	[STATEMENT_READ] = "BEGIN DEFERRED",
-	[STATEMENT_PUT] = "INSERT OR REPLACE INTO record (name, sequence, generation, sealed)"
-			  " VALUES (?1, ?2, ?3, ?4)",
+	[STATEMENT_PUT] = "INSERT INTO record (name, sequence, generation, sealed)"
+			  " VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE SET"
+			  " sequence = ?2, generation = ?3, sealed = ?4",
 	[STATEMENT_ERASE] = "DELETE FROM record WHERE name = ?1",
 	[STATEMENT_ERASE_OWNER] = "DELETE FROM record WHERE name BETWEEN ?1 AND ?2",
 	[STATEMENT_TRIM] =

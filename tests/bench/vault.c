@@ -5,9 +5,9 @@
  * for each figure; exit status 0 when all targets are met, 1 when one is not, 2 when it cannot run.
  * --quick is a smoke test: it measures little and its exit status says only whether it ran.
  * --check measures half as much, and what was not met twice more: something else may have run. Its
- * target for groups is lower, and of opening the best time less the best derivation counts, not the
- * median: a busy processor weighs more on them than on what they are compared with. Figures of
- * commits are not judged where a flush costs nearly nothing: no ratio to it is met then.
+ * target for groups is lower by that noise, and of opening the best time less the best derivation
+ * counts, not the median: a busy processor weighs more on them than on what they are compared with.
+ * Figures of commits are not judged where a flush costs nearly nothing: no ratio to it is met then.
  */
 
 #include <errno.h>
@@ -31,10 +31,11 @@
 #define CONTENT_SIZE 150 /* an EUKey's record is shorter, a PNE's answer longer */
 #define WRITERS      32
 #define ROUNDS_MAX   64
+#define LOG_SIZE     ((off_t)2000 * (4096 + 24)) /* from where on it does not grow */
 
 #define TARGET_COMMIT      0.80 /* of append + fdatasync */
 #define TARGET_GROUP       8.0  /* times the single writer's rate */
-#define TARGET_GROUP_CHECK 6.0
+#define TARGET_GROUP_CHECK 7.5
 #define TARGET_OPEN_MS     1.0
 #define TARGET_READ        0.70 /* of plain SQLite */
 #define TARGET_MEMORY_M    8.0
@@ -47,7 +48,7 @@ struct sizes {
 	unsigned commits; /* a round */
 	unsigned reads;
 	unsigned opens;
-	double group;   /* the target: times the single writer's rate */
+	double group;   /* the target: times the rate of a single writer */
 	bool best_open; /* not the median */
 };
 
@@ -424,8 +425,8 @@ static bool bench_writes(void)
 	struct vault *v = open_vault();
 	double vault_us[ROUNDS_MAX], append_us[ROUNDS_MAX];
 	double single_us[ROUNDS_MAX], group_us[ROUNDS_MAX];
-	double commit_ratio[ROUNDS_MAX], group_ratio[ROUNDS_MAX];
-	double ratio, flush_us;
+	double commit_ratio[ROUNDS_MAX], group_ratio[ROUNDS_MAX], append_ratio[ROUNDS_MAX];
+	double ratio, to_append, flush_us;
 	char line[256];
 	bool met;
 	int fd = open(append_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
@@ -433,7 +434,7 @@ static bool bench_writes(void)
 	if (fd < 0)
 		die("%s: %s", append_path, strerror(errno));
 	/* The log reaches its length: from then on a round is like the next. */
-	while (sizes != &quick && log_size() < (off_t)4 << 20)
+	while (sizes != &quick && log_size() < LOG_SIZE)
 		(void)group_round(v);
 	for (unsigned i = 0; i < sizes->rounds; i++) {
 		append_us[i] = append_round(fd);
@@ -442,6 +443,7 @@ static bool bench_writes(void)
 		group_us[i] = group_round(v);
 		commit_ratio[i] = append_us[i] / vault_us[i];
 		group_ratio[i] = single_us[i] / group_us[i];
+		append_ratio[i] = append_us[i] / group_us[i];
 	}
 	close(fd);
 	vault_close(v);
@@ -453,12 +455,14 @@ static bool bench_writes(void)
 		       median(vault_us, sizes->rounds), flush_us, ratio, TARGET_COMMIT);
 	met = verdict_of_flush(line, ratio >= TARGET_COMMIT, flush_us);
 	ratio = median(group_ratio, sizes->rounds);
-	(void)snprintf(
-		line, sizeof(line),
-		"%d writers in groups: %.1f us a record, %.1f times the single writer's rate, "
-		"target >= %.1f",
-		WRITERS, median(group_us, sizes->rounds), ratio, sizes->group);
-	return verdict_of_flush(line, ratio >= sizes->group, flush_us) && met;
+	to_append = median(append_ratio, sizes->rounds);
+	(void)snprintf(line, sizeof(line),
+		       "%d writers in groups: %.1f us a record, %.1f times the vault's single "
+		       "writer, %.1f times append and fdatasync, target for both >= %.1f",
+		       WRITERS, median(group_us, sizes->rounds), ratio, to_append, sizes->group);
+	return verdict_of_flush(line, ratio >= sizes->group && to_append >= sizes->group,
+				flush_us) &&
+	       met;
 }
 
 static bool bench_reads(void)
