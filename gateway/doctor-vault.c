@@ -101,7 +101,7 @@ static void examine_history(struct doctor_findings *f, const struct doctor_subje
 	const char *anchor = s->config->vault_anchor;
 	const char *with = "";
 	int trouble = vault_ledger_trouble(s->vault, &with);
-	bool of_anchor = trouble != 0 && strcmp(with, "anchor") == 0;
+	bool of_anchor = trouble != 0 && anchor[0] && strstr(with, "anchor");
 
 	if (rollback)
 		doctor_find(f, DOCTOR_VAULT_ROLLBACK, DOCTOR_FAILED,
@@ -113,8 +113,8 @@ static void examine_history(struct doctor_findings *f, const struct doctor_subje
 		doctor_find(f, DOCTOR_VAULT_ANCHOR, DOCTOR_NOT_APPLICABLE,
 			    "vault.anchor is not configured");
 	else if (of_anchor)
-		doctor_find(f, DOCTOR_VAULT_ANCHOR, DOCTOR_FAILED, "%s is behind: %s", anchor,
-			    strerror(-trouble));
+		doctor_find(f, DOCTOR_VAULT_ANCHOR, DOCTOR_FAILED, "the %s %s is behind: %s", with,
+			    anchor, strerror(-trouble));
 	else
 		doctor_find(f, DOCTOR_VAULT_ANCHOR, DOCTOR_OK, "%s is up to date", anchor);
 	if (trouble != 0 && !of_anchor)

@@ -85,6 +85,7 @@ static void note(struct vault_ledger *l, const char *with, int r)
 
 static const char the_file[] = "ledger file";
 static const char the_anchor[] = "anchor";
+static const char the_record[] = "record of the anchor";
 
 void vault_ledger_damaged(struct vault_ledger *l)
 {
@@ -420,6 +421,7 @@ int vault_ledger_begin(struct vault *v, const struct vault_batch *first,
 	int r;
 
 	l->made_count = 0;
+	l->remembering = false;
 	for (const struct vault_batch *b = first; b != end; b = b->next)
 		any = any || b->fact_count > 0;
 	if (!any)
@@ -541,6 +543,19 @@ static int add_beginning(struct vault *v, const struct ledger_fact *fact)
 	return add_entry(v, &first);
 }
 
+static bool must_remember(const struct vault_ledger *l)
+{
+	return !l->remembers && !l->damaged && !(l->anchor && l->anchored == 0);
+}
+
+static int write_anchor_record(struct vault *v, void *arg)
+{
+	const struct vault_id id = {(enum vault_kind)VAULT_KIND_ANCHOR, BYTES_NONE, BYTES_NONE};
+
+	(void)arg;
+	return vault_write_record(v, &id, bytes_text(v->ledger->specification));
+}
+
 int vault_ledger_execute(struct vault *v, const struct vault_batch *b)
 {
 	struct vault_ledger *l = v->ledger;
@@ -557,24 +572,32 @@ int vault_ledger_execute(struct vault *v, const struct vault_batch *b)
 	}
 	if (r == 0 && b->fact_count > 0 && l->synced_sequence > l->trimmed_sequence)
 		r = trim(v, l->synced_sequence);
+	/* It failed behind an earlier entry: none more is told without it. */
+	if (r == 0 && b->fact_count > 0 && !l->remembering && must_remember(l)) {
+		r = write_anchor_record(v, NULL);
+		l->remembering = r == 0;
+	}
 	return r;
-}
-
-static int write_anchor_record(struct vault *v, void *arg)
-{
-	const struct vault_id id = {(enum vault_kind)VAULT_KIND_ANCHOR, BYTES_NONE, BYTES_NONE};
-
-	(void)arg;
-	return vault_write_record(v, &id, bytes_text(v->ledger->specification));
 }
 
 void vault_ledger_remember(struct vault *v)
 {
 	struct vault_ledger *l = v->ledger;
+	int r;
 
-	if (l->remembers || l->damaged || (l->anchor && l->anchored == 0))
+	if (!must_remember(l))
 		return;
-	l->remembers = vault_transaction(v, write_anchor_record, NULL) == 0;
+	r = vault_transaction(v, write_anchor_record, NULL);
+	l->remembers = r == 0;
+	note(l, the_record, r);
+}
+
+void vault_ledger_catch_up(struct vault *v)
+{
+	if (!v->ledger || !v->ledger->ready)
+		return;
+	vault_ledger_advance(v, false);
+	vault_ledger_remember(v);
 }
 
 void vault_ledger_end(struct vault *v, int result)
@@ -591,6 +614,10 @@ void vault_ledger_end(struct vault *v, int result)
 	l->trimmed_sequence = l->synced_sequence;
 	if (l->told_rollback)
 		l->owes = l->marked = false;
+	if (l->remembering) {
+		l->remembers = true;
+		note(l, the_record, 0);
+	}
 	r = file_entries(v);
 	if (r == 0 && l->filed - l->synced >= LEDGER_UNSYNCED_MAX)
 		r = vault_ledger_sync(l);

@@ -78,6 +78,7 @@ struct vault_ledger {
 	int64_t anchored_at; /* monotonic seconds; 0: not in this process */
 	char *specification; /* of the anchor; "" for none */
 	bool remembers;      /* the vault's record of it says so already */
+	bool remembering;    /* this transaction has that record */
 
 	bool ready;   /* opened in good order */
 	bool damaged; /* the rows cannot be read: no fact can be told */
@@ -103,8 +104,10 @@ int vault_ledger_read(const struct vault_ledger *l, uint32_t place,
 		      uint8_t entry[LEDGER_ENTRY_SIZE]);
 /* The anchor is advanced, if it is behind; now: even if it was not long ago. */
 void vault_ledger_advance(struct vault *v, bool now);
-/* Writes down which anchor the vault has, once it has one. */
+/* Writes down which anchor the vault has, once it has one; a failure is a trouble. */
 void vault_ledger_remember(struct vault *v);
+/* Both, where they are due; for quiet moments. */
+void vault_ledger_catch_up(struct vault *v);
 /* No fact can be told from now on. */
 void vault_ledger_damaged(struct vault_ledger *l);
 /* Flushes the file, durable with its name. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "storage/vault-internal.h"
+#include "storage/vault-ledger.h"
 
 #define ZEROS  65536
 #define HEADER 32 /* of the log: SQLite's format */
@@ -61,5 +62,6 @@ int vault_log_empty(struct vault *v)
 
 int vault_scrub(struct vault *v)
 {
+	vault_ledger_catch_up(v);
 	return v->stale ? vault_log_empty(v) : 0;
 }

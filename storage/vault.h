@@ -191,7 +191,8 @@ size_t vault_flush(struct vault *v);
  * What was erased or replaced may stand in the log, sealed, until it is overwritten: that is done
  * here, where there is anything, and by vault_close(). It moves the log into the file and may take
  * some 10 ms; for quiet moments, now and then. 0 or a negative errno: -EBUSY while a backup is
- * being made. Everything stays as it was then, and the next one does it.
+ * being made. Everything stays as it was then, and the next one does it. An anchor that is not
+ * written with each commit is advanced here, too, when it is due.
  */
 int vault_scrub(struct vault *v);
 
@@ -273,7 +274,8 @@ struct vault_rollback {
 const struct vault_rollback *vault_rollback(const struct vault *v);
 
 /*
- * A negative errno while the ledger's file or the anchor cannot be brought up to date, 0 otherwise.
+ * A negative errno while the ledger's file, the anchor or the vault's own record of the anchor
+ * cannot be brought up to date, 0 otherwise.
  * with says which of them, for a person.
  */
 int vault_ledger_trouble(const struct vault *v, const char **with);

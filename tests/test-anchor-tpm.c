@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -25,7 +26,19 @@ static char anchor[192];
 static char why[512];
 static unsigned port;
 static pid_t swtpm;
+static time_t later; /* by so many seconds the clock is ahead */
 static const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key_file};
+
+int __real_clock_gettime(clockid_t clock, struct timespec *out);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
+{
+	int r = __real_clock_gettime(clock, out);
+
+	out->tv_sec += later;
+	return r;
+}
 
 static bool reachable(void)
 {
@@ -228,6 +241,32 @@ START_TEST(test_seldom)
 }
 END_TEST
 
+/* Nor longer behind than an hour and a quiet moment, even where nothing more is told. */
+START_TEST(test_catches_up)
+{
+	struct vault *v;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		if (try_open(&v) != 0)
+			_exit(1);
+		tell(v, LEDGER_ISSUED, 1);
+		shell("cp -p %s/vault* %s/kept", directory, directory);
+		tell(v, LEDGER_SPENT, 1);
+		later = 3601;
+		(void)vault_scrub(v);
+		kill(getpid(), SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status));
+	shell("cp -p %s/kept/* %s", directory, directory);
+	v = open_vault();
+	ck_assert_ptr_nonnull(vault_rollback(v));
+	vault_close(v);
+}
+END_TEST
+
 START_TEST(test_gone)
 {
 	struct vault *v = open_vault();
@@ -298,6 +337,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_rollback);
 	tcase_add_test(t, test_seldom);
+	tcase_add_test(t, test_catches_up);
 	tcase_add_test(t, test_gone);
 	tcase_add_test(t, test_another_vault);
 	tcase_add_test(t, test_specification);

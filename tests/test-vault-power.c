@@ -653,6 +653,93 @@ START_TEST(test_power_migration)
 }
 END_TEST
 
+static int told;
+
+static void keep_result(void *arg, int result)
+{
+	(void)arg;
+	told = result;
+}
+
+/* One entry; what became of it. */
+static int tell_one(uint32_t index)
+{
+	const struct ledger_fact fact = {.event = LEDGER_ISSUED,
+					 .figure = 7,
+					 .entity = bytes_text("pne-1"),
+					 .user = bytes_text("user"),
+					 .key_index = index,
+					 .time = 1000};
+	struct vault_batch *b = vault_batch_new();
+
+	vault_batch_ledger(b, &fact);
+	ck_assert_int_eq(vault_submit(world.v, b, keep_result, NULL), 0);
+	(void)vault_flush(world.v);
+	return told;
+}
+
+/* Whether the vault as it lies there now would say that its anchor is gone. */
+static bool anchor_is_missed(void)
+{
+	char path[120], key[120], anchor[120], command[400];
+	struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key};
+	struct vault_options options = {.path = path,
+					.openers = &opener,
+					.opener_count = 1,
+					.anchor = anchor,
+					.vfs = FAULT_VFS};
+	struct vault *v = NULL;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/vault", after);
+	(void)snprintf(key, sizeof(key), "%s/key", after);
+	(void)snprintf(anchor, sizeof(anchor), "file:%s/anchor", live);
+	(void)snprintf(command, sizeof(command), "cp -p %s/* %s && rm -f %s/anchor", live, after,
+		       live);
+	ck_assert_int_eq(system(command), 0);
+	r = vault_open(&options, &v, why, sizeof(why));
+	ck_assert_msg(r == 0 || r == VAULT_ANCHOR, "vault_open: %d %s", r, why);
+	vault_close(v);
+	(void)snprintf(command, sizeof(command), "mv %s/anchor %s; rm -f %s/*", after, live, after);
+	ck_assert_int_eq(system(command), 0);
+	return r == VAULT_ANCHOR;
+}
+
+/*
+ * The vault's record of its anchor is written behind the first entry, and that may fail: then it is
+ * told, and no further entry is acknowledged without it.
+ */
+START_TEST(test_record_of_the_anchor)
+{
+	struct fault fault = {.operation = FAULT_WRITE, .kind = FAULT_FULL, .at = 1};
+	const char *with = "";
+	char command[120];
+	bool struck = true;
+	unsigned troubles = 0;
+	int r;
+
+	world.anchored = true;
+	(void)snprintf(command, sizeof(command), "rm -f %s/*", live);
+	for (; struck; fault.at++) {
+		open_live(true);
+		fault_plan(&fault);
+		r = tell_one(1);
+		struck = fault_struck() > 0;
+		fault_plan(NULL);
+		if (r == 0 && vault_ledger_trouble(world.v, &with) == 0)
+			ck_assert_msg(anchor_is_missed(), "a failure at write %u", fault.at);
+		else if (r == 0)
+			troubles += strcmp(with, "record of the anchor") == 0;
+		ck_assert_int_eq(tell_one(2), 0);
+		ck_assert_int_eq(vault_ledger_trouble(world.v, &with), 0);
+		ck_assert_msg(anchor_is_missed(), "after a failure at write %u", fault.at);
+		vault_close(world.v);
+		ck_assert_int_eq(system(command), 0);
+	}
+	ck_assert_uint_ge(troubles, 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault power");
@@ -670,6 +757,7 @@ int main(void)
 	tcase_add_test(t, test_power_after_failed_flush);
 	tcase_add_loop_test(t, test_power_ledger, 0, 2);
 	tcase_add_test(t, test_power_migration);
+	tcase_add_test(t, test_record_of_the_anchor);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
