@@ -7,8 +7,10 @@
  * the vault's keys: without the vault nobody writes an older statement to it.
  */
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +44,62 @@ struct talk {
 	bool written;
 };
 
+/*
+ * tpm2-tss, with libcrypto behind it, is loaded when the first anchor of this kind is opened: with
+ * it the dynamic linker would take twice as long for every start, and few boxes have such an
+ * anchor.
+ */
+#define ESYS_LIBRARY   "libtss2-esys.so.0"
+#define LOADER_LIBRARY "libtss2-tctildr.so.0"
+#define CALLS(X)                 \
+	X(Esys_Finalize)         \
+	X(Esys_Free)             \
+	X(Esys_GetCapability)    \
+	X(Esys_Initialize)       \
+	X(Esys_NV_DefineSpace)   \
+	X(Esys_NV_Read)          \
+	X(Esys_NV_ReadPublic)    \
+	X(Esys_NV_Write)         \
+	X(Esys_TR_Close)         \
+	X(Esys_TR_FromTPMPublic) \
+	X(Esys_TR_SetAuth)       \
+	X(Tss2_TctiLdr_Finalize) \
+	X(Tss2_TctiLdr_Initialize)
+
+static struct {
+#define X(name) __typeof__(&name) name;
+	CALLS(X)
+#undef X
+} tss;
+
+static pthread_once_t loaded = PTHREAD_ONCE_INIT;
+static char load_failure[256]; /* "" when all are there */
+
+static void load_libraries(void)
+{
+	static const struct {
+		const char *name;
+		void *where;
+	} calls[] = {
+#define X(name) {#name, &tss.name},
+		CALLS(X)
+#undef X
+	};
+	void *esys = dlopen(ESYS_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *loader = esys ? dlopen(LOADER_LIBRARY, RTLD_NOW | RTLD_LOCAL) : NULL;
+	const char *why = loader ? NULL : dlerror();
+
+	for (size_t i = 0; !why && i < sizeof(calls) / sizeof(calls[0]); i++) {
+		void *call = dlsym(calls[i].name[0] == 'E' ? esys : loader, calls[i].name);
+
+		if (!call)
+			why = dlerror();
+		memcpy(calls[i].where, &call, sizeof(call));
+	}
+	if (why)
+		(void)snprintf(load_failure, sizeof(load_failure), "%s", why);
+}
+
 static int error_of(TSS2_RC r)
 {
 	return r == TSS2_RC_SUCCESS ? 0 : r == TSS2_ESYS_RC_MEMORY ? -ENOMEM : -EIO;
@@ -72,6 +130,11 @@ static int open_tpm(const char *place, struct secret *auth, void **context, char
 			 place);
 		return ANCHOR_UNKNOWN;
 	}
+	(void)pthread_once(&loaded, load_libraries);
+	if (load_failure[0]) {
+		snprintf(why, why_size, "anchor tpm:%s: no tpm2-tss here: %s", place, load_failure);
+		return ANCHOR_UNKNOWN;
+	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
@@ -89,11 +152,11 @@ static int open_tpm(const char *place, struct secret *auth, void **context, char
 static void hang_up(struct talk *k)
 {
 	if (k->esys && k->index != ESYS_TR_NONE)
-		(void)Esys_TR_Close(k->esys, &k->index);
+		(void)tss.Esys_TR_Close(k->esys, &k->index);
 	if (k->esys)
-		Esys_Finalize(&k->esys);
+		tss.Esys_Finalize(&k->esys);
 	if (k->tcti)
-		Tss2_TctiLdr_Finalize(&k->tcti);
+		tss.Tss2_TctiLdr_Finalize(&k->tcti);
 }
 
 /* Whether the index is defined: asked so that the answer no is no error. */
@@ -101,13 +164,13 @@ static int look_up(const struct anchor_tpm *t, struct talk *k, bool *defined)
 {
 	TPMS_CAPABILITY_DATA *found = NULL;
 	TPMI_YES_NO more = TPM2_NO;
-	TSS2_RC r = Esys_GetCapability(k->esys, NO_SESSIONS, TPM2_CAP_HANDLES, t->handle, 1, &more,
-				       &found);
+	TSS2_RC r = tss.Esys_GetCapability(k->esys, NO_SESSIONS, TPM2_CAP_HANDLES, t->handle, 1,
+					   &more, &found);
 
 	if (r != TSS2_RC_SUCCESS)
 		return error_of(r);
 	*defined = found->data.handles.count == 1 && found->data.handles.handle[0] == t->handle;
-	Esys_Free(found);
+	tss.Esys_Free(found);
 	return 0;
 }
 
@@ -125,22 +188,22 @@ static int take_index(const struct anchor_tpm *t, struct talk *k)
 	TPM2B_NV_PUBLIC *public = NULL;
 	TPM2B_NAME *name = NULL;
 	TPM2B_AUTH auth;
-	TSS2_RC r = Esys_TR_FromTPMPublic(k->esys, t->handle, NO_SESSIONS, &k->index);
+	TSS2_RC r = tss.Esys_TR_FromTPMPublic(k->esys, t->handle, NO_SESSIONS, &k->index);
 	int result = 0;
 
 	if (r == TSS2_RC_SUCCESS)
-		r = Esys_NV_ReadPublic(k->esys, k->index, NO_SESSIONS, &public, &name);
+		r = tss.Esys_NV_ReadPublic(k->esys, k->index, NO_SESSIONS, &public, &name);
 	if (r != TSS2_RC_SUCCESS)
 		return error_of(r);
 	k->written = (public->nvPublic.attributes & TPMA_NV_WRITTEN) != 0;
 	if ((public->nvPublic.attributes & ~TPMA_NV_WRITTEN) != ATTRIBUTES ||
 	    public->nvPublic.dataSize != ANCHOR_STATEMENT_SIZE)
 		result = ANCHOR_DAMAGED;
-	Esys_Free(public);
-	Esys_Free(name);
+	tss.Esys_Free(public);
+	tss.Esys_Free(name);
 	auth_of(t, &auth);
 	if (result == 0)
-		result = error_of(Esys_TR_SetAuth(k->esys, k->index, &auth));
+		result = error_of(tss.Esys_TR_SetAuth(k->esys, k->index, &auth));
 	wipe(&auth, sizeof(auth));
 	return result;
 }
@@ -152,9 +215,9 @@ static int call(const struct anchor_tpm *t, struct talk *k)
 	int r;
 
 	*k = (struct talk){.index = ESYS_TR_NONE};
-	if (Tss2_TctiLdr_Initialize(t->tcti, &k->tcti) != TSS2_RC_SUCCESS)
+	if (tss.Tss2_TctiLdr_Initialize(t->tcti, &k->tcti) != TSS2_RC_SUCCESS)
 		return -ENODEV;
-	rc = Esys_Initialize(&k->esys, k->tcti, NULL);
+	rc = tss.Esys_Initialize(&k->esys, k->tcti, NULL);
 	if (rc != TSS2_RC_SUCCESS) {
 		hang_up(k);
 		return error_of(rc);
@@ -179,9 +242,10 @@ static int define(const struct anchor_tpm *t, struct talk *k)
 	TSS2_RC r;
 
 	auth_of(t, &auth);
-	r = Esys_NV_DefineSpace(k->esys, ESYS_TR_RH_OWNER, BY_PASSWORD, &auth, &public, &k->index);
+	r = tss.Esys_NV_DefineSpace(k->esys, ESYS_TR_RH_OWNER, BY_PASSWORD, &auth, &public,
+				    &k->index);
 	if (r == TSS2_RC_SUCCESS)
-		r = Esys_TR_SetAuth(k->esys, k->index, &auth);
+		r = tss.Esys_TR_SetAuth(k->esys, k->index, &auth);
 	wipe(&auth, sizeof(auth));
 	return error_of(r);
 }
@@ -200,7 +264,8 @@ static int read_tpm(void *context, uint8_t statement[ANCHOR_STATEMENT_SIZE])
 		hang_up(&k);
 		return ANCHOR_ABSENT;
 	}
-	rc = Esys_NV_Read(k.esys, k.index, k.index, BY_PASSWORD, ANCHOR_STATEMENT_SIZE, 0, &data);
+	rc = tss.Esys_NV_Read(k.esys, k.index, k.index, BY_PASSWORD, ANCHOR_STATEMENT_SIZE, 0,
+			      &data);
 	r = error_of(rc);
 	/* The index is of another vault. */
 	if ((rc & ~(TSS2_RC)TPM2_RC_N_MASK & ~(TSS2_RC)TPM2_RC_S) == TPM2_RC_BAD_AUTH)
@@ -209,7 +274,7 @@ static int read_tpm(void *context, uint8_t statement[ANCHOR_STATEMENT_SIZE])
 		memcpy(statement, data->buffer, ANCHOR_STATEMENT_SIZE);
 	else if (r == 0)
 		r = ANCHOR_DAMAGED;
-	Esys_Free(data);
+	tss.Esys_Free(data);
 	hang_up(&k);
 	return r;
 }
@@ -227,7 +292,7 @@ static int write_tpm(void *context, const uint8_t statement[ANCHOR_STATEMENT_SIZ
 		r = define(t, &k);
 	memcpy(data.buffer, statement, ANCHOR_STATEMENT_SIZE);
 	if (r == 0)
-		r = error_of(Esys_NV_Write(k.esys, k.index, k.index, BY_PASSWORD, &data, 0));
+		r = error_of(tss.Esys_NV_Write(k.esys, k.index, k.index, BY_PASSWORD, &data, 0));
 	hang_up(&k);
 	return r;
 }

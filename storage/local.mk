@@ -35,5 +35,4 @@ sbin_PROGRAMS += pngw-vault
 pngw_vault_SOURCES = storage/vault-tool.c
 if TPM
 libpngw_la_SOURCES += storage/anchor-tpm.c
-libpngw_la_LIBADD += $(TPM_LIBS)
 endif
