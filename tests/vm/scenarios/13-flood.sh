@@ -14,7 +14,7 @@ flood() {
 		here, there, channel = sys.argv[1], sys.argv[2], int(sys.argv[3])
 		nonsense = [b"", os.urandom(3000), b"\\0\\0\\0\\x40\\x01half", b"\\xff\\xff\\xff\\xff\\x02" + b"x" * 2000,
 		            b"\\0\\0\\0\\1\\x63", b"\\0\\0\\0\\0", b"\\0\\0\\0\\x05\\x02<xml"]
-		opened, refused, until = 0, [], time.monotonic() + 300
+		opened, refused, until = 0, set(), time.monotonic() + 300
 		# RFCOMM has one stream a device and channel: each follows the one before.
 		while not os.path.exists("/tmp/enough") and time.monotonic() < until:
 		    s = socket.socket(socket.AF_BLUETOOTH, socket.SOCK_STREAM, socket.BTPROTO_RFCOMM)
@@ -25,10 +25,12 @@ flood() {
 		        opened += 1
 		        s.send(nonsense[opened % len(nonsense)])
 		    except OSError as error:
-		        refused.append(str(error))
+		        if str(error) not in refused:
+		            print(error, "after", opened, "streams", flush=True)
+		        refused.add(str(error))
 		    s.close()
 		    time.sleep(0.05)
-		print("opened", opened, "streams;", *sorted(set(refused)))
+		print("opened", opened, "streams;", *sorted(refused))
 		PYTHON
 	SCRIPT
 }
@@ -50,7 +52,7 @@ channel=$(on pnes sdptool -i "$(radio_hci pnes 1)" browse "$gateway_address" | a
 
 flood >"$scratch/flood" 2>&1 &
 flood=$!
-gateway_log "$(radio_address pnes 1)" 60 || failed "the stranger's streams are not seen"
+gateway_log "$(radio_address pnes 1)" 60 || failed "the stranger's streams are not seen: $(cat "$scratch/flood")"
 expect 0 "done" gw figure6 "$user" headset-1
 ok "headset-1 gets its EUKey by Figure 6 while a stranger floods"
 gateway_log "bluetooth $(radio_address pnes 1) opens too many streams: refused for a minute" 90 ||
