@@ -191,7 +191,7 @@ get() {
 
 vm_install() {
 	local build=$1 programs=() program stage
-	for program in pngwd pngwctl pngw-ledger pngw-vault pngw cpns-pne cpns-serverd cpns-server-admin \
+	for program in pngwd pngwctl pngw-ledger pngw-vault pngw-handover pngw cpns-pne cpns-serverd cpns-server-admin \
 		"${@:2}"; do
 		if [ -x "$build/.libs/$program" ]; then
 			programs+=("$build/.libs/$program")
