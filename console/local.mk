@@ -41,10 +41,11 @@ endif
 EXTRA_DIST += console/pngwctl.bash doc/console.md doc/console-session.txt doc/record-console doc/labels.md doc/tray.md
 bashcompletiondir = $(datadir)/bash-completion/completions
 install-completion:
-if CONSOLE
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
+	$(INSTALL_DATA) '$(srcdir)/gateway/pngw-handover.bash' '$(DESTDIR)$(bashcompletiondir)/pngw-handover'
+if CONSOLE
 	$(INSTALL_DATA) '$(srcdir)/console/pngwctl.bash' '$(DESTDIR)$(bashcompletiondir)/pngwctl'
 endif
 uninstall-completion:
-	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl'
+	rm -f '$(DESTDIR)$(bashcompletiondir)/pngwctl' '$(DESTDIR)$(bashcompletiondir)/pngw-handover'
 .PHONY: install-completion uninstall-completion

@@ -57,6 +57,7 @@ pngw_handover_SOURCES = gateway/handover-main.c gateway/handover-tool.h gateway/
 	gateway/handover-file.c gateway/handover-file.h gateway/handover-give.c gateway/handover-plan.c \
 	gateway/handover-take.c
 dist_man_MANS += doc/pngw-handover.8
+EXTRA_DIST += gateway/pngw-handover.bash
 
 sbin_PROGRAMS += pngwd
 pngwd_SOURCES = gateway/main.c

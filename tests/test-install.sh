@@ -37,6 +37,7 @@ usr/sbin/cpns-serverd
 usr/sbin/pngw-handover
 usr/sbin/pngw-vault
 usr/sbin/pngwd
+usr/share/bash-completion/completions/pngw-handover
 usr/share/bash-completion/completions/pngwctl
 usr/share/dbus-1/system.d/org.pngw.conf
 usr/share/doc/pngw/README.md
