@@ -173,6 +173,37 @@ static int load_pending(struct pne_core *c)
 	return outcome_of(r);
 }
 
+/*
+ * What can be had again is left out where it is damaged. The EUKey's record cannot: it also has the
+ * count below which keys are refused.
+ */
+static int load_all(struct pne_core *c)
+{
+	int r = load_key(c);
+
+	if (r != 0)
+		return r;
+	r = load_temporary_key(c);
+	if (r == VAULT_DAMAGED) {
+		say(c, "warning", "the Temporary Key is damaged: Figure 6 waits for a new one");
+		r = 0;
+	}
+	if (r == 0)
+		r = load_user(c);
+	if (r == VAULT_DAMAGED) {
+		say(c, "warning", "the user is damaged and forgotten: run Figure 5 again");
+		pne_user_clear(&c->procedures.user);
+		r = 0;
+	}
+	if (r == 0)
+		r = load_pending(c);
+	if (r == VAULT_DAMAGED) {
+		say(c, "warning", "a Figure 6 that was under way is damaged: run it again");
+		r = 0;
+	}
+	return r;
+}
+
 int pne_core_new(const struct pne_core_options *options, struct vault *v,
 		 const struct pne_ports *ports, void *arg, struct pne_core **out)
 {
@@ -188,13 +219,7 @@ int pne_core_new(const struct pne_core_options *options, struct vault *v,
 	c->procedures.iterations_floor =
 		options->iterations_floor ? options->iterations_floor : P1_ITERATIONS_FLOOR;
 	c->procedures.deadline_ms = options->deadline_ms ? options->deadline_ms : PNE_DEADLINE_MS;
-	r = load_temporary_key(c);
-	if (r == 0)
-		r = load_user(c);
-	if (r == 0)
-		r = load_key(c);
-	if (r == 0)
-		r = load_pending(c);
+	r = load_all(c);
 	if (r != 0) {
 		pne_core_free(c);
 		return r;

@@ -34,7 +34,7 @@ struct rig {
 	struct receipt receipt;
 	unsigned receipts;
 	enum verdict_id last;
-	unsigned verdicts, revoked;
+	unsigned verdicts, revoked, warnings;
 };
 
 static struct secret *key_of(uint32_t index)
@@ -119,8 +119,10 @@ static uint64_t port_now(void *arg)
 
 static void port_line(void *arg, const char *text)
 {
-	(void)arg;
+	struct rig *r = arg;
+
 	ck_assert_ptr_nonnull(strstr(text, ENTITY));
+	r->warnings += strstr(text, "warning") != NULL;
 }
 
 static void port_verdict(void *arg, const struct verdict *v)
@@ -514,6 +516,41 @@ START_TEST(test_a_figure_under_way_ends)
 }
 END_TEST
 
+static void spoil(struct rig *r, enum vault_kind kind, const char *item)
+{
+	struct vault_id id = {kind, bytes_text(ENTITY), item ? bytes_text(item) : BYTES_NONE};
+	struct vault_batch *b = vault_batch_new();
+
+	vault_batch_put(b, &id, bytes_text("no record"));
+	ck_assert_int_eq(vault_submit(r->vault, b, done, NULL), 0);
+	(void)vault_flush(r->vault);
+}
+
+/* What can be had again does not stop a PNE, nor its reset; it is told. */
+START_TEST(test_damaged_records)
+{
+	struct rig r;
+	struct vault_batch *b;
+
+	rig_begin(&r);
+	spoil(&r, VAULT_TEMPORARY_KEY, NULL);
+	spoil(&r, VAULT_USER, NULL);
+	spoil(&r, VAULT_PROCEDURE, "figure 6");
+	r.warnings = 0;
+	restart(&r);
+	ck_assert_uint_eq(r.warnings, 3);
+	ck_assert(!pne_core_has_temporary_key(r.core));
+	b = vault_batch_new();
+	pne_core_reset(r.core, b);
+	ck_assert_int_eq(vault_submit(r.vault, b, done, NULL), 0);
+	(void)vault_flush(r.vault);
+	r.warnings = 0;
+	restart(&r);
+	ck_assert_uint_eq(r.warnings, 1);
+	rig_end(&r);
+}
+END_TEST
+
 START_TEST(test_every_cell_exists)
 {
 	for (size_t state = 0; state < PNE_RESET_STATES; state++) {
@@ -540,6 +577,7 @@ int main(void)
 	tcase_add_test(tc, test_without_a_key);
 	tcase_add_test(tc, test_not_durable_is_not_done);
 	tcase_add_test(tc, test_a_figure_under_way_ends);
+	tcase_add_test(tc, test_damaged_records);
 	tcase_add_test(tc, test_every_cell_exists);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
