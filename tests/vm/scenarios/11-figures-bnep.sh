@@ -10,9 +10,10 @@ port=$(sed -n "s/^| \`nap-port\` | \`\([0-9]*\)\`.*/\1/p" "$vm_top/../../doc/blu
 
 # join: the machine "pnes" as one device that joins; PNEs on it share its radio
 join() {
-	daemon pnes test-join bt-network -c "$gateway_address" nap
+	# After the pairing BlueZ asks which services there are, and until it knows bt-network gives up.
+	daemon pnes test-join -p Restart=on-failure -p RestartSec=1 -p StartLimitIntervalSec=0 bt-network -c "$gateway_address" nap
 	on pnes - <<-SCRIPT
-		for try in \$(seq 100); do
+		for try in \$(seq 200); do
 			if ip link set bnep0 up 2>/dev/null; then
 				ip address replace 192.168.44.9/24 dev bnep0
 				exit 0
