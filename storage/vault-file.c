@@ -318,5 +318,10 @@ int vault_open(const struct vault_options *options, struct vault **out, char *wh
 		vault_explain(why, why_size, options->path, strerror(ENOENT));
 		return -ENOENT;
 	}
+	r = vault_restore_finish(options->path);
+	if (r != 0) {
+		vault_explain(why, why_size, options->path, strerror(-r));
+		return r;
+	}
 	return vault_open_existing(options, options->path, out, why, why_size);
 }

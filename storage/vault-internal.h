@@ -318,6 +318,13 @@ int vault_open_handle(const struct vault_options *options, const char *path, str
  */
 int vault_log_vfs(const char *below, const char **out);
 
+/*
+ * vault-restore.c: where the power went between a restored vault's taking its name and the end of
+ * the replaced one's log, that log goes; it has a second name. Before the vault is opened. 0 or a
+ * negative errno.
+ */
+int vault_restore_finish(const char *path);
+
 /* vault-create.c: makes a vault where there is none. */
 int vault_create(const struct vault_options *options, char *why, size_t why_size);
 

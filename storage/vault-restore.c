@@ -343,56 +343,149 @@ int vault_hold(const char *path)
 	return settle(&options) == 0 ? lock_out(path) : -EBUSY;
 }
 
-/* The first of path.replaced, path.replaced.2 ... that is free, together with its log. */
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* path.replaced, path.replaced.2 ..., with the name of its log. */
+static int name_replaced(const char *path, int i, char **name, char **log)
+{
+	char suffix[24];
+
+	*name = *log = NULL;
+	snprintf(suffix, sizeof(suffix), i == 1 ? ".replaced" : ".replaced.%d", i);
+	if (name_file(name, path, suffix) && name_file(log, *name, "-wal"))
+		return 0;
+	free(*name);
+	*name = NULL;
+	return -ENOMEM;
+}
+
+/* The first of them that is free, or is the vault itself: left by a restore that was cut short. */
 static int free_name(const char *path, char **name, char **log)
 {
 	for (int i = 1; i <= REPLACED_MAX; i++) {
-		char suffix[24];
+		int r = name_replaced(path, i, name, log);
 
-		snprintf(suffix, sizeof(suffix), i == 1 ? ".replaced" : ".replaced.%d", i);
-		if (!name_file(name, path, suffix) || !name_file(log, *name, "-wal"))
-			return -ENOMEM;
-		if (!exists(*name) && !exists(*log))
+		if (r != 0)
+			return r;
+		if (same_file(*name, path) && (unlink(*name) < 0 || unlink(*log) < 0) &&
+		    errno != ENOENT)
+			r = -errno;
+		if (r == 0 && !exists(*name) && !exists(*log))
 			return 0;
 		free(*name);
 		free(*log);
 		*name = *log = NULL;
+		if (r != 0)
+			return r;
 	}
 	return -EEXIST;
 }
 
 /*
- * The vault keeps its name until the restored one takes it, so that there always is one. A log is
- * moved away even where its vault is gone: it would be taken for the restored one's.
+ * Vault and log keep their names until the restored one takes that of the vault, so that there
+ * always is one with its log. A log is moved away even where its vault is gone.
  */
-static int keep_replaced(const char *path)
+static int keep_replaced(const char *path, const char *own_log)
 {
 	char *name = NULL;
 	char *log = NULL;
-	char *own_log = NULL;
-	int r = name_file(&own_log, path, "-wal") ? free_name(path, &name, &log) : -ENOMEM;
+	bool gone = false;
+	int r = free_name(path, &name, &log);
 
-	if (r == 0 && link(path, name) < 0 && errno != ENOENT)
-		r = -errno;
-	if (r == 0 && rename(own_log, log) < 0 && errno != ENOENT)
+	if (r == 0 && link(path, name) < 0) {
+		gone = errno == ENOENT;
+		r = gone ? 0 : -errno;
+	}
+	if (r == 0 && (gone ? rename(own_log, log) : link(own_log, log)) < 0 && errno != ENOENT)
 		r = -errno;
 	free(name);
 	free(log);
-	free(own_log);
 	return r;
 }
 
-static int take_place(const struct vault_options *options, const struct places *p)
+/* Whether the log at path's is one that a replaced vault has taken along. */
+static int log_is_replaced(const char *path, const char *own_log, bool *out)
 {
-	int r = keep_replaced(options->path);
+	char *name = NULL;
+	char *log = NULL;
+	int r = 0;
 
-	/* Both names of the old one are durable before the new one replaces it. */
+	*out = false;
+	for (int i = 1; r == 0 && !*out && i <= REPLACED_MAX; i++) {
+		r = name_replaced(path, i, &name, &log);
+		if (r == 0)
+			*out = same_file(log, own_log) && exists(name) && !same_file(name, path);
+		free(name);
+		free(log);
+	}
+	return r;
+}
+
+static int drop_replaced_log(const char *path, const char *own_log)
+{
+	bool replaced = false;
+	int r = log_is_replaced(path, own_log, &replaced);
+
+	if (r == 0 && replaced && unlink(own_log) < 0)
+		r = -errno;
+	return r == 0 && replaced ? vault_sync_directory(path) : r;
+}
+
+int vault_restore_finish(const char *path)
+{
+	char *own_log = NULL;
+	struct stat st;
+	int fd;
+	int r = 0;
+
+	if (!name_file(&own_log, path, "-wal"))
+		return -ENOMEM;
+	if (lstat(own_log, &st) == 0 && st.st_nlink > 1 && exists(path)) {
+		/* One who has the vault open has been here, or is just restoring it. */
+		fd = lock_out(path);
+		r = fd < 0 ? fd : drop_replaced_log(path, own_log);
+		if (fd >= 0)
+			close(fd);
+	}
+	free(own_log);
+	return r == -EBUSY ? 0 : r;
+}
+
+static int exchange(const struct vault_options *options, const struct places *p,
+		    const char *own_log)
+{
+	int r = keep_replaced(options->path, own_log);
+
+	/* Both names of the old one are durable before the new one replaces it, */
 	if (r == 0)
 		r = vault_sync_directory(options->path);
 	if (r == 0 && rename(p->copy, options->path) < 0)
 		r = -errno;
 	if (r == 0)
 		r = vault_sync_directory(options->path);
+	/* and that is before the log goes. In between vault_restore_finish() knows whose it is. */
+	return r == 0 ? drop_replaced_log(options->path, own_log) : r;
+}
+
+static int take_place(const struct vault_options *options, const struct places *p)
+{
+	char *own_log = NULL;
+	/* Nobody opens the restored one before it is without that log. */
+	int fd = lock_out(p->copy);
+	int r = fd < 0 ? fd : 0;
+
+	if (r == 0)
+		r = name_file(&own_log, options->path, "-wal") ? exchange(options, p, own_log)
+							       : -ENOMEM;
+	if (fd >= 0)
+		close(fd);
+	free(own_log);
 	return r;
 }
 

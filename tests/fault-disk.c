@@ -18,7 +18,17 @@
 #define SECTOR      512
 #define SYSTEM_PAGE 4096
 
-enum event_type { WROTE, TRUNCATED, SYNCED, CREATED, UNLINKED, RENAMED, FOLDER_SYNCED, MARKED };
+enum event_type {
+	WROTE,
+	TRUNCATED,
+	SYNCED,
+	CREATED,
+	UNLINKED,
+	RENAMED,
+	LINKED,
+	FOLDER_SYNCED,
+	MARKED
+};
 
 struct event {
 	enum event_type type;
@@ -142,6 +152,10 @@ static void folder_apply(struct folder *f, const struct event *e)
 			return;
 		folder_add(f, e->to, f->entries[i].file);
 		folder_remove(f, e->name);
+	} else if (e->type == LINKED) {
+		i = folder_find(f, e->name);
+		if (i >= 0)
+			folder_add(f, e->to, f->entries[i].file);
 	}
 }
 
@@ -240,7 +254,7 @@ void disk_unlinked(const char *path)
 	folder_remove(&recorder->now, name);
 }
 
-void disk_renamed(const char *from, const char *to)
+static void record_names(enum event_type type, const char *from, const char *to)
 {
 	const char *old_name = name_in(from);
 	const char *new_name = name_in(to);
@@ -248,10 +262,20 @@ void disk_renamed(const char *from, const char *to)
 
 	if (!old_name || !new_name)
 		return;
-	e = record(RENAMED, DISK_NO_FILE);
+	e = record(type, DISK_NO_FILE);
 	(void)snprintf(e->name, NAME_SIZE, "%s", old_name);
 	(void)snprintf(e->to, NAME_SIZE, "%s", new_name);
 	folder_apply(&recorder->now, e);
+}
+
+void disk_renamed(const char *from, const char *to)
+{
+	record_names(RENAMED, from, to);
+}
+
+void disk_linked(const char *from, const char *to)
+{
+	record_names(LINKED, from, to);
 }
 
 void disk_folder_synced(const char *folder)
@@ -419,6 +443,23 @@ static void empty(const char *folder)
 	(void)closedir(dir);
 }
 
+/* Whether an earlier name has the same file; then this one becomes another name of it. */
+static bool link_name(const struct walk *w, const struct folder *folder, int entry)
+{
+	char from[256], to[256];
+	int i = 0;
+
+	while (!folder->entries[i].name[0] ||
+	       folder->entries[i].file != folder->entries[entry].file)
+		i++;
+	if (i == entry)
+		return false;
+	(void)snprintf(from, sizeof(from), "%s/%s", w->target, folder->entries[i].name);
+	(void)snprintf(to, sizeof(to), "%s/%s", w->target, folder->entries[entry].name);
+	ck_assert_int_eq(link(from, to), 0);
+	return true;
+}
+
 static void lay_out(struct walk *w, const struct folder *folder)
 {
 	char path[256];
@@ -429,7 +470,7 @@ static void lay_out(struct walk *w, const struct folder *folder)
 		size_t done = 0;
 		int fd;
 
-		if (!folder->entries[i].name[0])
+		if (!folder->entries[i].name[0] || link_name(w, folder, i))
 			continue;
 		c = &w->image[folder->entries[i].file];
 		(void)snprintf(path, sizeof(path), "%s/%s", w->target, folder->entries[i].name);
@@ -650,6 +691,7 @@ static void step(struct walk *w, size_t position)
 	case CREATED:
 	case UNLINKED:
 	case RENAMED:
+	case LINKED:
 		try_subsets(w);
 		ck_assert_uint_lt(w->names_count, PENDING_MAX);
 		w->names[w->names_count++] = position;

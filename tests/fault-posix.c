@@ -35,6 +35,7 @@ int __real_rename(const char *from, const char *to);
 int __real_renameat2(int from_folder, const char *from, int to_folder, const char *to,
 		     unsigned flags);
 int __real_unlink(const char *path);
+int __real_link(const char *from, const char *to);
 int __real_close(int fd);
 int __wrap_sqlite3_exec(sqlite3 *db, const char *sql, int (*each)(void *, int, char **, char **),
 			void *arg, char **error);
@@ -48,6 +49,7 @@ int __wrap_rename(const char *from, const char *to);
 int __wrap_renameat2(int from_folder, const char *from, int to_folder, const char *to,
 		     unsigned flags);
 int __wrap_unlink(const char *path);
+int __wrap_link(const char *from, const char *to);
 int __wrap_close(int fd);
 
 static int recorded(int fd)
@@ -207,6 +209,15 @@ int __wrap_unlink(const char *path)
 	r = __real_unlink(path);
 	if (r == 0)
 		disk_unlinked(path);
+	return r;
+}
+
+int __wrap_link(const char *from, const char *to)
+{
+	int r = __real_link(from, to);
+
+	if (r == 0)
+		disk_linked(from, to);
 	return r;
 }
 

@@ -27,7 +27,7 @@ static const int io_results[FAULT_OPERATIONS] = {
 
 void fault_plan(const struct fault *f)
 {
-	static const struct fault none = {FAULT_READ, 0, FAULT_NONE, false};
+	static const struct fault none = {.kind = FAULT_NONE};
 
 	faults.plan = f ? *f : none;
 	memset(faults.counts, 0, sizeof(faults.counts));
@@ -52,7 +52,7 @@ enum fault_kind fault_next(enum fault_operation operation)
 
 	faults.last_errno = 0;
 	if (f->kind == FAULT_NONE || f->operation != operation || n < f->at ||
-	    (n > f->at && !f->lasting))
+	    (n > f->at && !f->lasting) || (f->times > 0 && n >= f->at + f->times))
 		return FAULT_NONE;
 	faults.struck++;
 	return f->kind;

@@ -44,7 +44,8 @@ struct fault {
 	enum fault_operation operation;
 	unsigned at; /* counted from 1 */
 	enum fault_kind kind;
-	bool lasting; /* all operations of the kind from there on */
+	bool lasting;   /* all operations of the kind from there on */
+	unsigned times; /* so many of them, if lasting; 0: all */
 };
 
 /* Registers the VFS by its name, once; as the default one if asked to. */
@@ -109,6 +110,7 @@ void disk_truncated(int file, uint64_t size);
 void disk_synced(int file);
 void disk_unlinked(const char *path);
 void disk_renamed(const char *from, const char *to);
+void disk_linked(const char *from, const char *to);
 void disk_folder_synced(const char *folder);
 
 #endif

@@ -2,7 +2,7 @@
 DISK_FILES = tests/fault-disk.c tests/fault-posix.c tests/fault-vfs.c tests/fault-vfs.h \
 	tests/vault-model.c tests/vault-model.h
 WRAP_FILES = -Wl,--wrap=open,--wrap=write,--wrap=pwrite,--wrap=ftruncate,--wrap=fsync \
-	-Wl,--wrap=fdatasync,--wrap=rename,--wrap=renameat2,--wrap=unlink,--wrap=close,--wrap=sqlite3_exec
+	-Wl,--wrap=fdatasync,--wrap=rename,--wrap=renameat2,--wrap=unlink,--wrap=link,--wrap=close,--wrap=sqlite3_exec
 check_PROGRAMS += tests/test-vault-power
 tests_test_vault_power_SOURCES = tests/test-vault-power.c $(DISK_FILES)
 tests_test_vault_power_CPPFLAGS = $(TEST_CPPFLAGS)

@@ -342,7 +342,7 @@ START_TEST(restoring)
 	for (int o = 0; o <= FAULT_OPERATIONS; o++) {
 		world.told = 1;
 		for (unsigned at = 1; world.told; at += step_by()) {
-			struct fault f = {(enum fault_operation)o, at, FAULT_IO, at % 2 != 0};
+			struct fault f = {(enum fault_operation)o, at, FAULT_IO, at % 2 != 0, 0};
 
 			before_restore(o < FAULT_OPERATIONS ? "operation" : "allocation", at,
 				       &backed_up, &latest);
@@ -375,7 +375,7 @@ START_TEST(disk)
 				struct fault f = {(enum fault_operation)o, at,
 						  o == FAULT_WRITE && at % 2 ? FAULT_FULL
 									     : FAULT_IO,
-						  lasting != 0};
+						  lasting != 0, 0};
 
 				begin_run(operations[o], at, lasting ? "from there on" : "once");
 				fault_plan(&f);

@@ -409,7 +409,7 @@ START_TEST(test_faults_serving)
 	for (int o = 0; o < FAULT_OPERATIONS; o++) {
 		for (unsigned at = 1; at <= counts[o]; at += step_by()) {
 			for (size_t k = 0; k < 4; k++) {
-				struct fault f = {(enum fault_operation)o, at, kinds[k], false};
+				struct fault f = {(enum fault_operation)o, at, kinds[k], false, 0};
 
 				if (!happens(f.operation, f.kind) ||
 				    left_out((unsigned)o + at, (unsigned)k))
@@ -490,7 +490,8 @@ START_TEST(test_faults_rekeying)
 				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
-				struct fault f = {(enum fault_operation)o, at, kinds[k % 3], k > 2};
+				struct fault f = {(enum fault_operation)o, at, kinds[k % 3], k > 2,
+						  0};
 
 				one_rekey_fault(&f);
 				struck = rekey_struck;
@@ -517,7 +518,7 @@ START_TEST(test_faults_opening)
 				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
-				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2};
+				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2, 0};
 				int r;
 
 				fault_plan(NULL);
@@ -558,7 +559,7 @@ START_TEST(test_faults_making)
 				      !left_out((unsigned)o, k);
 
 			for (unsigned at = 1; struck; at += step_by()) {
-				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2};
+				struct fault f = {(enum fault_operation)o, at, kinds[k], k % 2, 0};
 				int r;
 
 				empty_folder();
@@ -598,7 +599,10 @@ START_TEST(test_lying_disk)
 	count_workload(counts);
 	for (unsigned at = 1; at <= counts[FAULT_WRITE]; at += step_by()) {
 		for (size_t k = 0; k < 4; k++) {
-			struct fault f = {FAULT_WRITE, at, kinds[k % 2], k > 1};
+			struct fault f = {.operation = FAULT_WRITE,
+					  .at = at,
+					  .kind = kinds[k % 2],
+					  .lasting = k > 1};
 			size_t served = 0, damaged = 0;
 			int r;
 

@@ -375,6 +375,76 @@ START_TEST(power_restore)
 }
 END_TEST
 
+/* acknowledged: 1 the vault with what its log holds, 2 the restored one. */
+static void after_log_cut(void *arg, const struct disk_state *state)
+{
+	struct disk_state is = *state;
+	struct vault *v = NULL;
+	char reason[160];
+	int r = try_key(after, "vault", 1, false, &v);
+
+	(void)arg;
+	ck_assert_msg(r == 0, "state %zu at %zu: %d %s", state->number, state->position, r, why);
+	is.acknowledged = is.submitted = state->acknowledged == 2 ? backed_up : latest;
+	r = model_match(v, is.acknowledged, is.submitted, reason, sizeof(reason));
+	if (r < 0 && state->submitted == 2)
+		r = model_match(v, backed_up, backed_up, reason, sizeof(reason));
+	ck_assert_msg(r >= 0, "state %zu at %zu: %s", state->number, state->position, reason);
+	vault_close(v);
+	states++;
+}
+
+/* The replaced vault crashed, and its log cannot be moved into it: the two stay together. */
+START_TEST(power_restore_over_a_log)
+{
+	const struct fault close_fails = {
+		.operation = FAULT_WRITE, .kind = FAULT_IO, .at = 1, .lasting = true};
+	/* What the restore writes first is that log, when it looks for somebody and when it is
+	 * done. */
+	const struct fault settling_fails = {
+		.operation = FAULT_WRITE, .kind = FAULT_IO, .at = 1, .lasting = true, .times = 2};
+	char path[120], log[130], key_file[120], backup[120];
+	struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key_file};
+	struct vault_options options = {
+		.path = path, .openers = &opener, .opener_count = 1, .vfs = FAULT_VFS};
+	struct vault_backup *b = NULL;
+	struct vault_drill drill;
+	struct disk *d;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/vault", live);
+	(void)snprintf(log, sizeof(log), "%s-wal", path);
+	(void)snprintf(backup, sizeof(backup), "%s/backup", live);
+	(void)snprintf(key_file, sizeof(key_file), "%s/key-1", base);
+	open_live(true);
+	fill(0, 20);
+	backed_up = model_batches();
+	ck_assert_int_eq(vault_backup_begin(world.v, backup, &b, why, sizeof(why)), 0);
+	do
+		r = vault_backup_step(b, 8, why, sizeof(why));
+	while (r == VAULT_BACKUP_MORE);
+	ck_assert_msg(r == 0, "%s", why);
+	vault_backup_end(b);
+	fill(20, 5);
+	latest = model_batches();
+	fault_plan(&close_fails);
+	vault_close(world.v);
+	fault_plan(NULL);
+	ck_assert_int_eq(access(log, F_OK), 0);
+
+	d = disk_record(live, 1, 2);
+	fault_plan(&settling_fails);
+	r = vault_restore(&options, backup, &drill, why, sizeof(why));
+	ck_assert_msg(r == 0, "%s", why);
+	ck_assert_uint_eq(fault_struck(), 2);
+	fault_plan(NULL);
+	ck_assert_int_ne(access(log, F_OK), 0);
+	disk_mark(2, 2);
+	examine(d, after_log_cut, "restore over a log");
+	remove_keys();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vault power keys");
@@ -387,6 +457,7 @@ int main(void)
 	tcase_add_test(t, power_rekeying);
 	tcase_add_test(t, power_wraps);
 	tcase_add_test(t, power_restore);
+	tcase_add_test(t, power_restore_over_a_log);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

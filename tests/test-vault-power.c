@@ -472,7 +472,7 @@ static void on_failed(void *arg, int result)
  */
 START_TEST(test_power_after_failed_flush)
 {
-	const struct fault fault = {FAULT_SYNC, 1, FAULT_IO, false};
+	const struct fault fault = {.operation = FAULT_SYNC, .at = 1, .kind = FAULT_IO};
 	struct vault_batch *b;
 	struct disk *d;
 	int result = 1;

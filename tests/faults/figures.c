@@ -279,7 +279,7 @@ static void break_disk(struct sim *s, const char *whose, const char *how)
 			continue;
 		s->disk_of = role_named(whose);
 		s->disk_fails = true;
-		s->disk = (struct fault){hows[i].operation, 1, hows[i].kind, true};
+		s->disk = (struct fault){hows[i].operation, 1, hows[i].kind, true, 0};
 		return;
 	}
 	ck_abort_msg("no disk fault %s", how);
