@@ -479,6 +479,15 @@ static void vault_opened(void *arg, int result, struct vault *v, const char *why
 	gateway_daemon_health_start(d);
 }
 
+static int start_opening(struct gateway_daemon *d, char *why, size_t why_size)
+{
+	int r = gateway_opening_start(d->loop, &d->config, vault_opened, d, &d->opening);
+
+	if (r != 0)
+		(void)snprintf(why, why_size, "vault: %s", strerror(-r));
+	return r;
+}
+
 int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *config,
 		       const struct gateway_daemon_events *events, void *arg,
 		       struct gateway_daemon **out, char *why, size_t why_size)
@@ -528,7 +537,12 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		(void)snprintf(why, why_size, "recorder: %s", strerror(-r));
 		return r;
 	}
-	r = gateway_daemon_tls(&d->config, &d->tls, why, why_size);
+	/* A vault that is there is opened meanwhile; one is not made where the start may yet fail.
+	 */
+	if (access(config->vault_path, F_OK) == 0)
+		r = start_opening(d, why, why_size);
+	if (r == 0)
+		r = gateway_daemon_tls(&d->config, &d->tls, why, why_size);
 	if (r != 0)
 		return r;
 	api.config = &d->config;
@@ -540,10 +554,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 			       strerror(-r));
 		return r;
 	}
-	r = gateway_opening_start(loop, &d->config, vault_opened, d, &d->opening);
-	if (r != 0)
-		(void)snprintf(why, why_size, "vault: %s", strerror(-r));
-	return r;
+	return d->opening ? 0 : start_opening(d, why, why_size);
 }
 
 void gateway_daemon_stop(struct gateway_daemon *d)

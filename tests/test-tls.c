@@ -726,6 +726,10 @@ START_TEST(test_contexts)
 	o = client_options();
 	o.key_file = at("server.key");
 	check_context(&o, -EINVAL, "does not match");
+	o.key_file = at("server-bare.key");
+	check_context(&o, -EINVAL, "does not match");
+	o.key_file = at("gateway-bare.key");
+	tls_context_unref(context(&o));
 	o.key_file = at("server.pem");
 	check_context(&o, -EINVAL, "not a PEM private key");
 	o = client_options();
