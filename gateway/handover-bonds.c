@@ -82,7 +82,10 @@ static int pack_folder(struct handover_tool *t, struct handover_writer *w, const
 		if (e->d_name[0] == '.' ||
 		    (depth == 0 && !is_address(e->d_name, strlen(e->d_name))))
 			continue;
-		(void)snprintf(name, sizeof(name), "%s%s%s", below, below[0] ? "/" : "", e->d_name);
+		/* No name that is too long is one of bluetoothd's. */
+		if ((size_t)snprintf(name, sizeof(name), "%s%s%s", below, below[0] ? "/" : "",
+				     e->d_name) >= sizeof(name))
+			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", t->config.bluetooth_bonds, name);
 		if (name_good(name))
 			r = handover_writer_add(w, MEMBER_BOND, name, path, t->why, sizeof(t->why));

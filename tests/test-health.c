@@ -98,7 +98,7 @@ START_TEST(in_pieces)
 	int64_t sound;
 
 	for (int i = 0; i < 8; i++) {
-		char owner[16];
+		char owner[24];
 
 		(void)snprintf(owner, sizeof(owner), "headset-%d", i);
 		put(b, VAULT_PNE, owner, "");
