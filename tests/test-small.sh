@@ -42,7 +42,8 @@ grep -qF org.bluez.LEAdvertisement1 "$(bin pngwd)" || complain "this test looks 
 sed 's|^pan = {|& bluetooth = { le = true; };|' "$run/pngw.conf" >"$run/le.conf"
 refused 'pan.bluetooth.le: this pngwd was built with --disable-le' "$run/le/pngwd" --config "$run/le.conf" --check-config
 "$(bin pngwd)" --config "$run/le.conf" --check-config >"$run/said" 2>&1 || complain "not well: $(cat "$run/said")"
-"$run/le/pngwd" --list-settings | grep -q '^| `pan.bluetooth.le` .*| `*false' || complain "pan.bluetooth.le is not false by itself"
+"$run/le/pngwd" --list-settings >"$run/said"
+grep -q '^| `pan.bluetooth.le` .*| `*false' "$run/said" || complain "pan.bluetooth.le is not false by itself"
 refused "configured with --disable-console" make -C "$run/le" -s pngwctl
 grep -q pngw-console <(make -C "$run/le" -s -n install-data DESTDIR="$run/nowhere") && complain "the console's unit is installed"
 
