@@ -95,6 +95,18 @@ static bool is_cancelled(void *arg)
 	return ((struct peer *)arg)->cancelled > 0;
 }
 
+/* The bus may still hold a copy of what it has handed over. */
+static void check_hung_up(int far)
+{
+	ssize_t n = 1;
+
+	for (int i = 0; n == 1 && i < SOON / 10; i++) {
+		usleep(10000);
+		n = write(far, "x", 1);
+	}
+	ck_assert_int_eq(n, -1);
+}
+
 static void check_socket(struct peer *p, int far)
 {
 	char byte = 0;
@@ -104,7 +116,7 @@ static void check_socket(struct peer *p, int far)
 	ck_assert_int_eq(read(p->fd, &byte, 1), 1);
 	ck_assert_int_eq(byte, 'x');
 	close(p->fd);
-	ck_assert_int_eq(write(far, "x", 1), -1);
+	check_hung_up(far);
 	close(far);
 	p->connections = 0;
 }
