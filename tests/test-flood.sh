@@ -16,7 +16,7 @@ before=$(peak)
 flooders=()
 for flood in "get 1" "post 1" "end 1" "key-update 1" "ping 1" "settings 1" "streams 1" "reset 1" "bodies 16"; do
 	read -r kind connections <<<"$flood"
-	python3 "$PNGW_SRCDIR/tests/flood.py" 127.0.0.1 "$port" "$run/certs/ca.pem" "$kind" "$connections" 64000000 120 \
+	python3 "$PNGW_SRCDIR/tests/flood.py" 127.0.0.1 "$port" "$run/certs/ca.pem" "$kind" "$connections" 64000000 40 \
 		>"$run/$kind.out" 2>&1 &
 	flooders+=("$! $kind")
 done

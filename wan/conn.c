@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/sockios.h>
 
 static void pump(struct conn *c);
 static int read_on(struct conn *c);
@@ -316,4 +320,17 @@ void conn_goodbye(struct conn *c)
 		if (buf.len > 0)
 			uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
 	}
+}
+
+void conn_drop(struct conn *c)
+{
+	const struct linger none = {.l_onoff = 1, .l_linger = 0};
+	uv_os_fd_t fd;
+	int left = 0;
+
+	if (!c->closing && uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0 &&
+	    ioctl(fd, SIOCOUTQ, &left) == 0 && left > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	conn_goodbye(c);
+	conn_close(c);
 }

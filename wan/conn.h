@@ -60,5 +60,10 @@ void conn_touch(struct conn *c);
 /* Says goodbye as far as the socket takes it at once. */
 void conn_goodbye(struct conn *c);
 void conn_close(struct conn *c);
+/*
+ * Both, of a peer that does nothing. Where it has left what was sent to it, it is told by a reset:
+ * it would never come to the end, for which the kernel would go on keeping all that is before it.
+ */
+void conn_drop(struct conn *c);
 
 #endif

@@ -109,6 +109,13 @@ static void guest_close(struct guest *g)
 	conn_close(&g->conn);
 }
 
+/* One that does nothing, or does not take what it was sent. */
+static void guest_drop(struct guest *g)
+{
+	conn_drop(&g->conn);
+	guest_close(g);
+}
+
 static void on_request(void *arg, int32_t stream, struct bytes body, struct bytes authorization)
 {
 	struct guest *g = arg;
@@ -227,16 +234,14 @@ static void on_sweep(uv_timer_t *timer)
 			if (g->shut_at == 0)
 				g->shut_at = now;
 			else if (now - g->shut_at > LINGER_MS)
-				guest_close(g);
+				guest_drop(g);
 			continue;
 		}
 		if (g->requests)
 			continue;
 		if (!g->conn.is_up ? now - g->since > l->options.handshake_ms
-				   : now - g->since > l->options.idle_ms) {
-			conn_goodbye(&g->conn);
-			guest_close(g);
-		}
+				   : now - g->since > l->options.idle_ms)
+			guest_drop(g);
 	}
 }
 
