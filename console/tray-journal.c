@@ -9,41 +9,11 @@
 #include <unistd.h>
 
 #include "console/tray.h"
+#include "protocol/file.h"
 
 #define OTHER_SIZE          4200
 #define FORMAT              "pngw tray journal 1"
 #define SIZE_MAX_OF_JOURNAL (64 << 20)
-
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		data += n > 0 ? n : 0;
-		size -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
-static int sync_folder(const char *path)
-{
-	char folder[4096];
-	char *slash;
-	int fd, r = 0;
-
-	(void)snprintf(folder, sizeof(folder), "%s", path);
-	slash = strrchr(folder, '/');
-	if (slash)
-		slash[slash == folder] = '\0';
-	fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		r = -errno;
-	if (fd >= 0)
-		(void)close(fd);
-	return r;
-}
 
 /* A whole, durable file beside path, under a name that no other process has. Its descriptor. */
 static int write_other(const char *path, const char *data, size_t size, char other[OTHER_SIZE])
@@ -54,7 +24,7 @@ static int write_other(const char *path, const char *data, size_t size, char oth
 	fd = open(other, O_RDWR | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, data, size);
+	r = file_write_all(fd, bytes_of(data, size));
 	if (r == 0 && fsync(fd) != 0)
 		r = -errno;
 	if (r == 0)
@@ -74,7 +44,7 @@ int tray_file_write(const char *path, const char *data, size_t size)
 		return fd;
 	(void)close(fd);
 	if (rename(other, path) == 0)
-		return sync_folder(path);
+		return file_sync_folder_of(path);
 	r = -errno;
 	(void)unlink(other);
 	return r;
@@ -137,7 +107,7 @@ static int take_name(const char *path, const char *other, int fd)
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0 ||
 	    renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
 		return -errno;
-	return sync_folder(path);
+	return file_sync_folder_of(path);
 }
 
 int tray_journal_create(struct tray *t)
@@ -186,7 +156,7 @@ int tray_journal_add(struct tray *t, const struct tray_unit *unit, const char *i
 	(void)json_object_put(o);
 	if (n < 0)
 		return -ENOMEM;
-	r = write_all(t->journal.fd, line, (size_t)n);
+	r = file_write_all(t->journal.fd, bytes_of(line, (size_t)n));
 	free(line);
 	if (r == 0 && fdatasync(t->journal.fd) != 0)
 		r = -errno;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "protocol/p1.h"
 
 #define MAGIC        "PNGW handover 1\n"
@@ -229,40 +230,6 @@ struct handover_writer {
 	uint8_t sealed[4 + CHUNK_SIZE + P1_SEAL_OVERHEAD];
 };
 
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-/* How much was read: less than size only at the end. Or a negative errno. */
-static ssize_t read_all(int fd, uint8_t *data, size_t size)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t n = read(fd, data + have, size - have);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (size_t)n;
-	}
-	return (ssize_t)have;
-}
-
 void handover_writer_free(struct handover_writer *w)
 {
 	if (!w)
@@ -305,7 +272,7 @@ int handover_writer_new(const char *path, const struct secret *code, struct hand
 		w->fd = open(w->new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			     0600);
 		w->made = w->fd >= 0;
-		r = w->made ? write_all(w->fd, header, sizeof(header)) : -errno;
+		r = w->made ? file_write_all(w->fd, bytes_of(header, sizeof(header))) : -errno;
 	}
 	if (r != 0) {
 		handover_writer_free(w);
@@ -324,7 +291,7 @@ static int seal_piece(struct handover_writer *w, bool last)
 	put_number(w->sealed, 4, w->used + P1_SEAL_OVERHEAD);
 	r = p1_seal(w->key, nonce, BYTES_NONE, bytes_of(w->plain, w->used), w->sealed + 4);
 	if (r == 0)
-		r = write_all(w->fd, w->sealed, 4 + w->used + P1_SEAL_OVERHEAD);
+		r = file_write_all(w->fd, bytes_of(w->sealed, 4 + w->used + P1_SEAL_OVERHEAD));
 	w->used = 0;
 	return r;
 }
@@ -368,7 +335,7 @@ static int add_file(struct handover_writer *w, enum handover_member member, cons
 		r = add_bytes(w, (const uint8_t *)name, strlen(name));
 	while (r == 0 && left > 0) {
 		const size_t wanted = left < sizeof(block) ? (size_t)left : sizeof(block);
-		const ssize_t n = read_all(fd, block, wanted);
+		const ssize_t n = file_read_all(fd, block, wanted);
 
 		/* It became shorter meanwhile. */
 		if (n >= 0 && (size_t)n < wanted)
@@ -392,24 +359,6 @@ int handover_writer_add(struct handover_writer *w, enum handover_member member, 
 	return r == 0 ? 0 : failed(r, from, why, why_size);
 }
 
-static int sync_folder_of(const char *path)
-{
-	char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-	int fd, r;
-
-	if (!folder)
-		return -ENOMEM;
-	if (slash)
-		slash[slash == folder ? 1 : 0] = '\0';
-	fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-	if (fd >= 0)
-		(void)close(fd);
-	free(folder);
-	return r;
-}
-
 int handover_writer_end(struct handover_writer *w, char *why, size_t why_size)
 {
 	int r = seal_piece(w, true);
@@ -424,7 +373,7 @@ int handover_writer_end(struct handover_writer *w, char *why, size_t why_size)
 		r = errno == EINVAL ? (rename(w->new_path, w->path) < 0 ? -errno : 0) : -errno;
 	if (r == 0) {
 		w->made = false;
-		r = sync_folder_of(w->path);
+		r = file_sync_folder_of(w->path);
 	}
 	return r == 0 ? 0 : failed(r, w->path, why, why_size);
 }
@@ -456,7 +405,7 @@ static int spoiled(struct reader *r)
 static int open_piece(struct reader *r)
 {
 	uint8_t head[4], nonce[P1_NONCE_SIZE];
-	ssize_t n = read_all(r->fd, head, sizeof(head));
+	ssize_t n = file_read_all(r->fd, head, sizeof(head));
 	size_t size;
 	int result;
 
@@ -466,7 +415,7 @@ static int open_piece(struct reader *r)
 	if (n < (ssize_t)sizeof(head) || size < P1_SEAL_OVERHEAD || size > sizeof(r->sealed))
 		return not_good(r->path, "the file is damaged: it was cut off or altered", r->why,
 				r->why_size);
-	n = read_all(r->fd, r->sealed, size);
+	n = file_read_all(r->fd, r->sealed, size);
 	if (n < 0)
 		return failed((int)n, r->path, r->why, r->why_size);
 	if ((size_t)n < size)
@@ -526,7 +475,7 @@ static int take_content(struct reader *r, uint64_t left, int to)
 		result = take_bytes(r, block, wanted, &got);
 		if (result == 0 && got < wanted)
 			return spoiled(r);
-		if (result == 0 && to >= 0 && write_all(to, block, wanted) < 0)
+		if (result == 0 && to >= 0 && file_write_all(to, bytes_of(block, wanted)) < 0)
 			result = failed(-errno, "writing what is in the file", r->why, r->why_size);
 		left -= wanted;
 	}
@@ -594,7 +543,7 @@ static int unpack(struct unpacking *u)
 static int check_end(struct reader *r)
 {
 	uint8_t byte;
-	ssize_t n = read_all(r->fd, &byte, 1);
+	ssize_t n = file_read_all(r->fd, &byte, 1);
 
 	if (n < 0)
 		return failed((int)n, r->path, r->why, r->why_size);
@@ -617,7 +566,7 @@ int handover_unpack(const char *path, const struct secret *code, enum handover_m
 	r->why = why;
 	r->why_size = why_size;
 	r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	n = r->fd < 0 ? -errno : read_all(r->fd, header, sizeof(header));
+	n = r->fd < 0 ? -errno : file_read_all(r->fd, header, sizeof(header));
 	if (n < 0)
 		result = failed((int)n, path, why, why_size);
 	else if (n < (ssize_t)sizeof(header) || memcmp(header, MAGIC, MAGIC_SIZE) != 0)

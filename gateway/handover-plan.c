@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "gateway/handover-tool.h"
+#include "protocol/file.h"
 
 #define PATH_SIZE    1024
 #define LINE_SIZE    (2 * PATH_SIZE + 64)
@@ -24,28 +25,6 @@ struct handover_plan {
 	FILE *f;
 	char path[CONFIG_TEXT_MAX + 32];
 };
-
-static int sync_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-
-	if (fd >= 0)
-		(void)close(fd);
-	return r;
-}
-
-static int sync_folder_of(const char *path)
-{
-	char folder[PATH_SIZE];
-	char *slash;
-
-	(void)snprintf(folder, sizeof(folder), "%s", path);
-	slash = strrchr(folder, '/');
-	if (slash)
-		slash[slash == folder ? 1 : 0] = '\0';
-	return sync_folder(slash ? folder : ".");
-}
 
 /* Nobody else's folder or file is done what is in it. */
 static bool is_ours(const char *path, mode_t type)
@@ -120,14 +99,14 @@ int handover_plan_add(struct handover_plan *p, enum handover_place how, const ch
 int handover_plan_commit(struct handover_plan *p)
 {
 	struct handover_tool *t = p->t;
-	int r = sync_folder(t->stage);
+	int r = file_sync_folder(t->stage);
 
 	if (r == 0 && (fflush(p->f) != 0 || fsync(fileno(p->f)) < 0))
 		r = -errno;
 	if (r == 0 && rename(p->path, t->plan) < 0)
 		r = -errno;
 	if (r == 0)
-		r = sync_folder_of(t->plan);
+		r = file_sync_folder_of(t->plan);
 	return r == 0 ? 0 : handover_say(t, r, "%s: %s", t->plan, strerror(-r));
 }
 
@@ -167,7 +146,7 @@ static int make_folders(const char *to)
 		return 0;
 	*slash = '\0';
 	if (mkdir(folder, 0700) == 0)
-		return sync_folder_of(folder);
+		return file_sync_folder_of(folder);
 	if (errno == EEXIST)
 		return 0;
 	if (errno != ENOENT)
@@ -175,7 +154,7 @@ static int make_folders(const char *to)
 	r = make_folders(folder);
 	if (r == 0 && mkdir(folder, 0700) < 0)
 		r = -errno;
-	return r == 0 ? sync_folder_of(folder) : r;
+	return r == 0 ? file_sync_folder_of(folder) : r;
 }
 
 static int copy_into(int from, int to)
@@ -219,7 +198,7 @@ static int copy_to(const char *from, const char *to, mode_t mode, uid_t owner, g
 		(void)close(target);
 	if (r == 0 && rename(new_path, to) < 0)
 		r = -errno;
-	return r == 0 ? sync_folder_of(to) : r;
+	return r == 0 ? file_sync_folder_of(to) : r;
 }
 
 static int move_to(const char *from, const char *to, mode_t mode, uid_t owner, gid_t group)
@@ -237,10 +216,10 @@ static int move_to(const char *from, const char *to, mode_t mode, uid_t owner, g
 		r = -errno;
 	/* Both names of the old one are durable before the new one replaces it. */
 	if (r == 0)
-		r = sync_folder_of(to);
+		r = file_sync_folder_of(to);
 	if (r == 0 && rename(from, to) < 0)
 		r = -errno;
-	return r == 0 ? sync_folder_of(to) : r;
+	return r == 0 ? file_sync_folder_of(to) : r;
 }
 
 /* One line; what it is about may have been moved already. */
@@ -291,6 +270,6 @@ int handover_finish(struct handover_tool *t)
 	if (r == 0 && unlink(t->plan) < 0)
 		r = handover_say(t, -errno, "%s: %s", t->plan, strerror(errno));
 	if (r == 0)
-		r = sync_folder_of(t->plan);
+		r = file_sync_folder_of(t->plan);
 	return r == 0 ? handover_stage_clear(t) : r;
 }

@@ -2,13 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "protocol/p1.h"
 
 #define LOG_N     15
@@ -115,20 +114,6 @@ static int write_all(int fd, const struct pin pins[PIN_ROLES])
 	return fsync(fd) == 0 ? 0 : -errno;
 }
 
-static int sync_folder(const char *path)
-{
-	char copy[CONFIG_TEXT_MAX + 8];
-	int fd, r;
-
-	(void)snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = fsync(fd) == 0 ? 0 : -errno;
-	(void)close(fd);
-	return r;
-}
-
 /* In the old file's place, all at once. */
 static int save(const char *path, const struct pin pins[PIN_ROLES])
 {
@@ -146,7 +131,7 @@ static int save(const char *path, const struct pin pins[PIN_ROLES])
 	if (r == 0 && rename(fresh, path) != 0)
 		r = -errno;
 	if (r == 0)
-		return sync_folder(path);
+		return file_sync_folder_of(path);
 	(void)unlink(fresh);
 	return r;
 }

@@ -4,6 +4,7 @@ libpngw_la_SOURCES += \
 	protocol/messages-ignore.h protocol/messages-undef.h protocol/messages.def \
 	protocol/message.h \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \
+	protocol/file.c protocol/file.h \
 	protocol/hidden.c protocol/hidden.h \
 	protocol/notify.c protocol/notify.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1-sign.c protocol/p1.h \

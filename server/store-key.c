@@ -8,45 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
+
 #define KEY_FILE_SIZE (2 * KEY_SIZE + 1)
-
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			data += n;
-			size -= (size_t)n;
-		}
-	}
-	return 0;
-}
 
 /* The name beside the key file that says, as long as it is there, that a store is being made. */
 static int new_name(const char *key_file, char **out)
 {
 	return asprintf(out, "%s.new", key_file) < 0 ? -ENOMEM : 0;
-}
-
-static int sync_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	int fd, r = 0;
-
-	if (!folder)
-		return -ENOMEM;
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	free(folder);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd) < 0)
-		r = -errno;
-	(void)close(fd);
-	return r;
 }
 
 static int write_key(const char *path, const struct secret *text)
@@ -58,7 +27,7 @@ static int write_key(const char *path, const struct secret *text)
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, (const char *)secret_bytes(text).data, KEY_FILE_SIZE);
+	r = file_write_all(fd, bytes_of(secret_bytes(text).data, KEY_FILE_SIZE));
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	if (close(fd) < 0 && r == 0)
@@ -87,7 +56,7 @@ static int create_key_file(const char *path, const char *new_path)
 		if (r < 0)
 			(void)unlink(new_path);
 		else
-			r = sync_folder(path);
+			r = file_sync_folder_of(path);
 	}
 	secret_unref(key);
 	secret_unref(text);
@@ -186,11 +155,11 @@ int store_sqlite_made(const struct store_sqlite_options *o)
 
 	/* The store is durable before the sign that it is being made goes. */
 	if (r == 0)
-		r = sync_folder(o->path);
+		r = file_sync_folder_of(o->path);
 	if (r == 0 && unlink(new_path) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r == 0)
-		r = sync_folder(o->key_file);
+		r = file_sync_folder_of(o->key_file);
 	free(new_path);
 	return r;
 }

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "storage/anchor.h"
 
 /* Larger than any such file. */
@@ -118,25 +119,17 @@ static int read_file(void *context, uint8_t statement[ANCHOR_STATEMENT_SIZE])
 {
 	const struct anchor_file *f = context;
 	char text[TEXT_MAX + 1];
-	size_t size = 0;
-	ssize_t n = 1;
 	int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
 
 	if (fd < 0)
 		return errno == ENOENT ? ANCHOR_ABSENT : -errno;
-	while (n != 0 && size < TEXT_MAX) {
-		n = read(fd, text + size, TEXT_MAX - size);
-		if (n < 0 && errno != EINTR) {
-			int r = -errno;
-
-			(void)close(fd);
-			return r;
-		}
-		size += n > 0 ? (size_t)n : 0;
-	}
+	n = file_read_all(fd, (uint8_t *)text, TEXT_MAX);
 	(void)close(fd);
-	text[size] = '\0';
-	return strlen(text) == size && parse(text, statement) ? 0 : ANCHOR_DAMAGED;
+	if (n < 0)
+		return (int)n;
+	text[n] = '\0';
+	return strlen(text) == (size_t)n && parse(text, statement) ? 0 : ANCHOR_DAMAGED;
 }
 
 static int format(const uint8_t *statement, char text[TEXT_MAX])
@@ -157,33 +150,14 @@ static int format(const uint8_t *statement, char text[TEXT_MAX])
 			vault, sequence, head, signature);
 }
 
-static int sync_directory(const char *path)
+static int write_text(const char *path, const char *text, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	int r;
 
 	if (fd < 0)
 		return -errno;
-	r = fsync(fd) == 0 ? 0 : -errno;
-	(void)close(fd);
-	return r;
-}
-
-static int write_text(const char *path, const char *text, size_t size)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	while (size > 0 && r == 0) {
-		ssize_t n = write(fd, text, size);
-
-		if (n < 0 && errno != EINTR)
-			r = -errno;
-		text += n > 0 ? n : 0;
-		size -= n > 0 ? (size_t)n : 0;
-	}
+	r = file_write_all(fd, bytes_of(text, size));
 	if (r == 0 && fsync(fd) != 0)
 		r = -errno;
 	if (close(fd) != 0 && r == 0)
@@ -201,7 +175,7 @@ static int write_file(void *context, const uint8_t statement[ANCHOR_STATEMENT_SI
 	if (r == 0 && rename(f->temporary, f->path) != 0)
 		r = -errno;
 	if (r == 0)
-		r = sync_directory(f->directory);
+		r = file_sync_folder(f->directory);
 	else
 		(void)unlink(f->temporary);
 	return r;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "storage/anchor.h"
 #include "storage/ledger-check.h"
 
@@ -124,24 +125,6 @@ static int parse(int argc, char **argv, struct options *o, bool verify)
 	return 0;
 }
 
-static ssize_t read_all(int fd, uint8_t *out, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = read(fd, out + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
 /* out: defect, or the sentence about an anchor that is of no use here. */
 static int expect_anchor(struct ledger_check *c, const struct options *o, const uint8_t *header)
 {
@@ -168,14 +151,14 @@ static int expect_anchor(struct ledger_check *c, const struct options *o, const 
 static int feed_file(struct ledger_check *c, const struct options *o, int fd)
 {
 	static uint8_t buffer[64 * LEDGER_ENTRY_SIZE];
-	ssize_t n = read_all(fd, buffer, LEDGER_HEADER_SIZE);
+	ssize_t n = file_read_all(fd, buffer, LEDGER_HEADER_SIZE);
 	int r = 0;
 
 	if (n == LEDGER_HEADER_SIZE && o->anchor)
 		r = expect_anchor(c, o, buffer);
 	while (n > 0 && r == 0) {
 		r = ledger_check_feed(c, bytes_of(buffer, (size_t)n));
-		n = r == 0 ? read_all(fd, buffer, sizeof(buffer)) : n;
+		n = r == 0 ? file_read_all(fd, buffer, sizeof(buffer)) : n;
 	}
 	if (r == 0)
 		r = n < 0 ? (int)n : ledger_check_end(c);
@@ -320,7 +303,7 @@ static int show(const struct options *o)
 
 	if (fd < 0)
 		return failed(o->file, -errno);
-	n = read_all(fd, piece, LEDGER_HEADER_SIZE);
+	n = file_read_all(fd, piece, LEDGER_HEADER_SIZE);
 	if (n != LEDGER_HEADER_SIZE || ledger_header_check(piece, vault_id, public_key) != 0) {
 		(void)close(fd);
 		(void)fprintf(stderr,
@@ -330,7 +313,7 @@ static int show(const struct options *o)
 	}
 	print_hex("vault", bytes_of(vault_id, sizeof(vault_id)));
 	print_hex("key", bytes_of(public_key, sizeof(public_key)));
-	while ((n = read_all(fd, piece, sizeof(piece))) == (ssize_t)sizeof(piece)) {
+	while ((n = file_read_all(fd, piece, sizeof(piece))) == (ssize_t)sizeof(piece)) {
 		ledger_entry_decode(piece, &e);
 		if (e.sequence >= o->from)
 			print_entry(piece);

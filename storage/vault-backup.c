@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "storage/vault-internal.h"
 
 struct vault_backup {
@@ -175,7 +176,7 @@ static int finish(struct vault_backup *b)
 		r = -errno;
 	if (r == 0) {
 		b->made = false;
-		r = vault_sync_directory(b->path);
+		r = file_sync_folder_of(b->path);
 	}
 	return r;
 }

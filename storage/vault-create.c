@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "protocol/credential.h"
+#include "protocol/file.h"
 #include "storage/vault-internal.h"
 #include "storage/vault-key.h"
 
@@ -119,7 +120,7 @@ static int build(struct making *m)
 	r = vault_transaction(v, fill, m);
 	vault_close(v);
 	if (r == 0)
-		r = vault_sync_directory(m->new_path);
+		r = file_sync_folder_of(m->new_path);
 	return r == 0 ? 0 : fail(m, m->new_path, r);
 }
 
@@ -155,7 +156,7 @@ static int finish(struct making *m)
 		return r;
 	if (rename(m->new_path, m->options->path) < 0)
 		return fail(m, m->options->path, -errno);
-	r = vault_sync_directory(m->options->path);
+	r = file_sync_folder_of(m->options->path);
 	return r == 0 ? 0 : fail(m, m->options->path, r);
 }
 

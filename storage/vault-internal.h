@@ -328,7 +328,4 @@ int vault_restore_finish(const char *path);
 /* vault-create.c: makes a vault where there is none. */
 int vault_create(const struct vault_options *options, char *why, size_t why_size);
 
-/* vault-key.c. Makes the directory entry of path durable. */
-int vault_sync_directory(const char *path);
-
 #endif

@@ -8,44 +8,11 @@
 #include <unistd.h>
 
 #include "protocol/credential.h"
+#include "protocol/file.h"
 #include "storage/vault-internal.h"
 #include "storage/vault-key.h"
 
 #define KEY_DIGITS ((size_t)2 * KEY_SIZE)
-
-/* Fills buffer as far as the file reaches. Returns the size or a negative errno. */
-static ssize_t read_all(int fd, uint8_t *buffer, size_t size)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t n = read(fd, buffer + have, size - have);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		have += (size_t)n;
-	}
-	return (ssize_t)have;
-}
-
-static int write_all(int fd, struct bytes b)
-{
-	while (b.size > 0) {
-		ssize_t n = write(fd, b.data, b.size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		b.data += n;
-		b.size -= (size_t)n;
-	}
-	return 0;
-}
 
 static int check_mode(int fd, const char *path, char *why, size_t why_size)
 {
@@ -86,7 +53,7 @@ static int read_master(int fd, const char *path, struct secret **out, char *why,
 		snprintf(why, why_size, "no memory for the key in %s", path);
 		return -ENOMEM;
 	}
-	size = read_all(fd, secret_buffer(text), KEY_DIGITS + 2);
+	size = file_read_all(fd, secret_buffer(text), KEY_DIGITS + 2);
 	if (size < 0) {
 		secret_unref(master);
 		snprintf(why, why_size, "key file %s: %s", path, strerror((int)-size));
@@ -152,28 +119,6 @@ int vault_key_exists(const char *path, bool *out, char *why, size_t why_size)
 	return r;
 }
 
-int vault_sync_directory(const char *path)
-{
-	char *directory = strdup(path);
-	char *slash;
-	int r = 0;
-	int fd;
-
-	if (!directory)
-		return -ENOMEM;
-	slash = strrchr(directory, '/');
-	if (slash)
-		slash[slash == directory ? 1 : 0] = '\0';
-	fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	free(directory);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd) < 0)
-		r = -errno;
-	close(fd);
-	return r;
-}
-
 static int write_key(int fd, const struct secret *master)
 {
 	SCOPED_SECRET *text = secret_new(KEY_DIGITS + 1);
@@ -185,7 +130,7 @@ static int write_key(int fd, const struct secret *master)
 	if (r < 0)
 		return r;
 	secret_buffer(text)[KEY_DIGITS] = '\n';
-	r = write_all(fd, secret_bytes(text));
+	r = file_write_all(fd, secret_bytes(text));
 	if (r < 0)
 		return r;
 	return fsync(fd) < 0 ? -errno : 0;
@@ -211,7 +156,7 @@ static int make_key(const char *path, const char *new_path, const struct secret 
 		unlink(new_path);
 		return r;
 	}
-	r = vault_sync_directory(path);
+	r = file_sync_folder_of(path);
 	if (r < 0)
 		unlink(path);
 	return r;

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "storage/vault-ledger.h"
 
 static const char *const sql[LEDGER_STATEMENTS] = {
@@ -345,7 +346,7 @@ int vault_ledger_sync(struct vault_ledger *l)
 	if (fdatasync(l->fd) != 0)
 		r = -errno;
 	if (r == 0 && !l->named)
-		r = vault_sync_directory(l->path);
+		r = file_sync_folder_of(l->path);
 	/* After a failed flush nobody knows what is on the disk: it is written again. */
 	if (r != 0) {
 		l->filed = l->synced;

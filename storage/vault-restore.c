@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protocol/file.h"
 #include "storage/ledger.h"
 #include "storage/vault-internal.h"
 #include "storage/vault-ledger.h"
@@ -65,21 +66,6 @@ static void places_clear(struct places *p)
 	free(p->copy_ledger);
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static int copy_descriptor(int from, int to)
 {
 	uint8_t *block = malloc(COPY_BLOCK);
@@ -92,7 +78,7 @@ static int copy_descriptor(int from, int to)
 			continue;
 		if (n == 0)
 			break;
-		r = n < 0 ? -errno : write_all(to, block, (size_t)n);
+		r = n < 0 ? -errno : file_write_all(to, bytes_of(block, (size_t)n));
 	}
 	if (r == 0 && fsync(to) < 0)
 		r = -errno;
@@ -434,7 +420,7 @@ static int drop_replaced_log(const char *path, const char *own_log)
 
 	if (r == 0 && replaced && unlink(own_log) < 0)
 		r = -errno;
-	return r == 0 && replaced ? vault_sync_directory(path) : r;
+	return r == 0 && replaced ? file_sync_folder_of(path) : r;
 }
 
 int vault_restore_finish(const char *path)
@@ -464,11 +450,11 @@ static int exchange(const struct vault_options *options, const struct places *p,
 
 	/* Both names of the old one are durable before the new one replaces it, */
 	if (r == 0)
-		r = vault_sync_directory(options->path);
+		r = file_sync_folder_of(options->path);
 	if (r == 0 && rename(p->copy, options->path) < 0)
 		r = -errno;
 	if (r == 0)
-		r = vault_sync_directory(options->path);
+		r = file_sync_folder_of(options->path);
 	/* and that is before the log goes. In between vault_restore_finish() knows whose it is. */
 	return r == 0 ? drop_replaced_log(options->path, own_log) : r;
 }
