@@ -67,12 +67,7 @@ printf '[General]\nName=Headset\n' >"$run/bonds/$adapter/cache/F0:00:00:00:00:01
 echo other >"$run/bonds/mesh/file"
 
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-2 pan-open none
-await "headset-2 is connected"
+launch_all headset-2
 start register "$user" || complain "registration: $(cat "$run/start.out")"
 start figure8 "$user" || complain "Figure 8: $(cat "$run/start.out")"
 start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"

@@ -11,12 +11,7 @@ system_begin renew-crash
 sed -i "s|^control = .*|&\nkey_set = { count = 30; low_water = 0; };|" "$run/pngw.conf"
 
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
-launch_server
-await "listening on"
-launch_gateway
-await "WAN is up"
-launch_pne headset-2 pan-open none
-await "headset-2 is connected"
+launch_all headset-2
 start register "$user" || complain "registration: $(cat "$run/start.out")"
 start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
 stop server
