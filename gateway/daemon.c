@@ -537,8 +537,7 @@ int gateway_daemon_new(uv_loop_t *loop, const char *file, const struct config *c
 		(void)snprintf(why, why_size, "recorder: %s", strerror(-r));
 		return r;
 	}
-	/* A vault that is there is opened meanwhile; one is not made where the start may yet fail.
-	 */
+	/* A vault that is there is opened meanwhile; none is made where the start may yet fail. */
 	if (access(config->vault_path, F_OK) == 0)
 		r = start_opening(d, why, why_size);
 	if (r == 0)

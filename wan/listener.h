@@ -22,10 +22,9 @@ struct listener_options {
 	struct tls_context *tls;  /* a reference is taken */
 	unsigned max_connections; /* 0 means 1024 */
 	unsigned max_streams;     /* requests under way on one connection; 0 means 128 */
-	unsigned
-		handshake_ms; /* a connection whose TLS is not up is closed after; 0 means 10 000 */
-	unsigned idle_ms;     /* a connection without requests is closed after; 0 means 120 000 */
-	size_t state_size;    /* of each connection, for the callee; 0: none */
+	unsigned handshake_ms;    /* until TLS is up, else it is closed; 0 means 10 000 */
+	unsigned idle_ms;         /* a connection without requests is closed after; 0: 120 000 */
+	size_t state_size;        /* of each connection, for the callee; 0: none */
 };
 
 /* What is known of the connection a request came on; valid until the request is answered. */
