@@ -9,6 +9,10 @@ iterations=100000
 . "$top/tests/system.sh"
 system_begin handover
 
+code_shown() {
+	sed -n 's/^ *\([0-9A-Z]\{4\}\(-[0-9A-Z]\{4\}\)\{6\}\)$/\1/p' "$run/said"
+}
+
 # The command ends with that code and says that.
 says() { # CODE TEXT COMMAND...
 	local code=0 want=$1 text=$2
@@ -16,6 +20,8 @@ says() { # CODE TEXT COMMAND...
 	"$@" >"$run/said" 2>&1 || code=$?
 	[ "$code" = "$want" ] || complain "$* ended with $code, not $want: $(cat "$run/said")"
 	grep -qF -- "$text" "$run/said" || complain "$*: no \"$text\" in: $(cat "$run/said")"
+	# A code is shown on purpose, once.
+	grep -vxF -- "  $(code_shown)" "$run/said" >>"$run/said.all" || true
 }
 
 # handover CONF CODE COMMAND...
@@ -23,10 +29,6 @@ handover() {
 	local conf=$1 code=$2
 	shift 2
 	"$(bin pngw-handover)" --config "$conf" "$@" <<<"$code"
-}
-
-code_shown() {
-	sed -n 's/^ *\([0-9A-Z]\{4\}\(-[0-9A-Z]\{4\}\)\{6\}\)$/\1/p' "$run/said"
 }
 
 turn_log() {
@@ -61,7 +63,8 @@ sed "s|^pan = {|& bluetooth = { enable = true; bonds = \"$run/bonds\"; };|" "$ru
 adapter=00:11:22:AA:BB:CC
 mkdir -p "$run/bonds/$adapter/F0:00:00:00:00:01" "$run/bonds/$adapter/cache" "$run/bonds/mesh"
 printf '[General]\nDiscoverable=false\n' >"$run/bonds/$adapter/settings"
-printf '[General]\nName=Headset\n\n[LinkKey]\nKey=%s\nType=5\n' "$(openssl rand -hex 16)" \
+link_key=$(openssl rand -hex 16)
+printf '[General]\nName=Headset\n\n[LinkKey]\nKey=%s\nType=5\n' "$link_key" \
 	>"$run/bonds/$adapter/F0:00:00:00:00:01/info"
 printf '[General]\nName=Headset\n' >"$run/bonds/$adapter/cache/F0:00:00:00:00:01"
 echo other >"$run/bonds/mesh/file"
@@ -249,4 +252,11 @@ says 0 "entries" "$(bin pngw-ledger)" verify "$run/new/gateway.vault.ledger"
 admin forget-handover "$gateway" || complain "forget-handover"
 [ -z "$(admin list handovers)" ] || complain "the hand-over was not forgotten"
 
+# What was written and said has no secret in it: neither a key of anybody, nor a code, nor a bond's key.
+stop server
+python3 "$top/tests/find-secrets.py" "$run" "$password" --vault "$run/new/gateway.vault" "$run/new/gateway.key" \
+	"$run/media/file" "$run/media/void" "$run/log.all" "$run/said.all" "$run/new/gateway.vault.ledger" >"$run/said" 2>&1 ||
+	complain "secrets: $(cat "$run/said")"
+grep -lF -e "$code" -e "$void" -e "$link_key" "$run/media/file" "$run/media/void" "$run/log.all" "$run/said.all" &&
+	complain "a code, or the key of a bond"
 exit $bad
