@@ -13,6 +13,7 @@
 #include "gateway/journal.h"
 #include "protocol/notify.h"
 #include "protocol/p1.h"
+#include "protocol/process.h"
 #include "storage/vault-manage.h"
 
 /* How long what was erased may stand in the vault's log, in milliseconds. */
@@ -589,6 +590,7 @@ void gateway_daemon_stop(struct gateway_daemon *d)
 	uv_close((uv_handle_t *)&d->scrubbing, NULL);
 	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+	process_end_undisturbed();
 }
 
 const char *gateway_daemon_failure(const struct gateway_daemon *d)

@@ -267,9 +267,9 @@ static void stop_all(struct app *app)
 	if (app->stopping)
 		return;
 	app->stopping = true;
-	/* One more signal does not cut short what stops; only they keep nobody waiting. */
 	for (size_t i = 0; i < 2; i++)
-		uv_unref((uv_handle_t *)&app->signals[i]);
+		uv_close((uv_handle_t *)&app->signals[i], NULL);
+	process_end_undisturbed();
 	for (size_t i = 0; i < app->count; i++) {
 		if (app->pnes[i].device)
 			pne_device_stop(app->pnes[i].device);
@@ -430,9 +430,6 @@ static int online(struct app *app)
 		}
 		secret_clear(&password);
 	}
-	(void)uv_run(&app->loop, UV_RUN_DEFAULT);
-	for (size_t i = 0; i < 2; i++)
-		uv_close((uv_handle_t *)&app->signals[i], NULL);
 	(void)uv_run(&app->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&app->loop) != 0) {
 		complain(app->settings.entity, "the event loop did not close", NULL);

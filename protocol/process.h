@@ -7,4 +7,11 @@
  */
 void process_keep_secrets(void);
 
+/*
+ * For a program that was told to stop, right after it has let go of its own handlers: one more
+ * SIGTERM, SIGINT or SIGHUP no longer ends it, so that what it still writes is written and its exit
+ * status is its own. Senders that signal a process and its group send two.
+ */
+void process_end_undisturbed(void);
+
 #endif

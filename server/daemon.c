@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "protocol/notify.h"
+#include "protocol/process.h"
 #include "server/core.h"
 #include "wan/library.h"
 #include "wan/listener.h"
@@ -151,6 +152,7 @@ static void stopped(void *arg)
 	d->listener = NULL;
 	for (size_t i = 0; i < sizeof(d->signals) / sizeof(d->signals[0]); i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+	process_end_undisturbed();
 	uv_close((uv_handle_t *)&d->alive, NULL);
 }
 

@@ -62,9 +62,11 @@ grep -q "vault.path is another one in the file than what runs: only a restart ta
 	complain "the doctor on what needs a restart: $(grep -A2 config.current "$run/start.out")"
 mv "$run/conf.before" "$run/pngw.conf"
 
-# A clean stop is exit status 0: every handle was closed.
+# A clean stop is exit status 0: every handle was closed; being told again and again changes nothing.
 for name in gateway server; do
-	kill "${pid_of[$name]}"
+	while kill "${pid_of[$name]}" 2>/dev/null; do
+		sleep 0.001
+	done &
 	status=0
 	wait "${pid_of[$name]}" || status=$?
 	unset "pid_of[$name]"

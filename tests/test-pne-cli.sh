@@ -47,10 +47,34 @@ expect 64 "a Bluetooth address on a local bearer" "$pne" "${online[@]}" --gatewa
 expect 64 "an adapter that can never be" "$pne" "${bluez[@]}" --adapter "h c"
 says "an adapter that can never be" "no adapter can be called that"
 
-# Without a D-Bus it waits for one, says so, and stops when it is told to.
-expect 0 "Bluetooth without a D-Bus" env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$folder/bus" \
-	timeout --preserve-status -s TERM 4 "$pne" "${bluez[@]}" --agent just-works
-says "Bluetooth without a D-Bus" "no D-Bus system bus"
+# started WHAT TEXT COMMAND...: in the background as $pid, until it has said TEXT into $folder/log.
+started() {
+	local what=$1 text=$2 i
+	shift 2
+	"$@" 2>"$folder/log" &
+	pid=$!
+	for ((i = 0; i < 1200; i++)); do
+		grep -qF -- "$text" "$folder/log" && return 0
+		sleep 0.05
+	done
+	echo "$what: does not say '$text' but:"
+	cat "$folder/log"
+	failed=1
+}
+
+# stops WHAT: it does, with exit code 0, however often it is told to.
+stops() {
+	local got=0
+	while kill -TERM "$pid" 2>/dev/null; do
+		sleep 0.001
+	done &
+	wait "$pid" || got=$?
+	[ "$got" = 0 ] || { echo "$1: SIGTERM: exit code $got"; cat "$folder/log"; failed=1; }
+}
+
+started "Bluetooth without a D-Bus" "no D-Bus system bus" \
+	env DBUS_SYSTEM_BUS_ADDRESS="unix:path=$folder/bus" "$pne" "${bluez[@]}" --agent just-works
+stops "Bluetooth without a D-Bus"
 
 chmod 644 "$folder/keys"
 expect 64 "a key file that others can read" "$pne" "${online[@]}" --temporary-key-file "$folder/keys"
@@ -62,17 +86,9 @@ expect 64 "a Temporary Key that is too short" "$pne" "${online[@]}" --count 1 --
 says "a Temporary Key that is too short" "line 1"
 
 # Stops cleanly on a signal, with its Temporary Keys burnt in.
-"$pne" "${online[@]}" --count 2 --temporary-key-file "$folder/keys" 2>"$folder/log" &
-pid=$!
-for ((i = 0; i < 100; i++)); do
-	grep -q 'cannot be reached' "$folder/log" && break
-	sleep 0.05
-done
+started "two PNEs" "cannot be reached" "$pne" "${online[@]}" --count 2 --temporary-key-file "$folder/keys"
 expect 2 "a vault that another process has open" "$pne" --entity h-1 --state "$folder/state" --fingerprint 00
-kill -TERM "$pid"
-got=0
-wait "$pid" || got=$?
-[ "$got" = 0 ] || { echo "SIGTERM: exit code $got"; failed=1; }
+stops "two PNEs"
 for name in h-1 h-2; do
 	for file in "$folder/state/$name.vault" "$folder/state/$name.key"; do
 		[ "$(stat -c %a "$file")" = 600 ] || { echo "$file is not 0600"; failed=1; }
