@@ -396,6 +396,48 @@ START_TEST(test_clock_floor)
 }
 END_TEST
 
+/* Who is given a certificate, or a CA, that begins later comes up too: its clock may be behind.
+ * What the peer shows is looked at all the same. */
+START_TEST(test_clock_behind_certificate)
+{
+	struct tls_options co = client_options();
+	struct tls_context *c;
+	char command[512];
+
+	(void)snprintf(command, sizeof(command),
+		       "cd '%s' && faketime '1 year' openssl req -x509 -new -key ca.key -days 3650 "
+		       "-subj '/CN=pngw test CA' -addext basicConstraints=critical,CA:TRUE "
+		       "-out later-ca.pem 2>/dev/null",
+		       dir);
+	ck_assert_int_eq(system(command), 0);
+	if (_i == 0) {
+		co.ca_file = at("later-ca.pem");
+	} else {
+		co.certificate_file = at("future-server.pem");
+		co.key_file = at("server.key");
+	}
+	c = context(&co);
+	for (int expired = 0; expired < 2; expired++) {
+		struct end client = {0};
+		struct raw w;
+
+		raw_new(&w, wolfTLSv1_3_server_method(),
+			at(expired ? "expired-server.pem" : "server.pem"), at("server.key"));
+		ck_assert_int_eq(tls_new(c, "localhost", &client.tls), 0);
+		raw_pump(&client, &w, true);
+		if (expired) {
+			ck_assert_int_eq(client.result, TLS_REFUSED);
+			ck_assert_int_eq(tls_cause(client.tls), TLS_CAUSE_CLOCK);
+		} else {
+			ck_assert_msg(tls_established(client.tls), "%s", tls_error(client.tls));
+		}
+		tls_free(client.tls);
+		raw_free(&w);
+	}
+	tls_context_unref(c);
+}
+END_TEST
+
 START_TEST(test_expired)
 {
 	struct tls_options co = client_options(), so = server_options();
@@ -827,6 +869,7 @@ int main(void)
 	tcase_add_test(t, test_refusals);
 	tcase_add_test(t, test_address);
 	tcase_add_test(t, test_clock_floor);
+	tcase_add_loop_test(t, test_clock_behind_certificate, 0, 2);
 	tcase_add_test(t, test_expired);
 	tcase_add_test(t, test_versions);
 	tcase_add_test(t, test_not_mutual);

@@ -16,6 +16,7 @@
 
 #include "protocol/clock.h"
 #include "protocol/credential.h"
+#include "wan/certificate.h"
 
 #define CIPHERS_13 "TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384"
 #define CIPHERS_12                                                   \
@@ -252,7 +253,7 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 			   size_t why_size)
 {
 	WOLFSSL_X509 *x;
-	int before, after, r;
+	int after, r;
 	bool matches;
 	char today[16];
 
@@ -267,14 +268,10 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 	if (!x)
 		return complain(-EINVAL, why, why_size, "%s is not a PEM certificate",
 				o->certificate_file);
-	before = wolfSSL_X509_cmp_current_time(wolfSSL_X509_get_notBefore(x));
+	tls_context_clock_floor(c, tls_x509_from(x));
 	after = wolfSSL_X509_cmp_current_time(wolfSSL_X509_get_notAfter(x));
 	matches = tls_key_matches(x, o->key_file);
 	wolfSSL_X509_free(x);
-	if (before >= 0 && tls_clock_possible(c))
-		return complain(-EINVAL, why, why_size,
-				"%s is not valid yet; the clock here says %s", o->certificate_file,
-				tls_today(today));
 	if (after <= 0 && tls_clock_possible(c))
 		return complain(-EINVAL, why, why_size, "%s has expired; the clock here says %s",
 				o->certificate_file, tls_today(today));
@@ -291,12 +288,16 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 }
 
 /* wolfSSL leaves out a CA whose dates do not fit, unless nothing is verified while it is loaded. */
-static bool load_authorities(const struct tls_context *c, const char *file)
+static bool load_authorities(struct tls_context *c, const char *file)
 {
 	WOLFSSL_CTX *ctx = c->ctx;
 	int mode = wolfSSL_CTX_get_verify_mode(ctx);
+	struct certificates found;
+	char why[256];
 	bool good;
 
+	if (certificates_read(file, &found, why, sizeof(why)) == 0)
+		tls_context_clock_floor(c, found.from);
 	if (!tls_clock_possible(c))
 		wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
 	good = wolfSSL_CTX_load_verify_locations(ctx, file, NULL) == WOLFSSL_SUCCESS;

@@ -55,9 +55,10 @@ struct tls_options {
 
 /*
  * 0 and *out, or a negative errno and one sentence in why: which file, which line, what is wrong (a
- * key that does not match its certificate, a certificate that is not valid at this time, ...).
+ * key that does not match its certificate, a certificate that has expired, ...).
  * While the clock cannot be right (protocol/clock.h, clock_floor) no dates are looked at here: a
- * device that starts without the time is to come up, and says TLS_CAUSE_CLOCK until it has it.
+ * device that starts without the time is to come up, and says TLS_CAUSE_CLOCK until it has it. A
+ * clock behind the first day of certificate_file or of the first CA cannot be right either.
  */
 int tls_context_new(const struct tls_options *options, struct tls_context **out, char *why,
 		    size_t why_size);
