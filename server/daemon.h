@@ -7,7 +7,8 @@
 
 /*
  * Runs until SIGTERM or SIGINT. 0 after a clean stop; a negative errno when it could not start, and
- * one sentence in why. SIGHUP makes TLS credentials anew from their files.
+ * one sentence in why. SIGHUP makes TLS credentials anew from their files, and ends the
+ * connections that the older ones let in.
  */
 int server_daemon_run(const struct server_config *config, char *why, size_t why_size);
 

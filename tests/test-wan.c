@@ -22,12 +22,12 @@ static const char *at(const char *file)
 	return path;
 }
 
-static struct tls_context *server_tls(bool only_http1)
+static struct tls_context *server_tls(const char *ca, bool only_http1)
 {
 	static const char *const both[] = {"h2", "http/1.1", NULL};
 	static const char *const one[] = {"http/1.1", NULL};
 	struct tls_options o = {.side = TLS_SERVER,
-				.ca_file = at("ca.pem"),
+				.ca_file = at(ca),
 				.certificate_file = at("server.pem"),
 				.key_file = at("server.key"),
 				.alpn = only_http1 ? one : both};
@@ -208,7 +208,7 @@ static void begin(struct world *w, bool only_http1)
 	ck_assert_int_eq(uv_loop_init(&w->loop), 0);
 	uv_timer_init(&w->loop, &w->timer);
 	w->timer.data = w;
-	w->server_tls = server_tls(only_http1);
+	w->server_tls = server_tls("ca.pem", only_http1);
 	w->client_tls = client_tls("ca.pem", true);
 	listen_on(w, 0);
 }
@@ -355,6 +355,44 @@ START_TEST(test_restart)
 	ck_assert(wan_state(w.wan)->resumed);
 	ck_assert(wan_state(w.wan)->mutual);
 	ck_assert(w.secrets_agree);
+	end(&w);
+}
+END_TEST
+
+/* Who was let in by an authority that is no longer one gets its answer, then has to go. */
+START_TEST(test_new_credentials)
+{
+	struct tls_context *other;
+	struct result r;
+	struct world w;
+
+	begin(&w, _i);
+	connect_to(&w, NULL);
+	run_until(&w, &w.ups, 1, 5000);
+	w.hold = 1;
+	answers = 0;
+	post(&w, &r, "held", patience(60000), WAN_UNPINNED);
+	run_until(&w, &w.seen, 1, 5000);
+	ck_assert_uint_eq(w.seen, 1);
+	other = server_tls("other-ca.pem", _i);
+	listener_set_tls(w.listener, other);
+	tls_context_unref(other);
+	run_for(&w, 1500);
+	ck_assert_uint_eq(w.downs, 0);
+	listener_answer(w.held[0], 200, bytes_text("held"), NULL);
+	w.held[0] = NULL;
+	run_until(&w, &answers, 1, 5000);
+	check_answered(&r, "held");
+	/* TLS 1.3 is up at the client before the server has seen its certificate. */
+	run_until(&w, &w.downs, 3, 5000);
+	ck_assert_uint_ge(w.downs, 3);
+	ck_assert(!wan_state(w.wan)->up);
+	ck_assert(wan_state(w.wan)->tls_refused);
+	listener_set_tls(w.listener, w.server_tls);
+	answers = 0;
+	post(&w, &r, "good ones", patience(5000), WAN_UNPINNED);
+	run_until(&w, &answers, 1, 5000);
+	check_answered(&r, "good ones");
 	end(&w);
 }
 END_TEST
@@ -847,6 +885,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, test_many, 0, 2);
 	tcase_add_loop_test(t, test_restart, 0, 2);
+	tcase_add_loop_test(t, test_new_credentials, 0, 2);
 	tcase_add_loop_test(t, test_deadline_and_cancel, 0, 2);
 	tcase_add_loop_test(t, test_stop_in_flight, 0, 2);
 	tcase_add_test(t, test_stop_early);

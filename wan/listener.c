@@ -34,6 +34,7 @@ struct guest {
 	struct peer *peer;
 	uint64_t since; /* accepted, or the last request ended */
 	uint64_t shut_at;
+	bool retired; /* its credentials were taken under a context that is no more */
 };
 
 struct listener {
@@ -239,6 +240,11 @@ static void on_sweep(uv_timer_t *timer)
 		}
 		if (g->requests)
 			continue;
+		if (g->retired && !g->conn.writing) {
+			conn_goodbye(&g->conn);
+			guest_close(g);
+			continue;
+		}
 		if (!g->conn.is_up ? now - g->since > l->options.handshake_ms
 				   : now - g->since > l->options.idle_ms)
 			guest_drop(g);
@@ -331,6 +337,8 @@ void listener_set_tls(struct listener *l, struct tls_context *tls)
 	tls_context_ref(tls);
 	tls_context_unref(l->tls);
 	l->tls = tls;
+	for (struct guest *g = l->guests; g; g = g->next)
+		g->retired = true;
 }
 
 void listener_stop(struct listener *l)

@@ -56,7 +56,10 @@ int listener_new(uv_loop_t *loop, const struct listener_options *options,
 
 uint16_t listener_port(const struct listener *l);
 
-/* New credentials for connections accepted from now on (a reference is taken). */
+/*
+ * New credentials (a reference is taken). Who is connected was let in under the older ones, which
+ * may no longer be good: such a connection ends within a second of having its requests answered.
+ */
 void listener_set_tls(struct listener *l, struct tls_context *tls);
 
 /* Stops accepting, closes all connections; unanswered requests may still be answered (to nobody).

@@ -483,13 +483,16 @@ int tls_exporter(struct tls *t, struct secret **out)
 void tls_keep_session(struct tls *t)
 {
 	struct tls_context *c = t->context;
-	WOLFSSL_SESSION *session;
+	WOLFSSL_SESSION *session = NULL;
 
-	if (c->side != TLS_CLIENT || !t->established || c->psks)
+	if (c->side != TLS_CLIENT || c->psks || (!t->established && !t->offered_session))
 		return;
-	session = wolfSSL_get1_session(t->ssl);
-	if (!session)
-		return;
+	/* Who refuses sends no ticket: the session has t's secret and the ticket of before. */
+	if (t->established && t->cause == TLS_CAUSE_NONE) {
+		session = wolfSSL_get1_session(t->ssl);
+		if (!session)
+			return;
+	}
 	wolfSSL_SESSION_free(c->session);
 	c->session = session;
 	snprintf(c->session_name, sizeof(c->session_name), "%s", t->name);

@@ -125,7 +125,11 @@ bool tls_mutual(const struct tls *t);
  * context. */
 int tls_exporter(struct tls *t, struct secret **out);
 
-/* Client: keeps the session of t so that the next tls_new() of the context resumes it. */
+/*
+ * Client, of a connection that has ended: the next tls_new() of the context resumes the session of
+ * t, or none if t was refused, also after the client's half of the handshake, or did not come up
+ * with the session it offered.
+ */
 void tls_keep_session(struct tls *t);
 
 #endif
