@@ -432,6 +432,8 @@ START_TEST(failures_replay_to_the_same_verdicts)
 		[REGISTER] = 2, [FIGURE_6_RUN] = 9, [FIGURE_7_RUN] = 6, [FIGURE_8_RUN] = 4,
 		[RENEWAL] = 2,  [REVOCATION] = 2,   [AT_THE_PNE] = 8,
 	};
+	/* Under valgrind a part of the scenes has to do. */
+	const size_t stride = getenv("PNGW_VALGRIND") ? 6 : 1;
 	size_t scenes = 0, failed = 0, kinds = 0;
 	struct tally all = {.verdicts = 0};
 	char folder[64], path[80];
@@ -450,8 +452,8 @@ START_TEST(failures_replay_to_the_same_verdicts)
 			for (unsigned at = 1; at <= last; at += few ? 2 : 1) {
 				const struct scene x = {(enum what)what, (enum fault)fault, at};
 
-				scenes++;
-				failed += prove(&x, path, &all) > 0;
+				if (scenes++ % stride == 0)
+					failed += prove(&x, path, &all) > 0;
 			}
 		}
 	}
@@ -459,9 +461,9 @@ START_TEST(failures_replay_to_the_same_verdicts)
 		kinds += all.seen[i] > 0;
 	(void)printf("%zu scenes, %zu with failures of %zu kinds, %zu verdicts, %zu canaries\n",
 		     scenes, failed, kinds, all.verdicts, all.canaries);
-	ck_assert_uint_ge(failed, 100);
-	ck_assert_uint_ge(kinds, 12);
-	ck_assert_uint_gt(all.canaries, 1000);
+	ck_assert_uint_ge(failed, 100 / stride);
+	ck_assert_uint_ge(kinds, 12 / stride);
+	ck_assert_uint_gt(all.canaries, 1000 / stride);
 	folder_remove(folder, path);
 }
 END_TEST
