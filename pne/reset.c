@@ -44,7 +44,7 @@ static int encode_response(const struct pne_procedures *p, const struct pne_even
 /* Nothing has changed and nothing is remembered: the same request is judged anew when it comes
  * again. */
 static int refuse(struct pne_procedures *p, const struct pne_event *e, struct pne_actions *out,
-		  enum status status, enum verdict_id verdict)
+		  enum status status, enum verdict_id verdict, const char *detail)
 {
 	char *xml;
 	size_t size;
@@ -56,7 +56,7 @@ static int refuse(struct pne_procedures *p, const struct pne_event *e, struct pn
 	free(xml);
 	if (r < 0)
 		return r;
-	return pne_do_verdict(p, out, verdict, FIGURE_NONE, 0, &nobody, 0, "a reset was asked for");
+	return pne_do_verdict(p, out, verdict, FIGURE_NONE, 0, &nobody, 0, detail);
 }
 
 /* Whether one of the proofs is one of the held EUKey. */
@@ -87,18 +87,22 @@ static int requested(struct pne_procedures *p, const struct pne_event *e, struct
 	const struct m_pne_reset_request *q = &e->message->pne_reset_request;
 	struct pne_effect *f = &p->effect;
 	uint8_t confirmation[P1_MAC_SIZE];
+	static const char asked[] = "a reset was asked for";
 	bool right;
 	int r;
 
 	if (!bytes_equal(q->entity_id, name_bytes(&p->entity)))
-		return refuse(p, e, out, STATUS_WRONG_TARGET, VERDICT_PNE_REFUSED);
+		return refuse(p, e, out, STATUS_WRONG_TARGET, VERDICT_PNE_REFUSED, asked);
+	/* The usual end of further requests for what the first has erased. */
 	if (!p->key.key)
-		return refuse(p, e, out, STATUS_NOT_EXPECTED, VERDICT_PNE_REFUSED);
+		return refuse(p, e, out, STATUS_NOT_EXPECTED, VERDICT_DONE,
+			      "a reset was asked for, and there is no EUKey to erase");
 	r = authorized(p, e, &right);
 	if (r < 0)
 		return r;
 	if (!right)
-		return refuse(p, e, out, STATUS_TRIGGER_REJECTED, VERDICT_PNE_REFUSED_TRIGGER);
+		return refuse(p, e, out, STATUS_TRIGGER_REJECTED, VERDICT_PNE_REFUSED_TRIGGER,
+			      asked);
 	pne_effect_clear(f);
 	f->answer.to = message_id_of(e->message);
 	r = p1_reset_confirmation(p->key.key, name_bytes(&p->key.user), name_bytes(&p->entity),
