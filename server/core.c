@@ -395,8 +395,9 @@ static void say_verdict(struct core_job *job)
 	const struct server_procedure *p = &job->procedure;
 
 	if (p->challenged)
-		say(job->core, "info: challenged user %s, entity %s", p->verdict.user.text,
-		    p->verdict.entity.text);
+		say(job->core,
+		    "info: challenged to show a digest of the password: user %s, entity %s",
+		    p->verdict.user.text, p->verdict.entity.text);
 	else
 		say(job->core, "verdict: %s", verdict_describe(&p->verdict, text, sizeof(text)));
 }

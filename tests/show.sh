@@ -26,6 +26,7 @@ paint() {
 	while IFS= read -r line; do
 		printf '%s\n' "$line" >>"$1/log"
 		case $line in
+		*": info: challenged "*) colour=35 ;; # why the PNE asks twice
 		*": info:"*) continue ;;
 		*verdict:*) colour=1 ;;
 		SERVER*) colour=35 ;;
