@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <bluetooth/hci.h>
 
 #include "gateway/handover-tool.h"
+#include "protocol/file.h"
 
 #define ADDRESS_SIZE 17
 #define PATH_SIZE    1024
@@ -194,4 +196,43 @@ int handover_bonds_check(struct handover_tool *t, size_t *count)
 		"that adapter over or give this one its address, or say --pair-again and pair the "
 		"headsets again",
 		ADDRESS_SIZE, away, adapters > 0 ? here[0] : "none");
+}
+
+static bool runs(const char *program)
+{
+	char path[PATH_SIZE], name[32];
+	bool found = false;
+	struct dirent *e;
+	DIR *processes = opendir("/proc");
+
+	while (!found && processes && (e = readdir(processes))) {
+		ssize_t n = -1;
+		int fd;
+
+		if (e->d_name[0] < '0' || e->d_name[0] > '9')
+			continue;
+		(void)snprintf(path, sizeof(path), "/proc/%s/comm", e->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			n = file_read_all(fd, (uint8_t *)name, sizeof(name));
+			(void)close(fd);
+		}
+		found = n == (ssize_t)strlen(program) + 1 &&
+			strncmp(name, program, strlen(program)) == 0;
+	}
+	if (processes)
+		(void)closedir(processes);
+	return found;
+}
+
+int handover_bonds_idle(struct handover_tool *t)
+{
+	static const char bluez[] = "/var/lib/bluetooth"; /* compiled into it */
+
+	if (strcmp(t->config.bluetooth_bonds, bluez) != 0 || !runs("bluetoothd"))
+		return 0;
+	return handover_say(t, -EBUSY,
+			    "bluetoothd runs and would write over the bonds in %s: systemctl stop "
+			    "bluetooth, then again",
+			    bluez);
 }

@@ -137,8 +137,10 @@ static int take(struct handover_tool *t)
 
 static int finish(struct handover_tool *t)
 {
-	int r = handover_finish(t);
+	int r = access(t->plan, F_OK) == 0 ? handover_bonds_idle(t) : 0;
 
+	if (r == 0)
+		r = handover_finish(t);
 	if (r == 0)
 		(void)puts("Everything is in its place: start bluetooth, then pngwd.");
 	return r;

@@ -475,7 +475,10 @@ static int take(struct taking *k)
 		r = prove(k);
 	if (r != 0 || t->drill)
 		return r;
-	r = change_vault(k);
+	if (k->bonds > 0)
+		r = handover_bonds_idle(t);
+	if (r == 0)
+		r = change_vault(k);
 	if (r == 0)
 		r = commit(k);
 	if (r != 0)

@@ -56,6 +56,8 @@ int handover_bonds_pack(struct handover_tool *t, struct handover_writer *w);
  * when not. *count: how many devices.
  */
 int handover_bonds_check(struct handover_tool *t, size_t *count);
+/* 0, or -EBUSY while bluetoothd runs on pan.bluetooth.bonds: it would write over new ones there. */
+int handover_bonds_idle(struct handover_tool *t);
 
 /* A plan in the making: from is a file of t->stage, which takes the place of what is at to. */
 enum handover_place { PLACE_MOVE, PLACE_COPY };

@@ -29,7 +29,11 @@ begun=$SECONDS
 expect 0 "transfer code" handover give /root/swap
 transfer=$(sed -n 's/^ *\([0-9A-Z]\{4\}\(-[0-9A-Z]\{4\}\)\{6\}\)$/\1/p' "$scratch/out")
 on gateway - <<-SCRIPT || failed "the new box is not empty"
-	systemctl stop bluetooth && rm -rf /var/lib/bluetooth/* $room/gateway.* $room/certs/gateway.*
+	systemctl start bluetooth && rm -rf $room/gateway.* $room/certs/gateway.*
+SCRIPT
+expect 1 "systemctl stop bluetooth" handover take /root/swap
+on gateway - <<-SCRIPT || failed "the new box is not empty"
+	systemctl stop bluetooth && rm -rf /var/lib/bluetooth/*
 SCRIPT
 expect 1 "pair the headsets again" handover --drill --adapter 00:1B:DC:10:01:03 take /root/swap
 expect 0 "bonds: 1" handover --drill take /root/swap
