@@ -9,7 +9,8 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <systemd/sd-bus.h>
+
+#include "protocol/sd-bus.h"
 
 #define CLIENT_SERVICE  "org.pngw"
 #define CLIENT_NAME_MAX 256

@@ -3,13 +3,12 @@
 
 /* What the files of the control API share. */
 
-#include <systemd/sd-bus.h>
-
 #include "gateway/api.h"
 #include "gateway/bluetooth.h"
 #include "gateway/names.h"
 #include "gateway/pins.h"
 #include "pan/bus.h"
+#include "protocol/sd-bus.h"
 
 #define API_NAME      "org.pngw"
 #define API_PATH      "/org/pngw"

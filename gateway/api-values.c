@@ -28,7 +28,7 @@ void gateway_api_signal_begin(struct api_writer *w, struct gateway_api *api, con
 void gateway_api_send(struct api_writer *w)
 {
 	if (w->r >= 0)
-		w->r = sd_bus_message_send(w->m);
+		w->r = sd_bus_send(sd_bus_message_get_bus(w->m), w->m, NULL);
 	if (w->r < 0 && w->call)
 		gateway_api_errno(w->call, w->r);
 	w->m = sd_bus_message_unref(w->m);

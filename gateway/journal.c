@@ -1,5 +1,6 @@
 #include "gateway/journal.h"
 
+#include <config.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#ifdef HAVE_JOURNAL
 /* Which line of the source logged it is nobody's business. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
@@ -94,3 +96,16 @@ int gateway_journal_send(const struct journal_entry *e)
 		add(&f, "PNGW_ENTITY=%s", entity->text);
 	return sd_journal_sendv(f.list, f.count);
 }
+#else
+bool gateway_journal_is(int fd)
+{
+	(void)fd;
+	return false;
+}
+
+int gateway_journal_send(const struct journal_entry *e)
+{
+	(void)e;
+	return -ENOSYS;
+}
+#endif

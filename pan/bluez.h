@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <systemd/sd-bus.h>
 #include <uv.h>
 
 #include "pan/bluetooth.h"
+#include "protocol/sd-bus.h"
 
 #define BLUEZ_NAME      "org.bluez"
 #define BLUEZ_PATH_SIZE 64 /* of an object path of BlueZ, with the NUL */

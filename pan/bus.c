@@ -90,7 +90,8 @@ static void disconnect(struct bus *b)
 		b->callbacks.down(b->arg);
 	else if (b->callbacks.failed && !b->stopping)
 		b->callbacks.failed(b->arg);
-	b->connection = sd_bus_close_unref(b->connection);
+	sd_bus_close(b->connection);
+	b->connection = sd_bus_unref(b->connection);
 }
 
 static void on_pause(uv_timer_t *timer);
@@ -246,7 +247,8 @@ static int open_connection(const char *address, sd_bus **out)
 	if (rc >= 0)
 		rc = sd_bus_start(connection);
 	if (rc < 0) {
-		sd_bus_close_unref(connection);
+		sd_bus_close(connection);
+		sd_bus_unref(connection);
 		return rc;
 	}
 	*out = connection;

@@ -7,8 +7,9 @@
  * only; every callback comes from the loop, none from a call of these functions.
  */
 
-#include <systemd/sd-bus.h>
 #include <uv.h>
+
+#include "protocol/sd-bus.h"
 
 struct bus;
 

@@ -6,7 +6,7 @@ libpngw_la_SOURCES += \
 	protocol/digest.c protocol/digest-header.c protocol/digest-nonce.c protocol/digest.h \
 	protocol/file.c protocol/file.h \
 	protocol/hidden.c protocol/hidden.h \
-	protocol/notify.c protocol/notify.h \
+	protocol/notify.c protocol/notify.h protocol/sd-bus.h \
 	protocol/p1.c protocol/p1-keys.c protocol/p1-sign.c protocol/p1.h \
 	protocol/sheet.c protocol/sheet.h \
 	protocol/process.c protocol/process.h \

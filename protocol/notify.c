@@ -1,9 +1,17 @@
 #include "protocol/notify.h"
 
+#include <config.h>
 #include <inttypes.h>
 #include <stdint.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
+#ifdef HAVE_SD_DAEMON
+#include <systemd/sd-daemon.h>
+#else
+/* No service manager that would listen. */
+#define sd_notify(unset, state)         0
+#define sd_notifyf(unset, format, ...)  ((void)(__VA_ARGS__), 0)
+#define sd_watchdog_enabled(unset, out) 0
+#endif
 
 /* Within the manager's patience, one call may be late and one lost. */
 #define CALLS 3

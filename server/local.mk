@@ -20,12 +20,16 @@ libpngw_la_SOURCES += \
 	server/store-sqlite-write.c \
 	server/store.c server/store.h
 
+if SERVER
 sbin_PROGRAMS += cpns-serverd
 cpns_serverd_SOURCES = server/main.c
 bin_PROGRAMS += cpns-server-admin
 cpns_server_admin_SOURCES = server/admin.c server/admin.h server/admin-revoke.c
 dist_man_MANS += doc/cpns-serverd.8 doc/cpns-server-admin.8
+endif
 EXTRA_DIST += server/cpns-serverd.conf.example doc/cpns-serverd.conf.md doc/server-store.md
+if IMPORT
 libpngw_la_SOURCES += \
 	server/import.c server/import.h \
 	server/import-csv.c server/import-pskc.c server/import-internal.h
+endif

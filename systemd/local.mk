@@ -1,5 +1,8 @@
 # What systemd is told: units, users, folders. The drop-ins in pkgdatadir are for those who need them.
-UNITS = systemd/pngwd.service systemd/cpns-serverd.service
+UNITS = systemd/pngwd.service
+if SERVER
+UNITS += systemd/cpns-serverd.service
+endif
 if CONSOLE
 UNITS += systemd/pngw-console@.service
 endif
@@ -14,7 +17,10 @@ dist_dropin_DATA = systemd/bonds.conf systemd/nap.conf systemd/tpm.conf
 CLEANFILES += $(UNITS)
 EXTRA_DIST += systemd/pngwd.service.in systemd/cpns-serverd.service.in systemd/pngw-console@.service.in systemd/pngw.sysusers systemd/cpns-server.sysusers systemd/pngw.tmpfiles \
 	systemd/cpns-server.tmpfiles
-SYSTEMD_NAMES = pngw cpns-server
+SYSTEMD_NAMES = pngw
+if SERVER
+SYSTEMD_NAMES += cpns-server
+endif
 install-systemd:
 	$(MKDIR_P) '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(tmpfilesdir)'
 	for name in $(SYSTEMD_NAMES); do \
