@@ -28,7 +28,7 @@ EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.s
 	tests/check-metrics.py tests/doctor.sh tests/examined.py tests/fake-journal.py tests/find-secrets.py tests/https-server.py \
 	tests/preload-cut.c tests/preload-soft.c tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
 # As installed: units, what make install and the packages put where.
-TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh
+TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh tests/test-recipes.sh
 # AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.
 if !SANITIZERS
 TESTS += tests/test-sandbox.sh tests/test-small.sh
@@ -36,5 +36,5 @@ endif
 EXTRA_DIST += doc/sizes tests/test-small.sh tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
 EXTRA_DIST += tests/vm tests/lint-comments tests/lint-cppcheck tests/lint-format tests/lint-includes tests/lint-shell tests/lint-tidy \
 	tests/lsan.supp tests/valgrind.supp tests/show.sh
-EXTRA_DIST += tests/test-units.sh tests/test-install.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c
+EXTRA_DIST += tests/test-recipes.sh tests/recipes.py tests/test-units.sh tests/test-install.sh tests/test-notify.sh tests/notify-log.py tests/hang-sync.c
 EXTRA_DIST += debian tests/appliance
