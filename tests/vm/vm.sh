@@ -27,7 +27,7 @@
 vm_top=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 vm_cache=${PNGW_VM_CACHE:-$vm_top/../../build-vm}
 vm_dir=${PNGW_VM_DIR:-$vm_cache/machines}
-vm_machines=(gateway pnes)
+vm_machines=(gateway pnes) # who needs only one of them sets that, after sourcing
 
 _vm_running() {
 	local pid
@@ -127,8 +127,9 @@ vm_up() {
 	mkdir -p "$vm_dir"
 	vm_dir=$(cd "$vm_dir" && pwd)
 	_vm_ether || { echo "vm: no ether" >&2; return 1; }
-	_vm_boot gateway "$image" 4 || return 1
-	_vm_boot pnes "$image" 26 || return 1
+	for machine in "${vm_machines[@]}"; do
+		_vm_boot "$machine" "$image" "$([ "$machine" = gateway ] && echo 4 || echo 26)" || return 1
+	done
 	for machine in "${vm_machines[@]}"; do
 		if ! await_that 600 _vm_ready "$machine" ||
 			! grep -q 'machine is ready' "$vm_dir/$machine/console" ||
@@ -190,7 +191,7 @@ get() {
 }
 
 vm_install() {
-	local build=$1 programs=() program stage
+	local build=$1 programs=() program stage machine result=0
 	for program in pngwd pngwctl pngw-ledger pngw-vault pngw-handover pngw cpns-pne cpns-serverd cpns-server-admin \
 		"${@:2}"; do
 		if [ -x "$build/.libs/$program" ]; then
@@ -202,8 +203,9 @@ vm_install() {
 	stage=$(mktemp -d "$vm_dir/programs.XXXXXX")
 	cp "${programs[@]}" "$stage/"
 	strip --strip-debug "$stage"/* 2>/dev/null
-	put gateway /usr/local/bin "$stage"/* && put pnes /usr/local/bin "$stage"/*
-	local result=$?
+	for machine in "${vm_machines[@]}"; do
+		put "$machine" /usr/local/bin "$stage"/* || result=$?
+	done
 	rm -rf "$stage"
 	return $result
 }
