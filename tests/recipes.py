@@ -250,8 +250,10 @@ def openwrt(version, groups, installed):
     (work / "root").mkdir()
     feed = top / "packaging/openwrt"
     said = openwrt_make(feed / "basu")
-    same("packages of basu", said["packages"].split(), ["basu"])
+    same("packages of basu", said.get("packages", "").split(), ["basu"])
     said = openwrt_make(feed / "pngw")
+    if "packages" not in said:
+        return
     packages = said["packages"].split()
     same("packages of pngw", packages, ["pngw", "cpns-pne"])
     same("version", said["version"].split(), [version])
@@ -278,6 +280,9 @@ def openwrt(version, groups, installed):
         if file.startswith(("usr/bin/", "usr/sbin/")) and name not in ("pngwctl", "cpns-serverd", "cpns-server-admin"):
             if found.get(file) != ("cpns-pne" if name == "cpns-pne" else "pngw"):
                 complain(f"OpenWrt: {file} is in {found.get(file, 'no package')}")
+    if "etc/init.d/pngwd" not in found:
+        complain("OpenWrt: pngw has no init script")
+        return
     init = (work / "root/pngw/etc/init.d/pngwd").read_text()
     for file in re.findall(r"(?m)^[A-Z]+=(/\S+)$", init):
         if file[1:] not in found:

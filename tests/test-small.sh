@@ -35,7 +35,7 @@ refused() {
 launch_server
 await "listening on"
 
-small le --disable-le --disable-console
+small le --disable-le --disable-console --disable-server --disable-tests
 grep -qF org.bluez.LEAdvertisement1 "$(bin pngwd)" || complain "this test looks for a name that is not there"
 ! grep -qF org.bluez.LEAdvertisement1 "$run/le/pngwd" || complain "LE is in there"
 "$run/le/pngwd" --config "$run/pngw.conf" --check-config >"$run/said" 2>&1 || complain "not well: $(cat "$run/said")"
@@ -45,6 +45,9 @@ refused 'pan.bluetooth.le: this pngwd was built with --disable-le' "$run/le/pngw
 "$run/le/pngwd" --list-settings >"$run/said"
 grep -q '^| `pan.bluetooth.le` .*| `*false' "$run/said" || complain "pan.bluetooth.le is not false by itself"
 refused "configured with --disable-console" make -C "$run/le" -s pngwctl
+grep -qE 'cpns-serverd\.service|in pngw cpns-server' <(make -C "$run/le" -s -n install-data DESTDIR="$run/nowhere") &&
+	complain "the server's unit is installed"
+grep -qx 'IMPORT_LIBS = *' "$run/le/Makefile" || complain "libraries for files of keys are wanted"
 grep -q pngw-console <(make -C "$run/le" -s -n install-data DESTDIR="$run/nowhere") && complain "the console's unit is installed"
 
 small http1 --disable-http1
