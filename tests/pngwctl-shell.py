@@ -16,7 +16,7 @@ PNGWCTL = os.environ["PNGWCTL"]
 BUS = os.environ["PNGW_BUS"]
 HISTORY = RUN + "/history"
 PROMPT = "pngw> "
-WAIT = 40
+WAIT = 90
 MORE = "-- more --"
 
 
