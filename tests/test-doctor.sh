@@ -192,6 +192,7 @@ scene "no server" ''
 examine
 is network.resolve ok
 is network.connect failed "whether the server runs"
+is network.connect failed ": connection refused"
 is clock.server not-applicable "no connection"
 launch_server
 

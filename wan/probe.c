@@ -57,7 +57,8 @@ static void end(struct wan_probe *p, const char *why)
 	if (p->ending)
 		return;
 	p->ending = true;
-	(void)snprintf(p->result.why, sizeof(p->result.why), "%s", why);
+	if (why != p->result.why)
+		(void)snprintf(p->result.why, sizeof(p->result.why), "%s", why);
 	uv_close((uv_handle_t *)&p->timer, timer_closed);
 	if (p->resolving)
 		(void)uv_cancel((uv_req_t *)&p->resolve);
