@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Types at pngwctl's shell as a technician does. Used by tests/test-pngwctl-shell.sh."""
+import atexit
 import os
 import re
 import signal
@@ -198,6 +199,7 @@ def pages():
     pnes = subprocess.Popen([os.environ["PNE"], "--entity", "many", "--count", "200", "--connect",
                              f"unix:{RUN}/pan-open", "--security", "none", "--state", RUN + "/many"],
                             stderr=log, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    atexit.register(pnes.kill)
     for _ in range(WAIT * 10):
         with open(RUN + "/log", encoding="utf-8") as said:
             if len(set(re.findall(r"PNE many-\d+ is connected", said.read()))) == 200:
