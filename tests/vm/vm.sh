@@ -210,11 +210,13 @@ vm_install() {
 	return $result
 }
 
+# The unit has the last word: among several commands at once, one that has done its work ends with an error now and then.
 daemon() {
 	local machine=$1 name=$2
 	shift 2
 	on "$machine" systemd-run -q --unit="$name" --collect -p KillMode=mixed -p TimeoutStopSec=10 \
-		${vm_preload:+-E "LD_PRELOAD=$vm_preload"} "$@"
+		${vm_preload:+-E "LD_PRELOAD=$vm_preload"} "$@" ||
+		{ echo "the start of $name ended with $?" >&2; on "$machine" systemctl -q is-active "$name"; }
 }
 
 vm_preload=
