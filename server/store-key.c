@@ -68,8 +68,7 @@ static int read_key_file(const char *path, struct secret **out)
 	struct secret *text = secret_new(KEY_FILE_SIZE);
 	struct secret *key = secret_new(KEY_SIZE);
 	struct stat st;
-	size_t size = 0, got = 0;
-	ssize_t n = 1;
+	size_t size = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int r = STORE_KEY_FILE;
 
@@ -77,11 +76,7 @@ static int read_key_file(const char *path, struct secret **out)
 		goto out;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 077) != 0)
 		goto out;
-	while (n > 0 && got < KEY_FILE_SIZE) {
-		n = read(fd, secret_buffer(text) + got, KEY_FILE_SIZE - got);
-		got += n > 0 ? (size_t)n : 0;
-	}
-	if (got < (size_t)2 * KEY_SIZE ||
+	if (file_read_all(fd, secret_buffer(text), KEY_FILE_SIZE) < 2 * KEY_SIZE ||
 	    hex_decode(bytes_of(secret_buffer(text), (size_t)2 * KEY_SIZE), secret_buffer(key),
 		       KEY_SIZE, &size) < 0)
 		goto out;
