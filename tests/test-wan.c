@@ -213,6 +213,14 @@ static void begin(struct world *w, bool only_http1)
 	listen_on(w, 0);
 }
 
+static void begin_connected(struct world *w, bool only_http1)
+{
+	begin(w, only_http1);
+	connect_to(w, NULL);
+	run_until(w, &w->ups, 1, 5000);
+	ck_assert_uint_eq(w->ups, 1);
+}
+
 static void end(struct world *w)
 {
 	unsigned listeners = w->listeners_stopped + 1, wans = w->wans_stopped + 1;
@@ -318,10 +326,7 @@ START_TEST(test_restart)
 	struct world w;
 	struct wan_request *request;
 
-	begin(&w, _i);
-	connect_to(&w, NULL);
-	run_until(&w, &w.ups, 1, 5000);
-	ck_assert_uint_eq(w.ups, 1);
+	begin_connected(&w, _i);
 	w.hold = 2;
 	answers = 0;
 	post(&w, &unpinned, "again", 10000, WAN_UNPINNED);
@@ -366,9 +371,7 @@ START_TEST(test_new_credentials)
 	struct result r;
 	struct world w;
 
-	begin(&w, _i);
-	connect_to(&w, NULL);
-	run_until(&w, &w.ups, 1, 5000);
+	begin_connected(&w, _i);
 	w.hold = 1;
 	answers = 0;
 	post(&w, &r, "held", patience(60000), WAN_UNPINNED);
@@ -404,9 +407,7 @@ START_TEST(test_deadline_and_cancel)
 	unsigned downs;
 	struct world w;
 
-	begin(&w, _i);
-	connect_to(&w, NULL);
-	run_until(&w, &w.ups, 1, 5000);
+	begin_connected(&w, _i);
 	w.hold = 1;
 	answers = 0;
 	post(&w, &late, "late", 100, WAN_UNPINNED);
@@ -458,9 +459,7 @@ START_TEST(test_stop_in_flight)
 	static struct result r[100];
 	struct world w;
 
-	begin(&w, _i);
-	connect_to(&w, NULL);
-	run_until(&w, &w.ups, 1, 5000);
+	begin_connected(&w, _i);
 	w.hold = 64;
 	answers = 0;
 	for (unsigned i = 0; i < 100; i++)
