@@ -21,23 +21,23 @@ bond headset-1
 expect 0 "done" gw figure7 "$user" headset-1
 expect 0 "left=3 held=1" gw --kv pool headset-1
 on gateway - <<-SCRIPT || failed "no copy of the old box"
-	systemctl stop pngw-gateway && mkdir -m 700 /root/old && cp -a $room/gateway.* $room/certs /root/old/
+	systemctl stop pngw-gateway && mkdir -m 700 /tmp/old && cp -a $room/gateway.* $room/certs /tmp/old/
 SCRIPT
 ok "headset-1 is bonded and has its EUKey, three more wait for it; a copy of the box is made"
 
 begun=$SECONDS
-expect 0 "transfer code" handover give /root/swap
+expect 0 "transfer code" handover give /tmp/swap
 transfer=$(sed -n 's/^ *\([0-9A-Z]\{4\}\(-[0-9A-Z]\{4\}\)\{6\}\)$/\1/p' "$scratch/out")
 on gateway - <<-SCRIPT || failed "the new box is not empty"
 	systemctl start bluetooth && rm -rf $room/gateway.* $room/certs/gateway.*
 SCRIPT
-expect 1 "systemctl stop bluetooth" handover take /root/swap
+expect 1 "systemctl stop bluetooth" handover take /tmp/swap
 on gateway - <<-SCRIPT || failed "the new box is not empty"
 	systemctl stop bluetooth && rm -rf /var/lib/bluetooth/*
 SCRIPT
-expect 1 "pair the headsets again" handover --drill --adapter 00:1B:DC:10:01:03 take /root/swap
-expect 0 "bonds: 1" handover --drill take /root/swap
-expect 0 "This box is $gateway" handover take /root/swap
+expect 1 "pair the headsets again" handover --drill --adapter 00:1B:DC:10:01:03 take /tmp/swap
+expect 0 "bonds: 1" handover --drill take /tmp/swap
+expect 0 "This box is $gateway" handover take /tmp/swap
 on gateway systemctl start bluetooth || failed "bluetoothd does not start"
 gateway_up || failed "the PN GW does not start"
 gateway_log "this box is the PN GW: the CPNS Server took term 1" || failed "it is not the PN GW"
@@ -51,7 +51,7 @@ ok "handed over in $seconds s, drills included: headset-1, not paired again, is 
 [ "$seconds" -le 60 ] || failed "that took $seconds s"
 
 on gateway - <<-SCRIPT || failed "the old box does not come back"
-	systemctl stop pngw-gateway && rm -f $room/gateway.* && cp -a /root/old/gateway.* $room/
+	systemctl stop pngw-gateway && rm -f $room/gateway.* && cp -a /tmp/old/gateway.* $room/
 SCRIPT
 gateway_up || failed "the old box does not start"
 gateway_log "[GATEWAY_HANDED_OVER]" || failed "the old box is not refused"
