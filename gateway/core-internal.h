@@ -104,6 +104,7 @@ struct state_report {
 	bool introduce;       /* it is told first, and without devices, which box this is */
 	bool compared;        /* the ledger goes on from what the server knows */
 	uint32_t known;       /* sequence that the server knows */
+	uint32_t doubted;     /* that it was told, and cannot be; 0: none */
 	struct message_id id;
 	struct ledger_state ledger; /* as it was told */
 	struct names names;         /* who is told of, from at on */

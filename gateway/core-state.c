@@ -207,19 +207,23 @@ static void compare(struct core *c, const struct m_vault_state *known)
 {
 	const struct ledger_state *own = &c->state.ledger;
 	struct ledger_state seen = {.sequence = known->sequence};
-	char text[192];
+	char text[320];
 	bool other = false;
 	int r;
 
 	if (!bytes_equal(known->vault_id, bytes_of(own->vault_id, sizeof(own->vault_id))) ||
 	    known->head.size != sizeof(seen.head))
 		return;
+	c->state.doubted = 0;
 	if (known->sequence > own->sequence && known->sequence - own->sequence > LEAP_MAX) {
+		c->state.doubted = known->sequence;
 		(void)snprintf(
 			text, sizeof(text),
 			"the CPNS Server was told that this vault's ledger is at %lu, and it is "
-			"at %lu: not believed; who else has this PN GW's credentials?",
-			(unsigned long)known->sequence, (unsigned long)own->sequence);
+			"at %lu: not believed; who else has this PN GW's credentials? Then let the "
+			"operator give 'cpns-server-admin forget-vault %s'",
+			(unsigned long)known->sequence, (unsigned long)own->sequence,
+			c->options.self.text);
 		gateway_core_say(c, LOG_LEVEL_ERROR, text);
 		return;
 	}
@@ -246,6 +250,20 @@ static void compare(struct core *c, const struct m_vault_state *known)
 	if (own->sequence <= known->sequence)
 		c->state.wanted = c->state.bare = true;
 	gateway_core_quarantine(c, known->sequence, "the CPNS Server");
+}
+
+/* It never was told anything of this vault, or its operator had it forget that. */
+static void nothing_known(struct core *c)
+{
+	c->state.known = 0;
+	c->state.doubted = 0;
+	if (!c->state.compared)
+		compared(c);
+}
+
+uint32_t gateway_core_ledger_doubted(const struct core *c)
+{
+	return c->state.doubted;
 }
 
 /* The server answers with less than it was told: it does not take that revocation from this PN GW.
@@ -281,8 +299,8 @@ static void take(struct core *c, const struct m_gateway_state_response *a)
 	gateway_core_handover_confirmed(c);
 	if (a->has_known)
 		compare(c, &a->known);
-	else if (!s->compared)
-		compared(c);
+	else
+		nothing_known(c);
 	if (s->introduce) {
 		s->introduce = false;
 		return;

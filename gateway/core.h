@@ -188,6 +188,12 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
  * knows by itself is quarantined by gateway_core_new(). Not from within a vault's callback.
  */
 void gateway_core_quarantine(struct core *c, uint32_t known, const char *who);
+/*
+ * The sequence of this vault's ledger that somebody told the CPNS Server of, too far ahead to be
+ * believed; 0: there is none. Until its operator has it forgotten, an older copy of the vault is
+ * not found out by the server.
+ */
+uint32_t gateway_core_ledger_doubted(const struct core *c);
 const struct core_counters *gateway_core_counters(const struct core *c);
 /* Owner of the PN GW, "" when not known, and the index of its own EUKey or 0. */
 const struct name *gateway_core_owner(const struct core *c);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -95,18 +96,35 @@ static void examine_records(struct doctor_findings *f, struct vault *v)
 			    (unsigned)p.to);
 }
 
+static void find_doubted(struct doctor_findings *f, uint32_t doubted, const char *gateway)
+{
+	struct doctor_finding *x = &f->of[DOCTOR_VAULT_ROLLBACK];
+
+	doctor_find(f, DOCTOR_VAULT_ROLLBACK, DOCTOR_FAILED,
+		    "the CPNS Server was told that its ledger was at %" PRIu32
+		    ", which cannot be: it would not find out an older copy",
+		    doubted);
+	(void)snprintf(x->remedy, sizeof(x->remedy),
+		       "find out who else has this PN GW's credentials, then let the operator give "
+		       "'cpns-server-admin forget-vault %s'",
+		       gateway);
+}
+
 static void examine_history(struct doctor_findings *f, const struct doctor_subject *s)
 {
 	const struct vault_rollback *rollback = vault_rollback(s->vault);
 	const char *anchor = s->config->vault_anchor;
 	const char *with = "";
 	int trouble = vault_ledger_trouble(s->vault, &with);
+	uint32_t doubted = s->core ? gateway_core_ledger_doubted(s->core) : 0;
 	bool of_anchor = trouble != 0 && anchor[0] && strstr(with, "anchor");
 
 	if (rollback)
 		doctor_find(f, DOCTOR_VAULT_ROLLBACK, DOCTOR_FAILED,
 			    "its ledger ended at %" PRIu32 ", and by the %s it was at %" PRIu32,
 			    rollback->own, rollback->who, rollback->known);
+	else if (doubted != 0)
+		find_doubted(f, doubted, s->config->entity_id.text);
 	else
 		doctor_find(f, DOCTOR_VAULT_ROLLBACK, DOCTOR_OK, "nobody knows a later state");
 	if (!anchor[0])

@@ -155,8 +155,11 @@ static int list(struct admin *a)
 		r = admin_list_revocations(a);
 	else if (strcmp(a->argv[0], "handovers") == 0)
 		r = store_each_handover(a->store, print_handover, NULL);
+	else if (strcmp(a->argv[0], "vaults") == 0)
+		r = admin_list_vaults(a);
 	else
-		return admin_refuse("list what? users, elements, keys, revocations or handovers");
+		return admin_refuse("list what? users, elements, keys, revocations, handovers or "
+				    "vaults");
 	return r == 0 ? EXIT_SUCCESS : admin_fail("list", r);
 }
 
@@ -275,36 +278,39 @@ static int import_temporary_keys(struct admin *a)
 
 static const struct command {
 	const char *name;
-	int arguments;
+	int arguments, optional;
 	bool creates; /* a store, where there is none yet */
 	const char *usage;
 	int (*run)(struct admin *a);
 } commands[] = {
-	{"add-user", 1, true,
+	{"add-user", 1, 0, true,
 	 "add-user USER                register; the password is read from standard input",
 	 add_user},
-	{"import-temporary-keys", 1, true,
+	{"import-temporary-keys", 1, 0, true,
 	 "import-temporary-keys FILE   the manufacturer's file: CSV or PSKC (RFC 6030)",
 	 import_temporary_keys},
-	{"list", 1, false,
-	 "list users|elements|keys|revocations|handovers   what is known; keys are named, never "
-	 "shown",
+	{"list", 1, 0, false,
+	 "list users|elements|keys|revocations|handovers|vaults   what is known; keys are named, "
+	 "never shown",
 	 list},
-	{"release", 1, false,
+	{"release", 1, 0, false,
 	 "release ENTITY               take a device from its owner, with its EUKeys", release},
-	{"forget-handover", 1, false,
+	{"forget-handover", 1, 0, false,
 	 "forget-handover GATEWAY      whichever box of that PN GW comes first is it again",
 	 forget_handover},
-	{"revoke", 1, false, "revoke ENTITY                make every EUKey of a device worthless",
-	 admin_revoke},
-	{"revoke-user", 1, false,
+	{"forget-vault", 1, 1, false,
+	 "forget-vault GATEWAY [VAULT]   where that PN GW's vault stood, or all of its vaults",
+	 admin_forget_vault},
+	{"revoke", 1, 0, false,
+	 "revoke ENTITY                make every EUKey of a device worthless", admin_revoke},
+	{"revoke-user", 1, 0, false,
 	 "revoke-user USER             lock a user out, and revoke every device of hers",
 	 admin_revoke_user},
-	{"allow-user", 1, false, "allow-user USER              let that user in again",
+	{"allow-user", 1, 0, false, "allow-user USER              let that user in again",
 	 admin_allow_user},
-	{"revoke-all", 0, false, "revoke-all --yes             revoke every device there is",
+	{"revoke-all", 0, 0, false, "revoke-all --yes             revoke every device there is",
 	 admin_revoke_all},
-	{"fingerprint", 2, false,
+	{"fingerprint", 2, 0, false,
 	 "fingerprint --challenge HEX USER ENTITY   index and fingerprint of each key kept",
 	 fingerprint},
 };
@@ -380,7 +386,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < COMMANDS; i++) {
 		if (strcmp(argv[optind], commands[i].name) != 0)
 			continue;
-		if (a.argc != commands[i].arguments)
+		if (a.argc < commands[i].arguments ||
+		    a.argc > commands[i].arguments + commands[i].optional)
 			break;
 		if (server_config_read(path, &config, why, sizeof(why)) < 0) {
 			(void)fprintf(stderr, "%s\n", why);

@@ -24,8 +24,10 @@ int admin_revoke(struct admin *a);
 int admin_revoke_user(struct admin *a);
 int admin_revoke_all(struct admin *a);
 int admin_allow_user(struct admin *a);
+int admin_forget_vault(struct admin *a);
 
 /* 0, a positive outcome of the store or a negative errno. */
 int admin_list_revocations(struct admin *a);
+int admin_list_vaults(struct admin *a);
 
 #endif

@@ -24,7 +24,7 @@ if SERVER
 sbin_PROGRAMS += cpns-serverd
 cpns_serverd_SOURCES = server/main.c
 bin_PROGRAMS += cpns-server-admin
-cpns_server_admin_SOURCES = server/admin.c server/admin.h server/admin-revoke.c
+cpns_server_admin_SOURCES = server/admin.c server/admin.h server/admin-revoke.c server/admin-vault.c
 dist_man_MANS += doc/cpns-serverd.8 doc/cpns-server-admin.8
 endif
 EXTRA_DIST += server/cpns-serverd.conf.example doc/cpns-serverd.conf.md doc/server-store.md

@@ -42,7 +42,10 @@ static void take_vault(struct server_procedure *p, int64_t now)
 	memcpy(state.vault_id, told->vault_id.data, sizeof(state.vault_id));
 	memcpy(state.head, told->head.data, sizeof(state.head));
 	if (!known) {
-		store_batch_vault_state(&p->batch, name_bytes(&p->source), &state, NULL, now);
+		/* 0 is a question only; a ledger may be long when its server first hears of it. */
+		if (state.sequence > 0)
+			store_batch_vault_state(&p->batch, name_bytes(&p->source), &state, NULL,
+						now);
 		return;
 	}
 	answer->has_known = true;

@@ -258,6 +258,18 @@ int store_sqlite_each_handover(struct store *store, store_handover_fn *each, voi
 	return r != 0 ? r : store_row_error(code);
 }
 
+int store_sqlite_each_vault(struct store *store, store_vault_fn *each, void *arg)
+{
+	sqlite3_stmt *st = store_sqlite_of(store)->statements[EACH_VAULT_STATE];
+	int r, code = SQLITE_DONE;
+
+	for (r = 0; r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW;)
+		r = each(arg, store_row_column(st, 0), store_row_column(st, 1),
+			 (uint32_t)sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3));
+	store_row_done(st);
+	return r != 0 ? r : store_row_error(code);
+}
+
 int store_sqlite_temporary_key(struct store *store, struct bytes entity,
 			       struct store_temporary_key *out)
 {

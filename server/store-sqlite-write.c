@@ -202,6 +202,15 @@ static int put_vault_state(struct sqlite_store *s, const struct store_change *c)
 	return store_row_execute(s, TRIM_VAULT_STATES);
 }
 
+static int forget_vault_state(struct sqlite_store *s, const struct store_change *c)
+{
+	sqlite3_stmt *st = s->statements[FORGET_VAULT_STATE];
+
+	store_row_text(st, 1, name_bytes(&c->entity));
+	store_row_blob(st, 2, bytes_of(c->vault.vault_id, sizeof(c->vault.vault_id)));
+	return store_row_execute(s, FORGET_VAULT_STATE);
+}
+
 static int put_handover(struct sqlite_store *s, const struct store_change *c)
 {
 	const enum statement which = c->expected > 0 ? CHANGE_HANDOVER : ADD_HANDOVER;
@@ -313,6 +322,8 @@ static int apply(struct sqlite_store *s, const struct store_change *c)
 		return reset_done(s, c);
 	case STORE_PUT_VAULT_STATE:
 		return put_vault_state(s, c);
+	case STORE_FORGET_VAULT_STATE:
+		return forget_vault_state(s, c);
 	case STORE_PUT_HANDOVER:
 		return put_handover(s, c);
 	case STORE_FORGET_HANDOVER:

@@ -41,6 +41,8 @@ static const char *const sql[STATEMENTS] = {
 			  " FROM element ORDER BY entity"),
 	[EACH_KEY] = "SELECT user, entity, idx, held, key FROM eukey ORDER BY user, entity, idx",
 	[EACH_HANDOVER] = "SELECT term, holder, since, gateway FROM handover ORDER BY gateway",
+	[EACH_VAULT_STATE] =
+		"SELECT gateway, vault, sequence, time FROM vault ORDER BY gateway, vault",
 	[ADD_ACCOUNT] = "INSERT INTO account (user, salt, iterations, ph) VALUES (?1, ?2, ?3, ?4)",
 	[BLOCK_ACCOUNT] = "UPDATE account SET blocked = ?2 WHERE user = ?1",
 	[ADD_ELEMENT] = ("INSERT INTO element (entity, mode, owner, last_index)"
@@ -71,6 +73,7 @@ static const char *const sql[STATEMENTS] = {
 	[TRIM_VAULT_STATES] = ("DELETE FROM vault WHERE gateway = ?1 AND vault NOT IN"
 			       " (SELECT vault FROM vault WHERE gateway = ?1"
 			       " ORDER BY vault = ?3 DESC, time DESC LIMIT ?2)"),
+	[FORGET_VAULT_STATE] = "DELETE FROM vault WHERE gateway = ?1 AND vault = ?2",
 	[ADD_HANDOVER] = "INSERT INTO handover VALUES (?1, ?2, ?3, ?4)",
 	[CHANGE_HANDOVER] = ("UPDATE handover SET term = ?2, holder = ?3, since = ?4"
 			     " WHERE gateway = ?1 AND term = ?5"),
@@ -228,6 +231,7 @@ const struct store_ops store_sqlite_ops = {
 	.each_element = store_sqlite_each_element,
 	.each_key = store_sqlite_each_key,
 	.each_handover = store_sqlite_each_handover,
+	.each_vault = store_sqlite_each_vault,
 	.commit = store_sqlite_commit,
 	.alive = store_sqlite_alive,
 	.close = close_store,

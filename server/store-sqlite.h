@@ -25,6 +25,7 @@ enum statement {
 	EACH_ELEMENT,
 	EACH_KEY,
 	EACH_HANDOVER,
+	EACH_VAULT_STATE,
 	ADD_ACCOUNT,
 	BLOCK_ACCOUNT,
 	ADD_ELEMENT,
@@ -45,6 +46,7 @@ enum statement {
 	ADD_VAULT_STATE,
 	CHANGE_VAULT_STATE,
 	TRIM_VAULT_STATES,
+	FORGET_VAULT_STATE,
 	ADD_HANDOVER,
 	CHANGE_HANDOVER,
 	FORGET_HANDOVER,
@@ -118,6 +120,7 @@ int store_sqlite_each_account(struct store *store, store_account_fn *each, void 
 int store_sqlite_each_element(struct store *store, store_element_fn *each, void *arg);
 int store_sqlite_each_key(struct store *store, store_key_fn *each, void *arg);
 int store_sqlite_each_handover(struct store *store, store_handover_fn *each, void *arg);
+int store_sqlite_each_vault(struct store *store, store_vault_fn *each, void *arg);
 int store_sqlite_alive(struct store *store);
 int store_sqlite_commit(struct store *store, const struct store_batch *b);
 

@@ -210,6 +210,17 @@ void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
 	c->time = now;
 }
 
+void store_batch_forget_vault_state(struct store_batch *b, struct bytes gateway,
+				    const uint8_t vault_id[16])
+{
+	struct store_change *c = append(b, STORE_FORGET_VAULT_STATE);
+
+	if (!c)
+		return;
+	set_name(b, &c->entity, gateway);
+	memcpy(c->vault.vault_id, vault_id, sizeof(c->vault.vault_id));
+}
+
 void store_batch_handover(struct store_batch *b, struct bytes gateway,
 			  const struct store_handover *h, uint32_t expected)
 {
@@ -358,6 +369,11 @@ int store_each_key(struct store *s, store_key_fn *each, void *arg)
 int store_each_handover(struct store *s, store_handover_fn *each, void *arg)
 {
 	return s->ops->each_handover(s, each, arg);
+}
+
+int store_each_vault(struct store *s, store_vault_fn *each, void *arg)
+{
+	return s->ops->each_vault(s, each, arg);
 }
 
 int store_alive(struct store *s)

@@ -157,10 +157,15 @@ typedef int store_account_fn(void *arg, struct bytes user, uint32_t iterations, 
 typedef int store_element_fn(void *arg, const struct store_element *element);
 typedef int store_key_fn(void *arg, const struct store_key_row *row);
 typedef int store_handover_fn(void *arg, struct bytes gateway, const struct store_handover *h);
+/* told: when, seconds since 1970. A head is not looked at, so that a damaged state is listed too.
+ */
+typedef int store_vault_fn(void *arg, struct bytes gateway, struct bytes vault_id,
+			   uint32_t sequence, int64_t told);
 int store_each_account(struct store *s, store_account_fn *each, void *arg);
 int store_each_element(struct store *s, store_element_fn *each, void *arg);
 int store_each_key(struct store *s, store_key_fn *each, void *arg);
 int store_each_handover(struct store *s, store_handover_fn *each, void *arg);
+int store_each_vault(struct store *s, store_vault_fn *each, void *arg);
 
 /* The kinds of change. */
 enum store_change_kind {
@@ -177,14 +182,15 @@ enum store_change_kind {
 	STORE_ADD_RESET,   /* one of an epoch's authorizations */
 	STORE_RESETS_TOLD, /* a PN GW got those of that user, entity and epoch */
 	STORE_RESET_DONE,  /* confirmed, if epoch is still the element's; they are erased */
-	STORE_PUT_VAULT_STATE,   /* STORE_CONFLICT unless the sequence was expected */
-	STORE_PUT_HANDOVER,      /* STORE_CONFLICT unless the term was expected */
-	STORE_FORGET_HANDOVER,   /* absent is no error */
-	STORE_PUT_TEMPORARY_KEY, /* new or replaced */
-	STORE_PUT_ANSWER,        /* STORE_CONFLICT when the id is there */
-	STORE_TRIM_ANSWERS,      /* erases the answers given before a time */
-	STORE_PUT_SUBSCRIPTION,  /* new or replaced, one per (user, gateway) */
-	STORE_ADD_SECRET,        /* STORE_CONFLICT when it is there */
+	STORE_PUT_VAULT_STATE,    /* STORE_CONFLICT unless the sequence was expected */
+	STORE_FORGET_VAULT_STATE, /* absent is no error */
+	STORE_PUT_HANDOVER,       /* STORE_CONFLICT unless the term was expected */
+	STORE_FORGET_HANDOVER,    /* absent is no error */
+	STORE_PUT_TEMPORARY_KEY,  /* new or replaced */
+	STORE_PUT_ANSWER,         /* STORE_CONFLICT when the id is there */
+	STORE_TRIM_ANSWERS,       /* erases the answers given before a time */
+	STORE_PUT_SUBSCRIPTION,   /* new or replaced, one per (user, gateway) */
+	STORE_ADD_SECRET,         /* STORE_CONFLICT when it is there */
 };
 
 struct store_change {
@@ -249,6 +255,8 @@ void store_batch_reset_done(struct store_batch *b, struct bytes entity, uint32_t
 void store_batch_vault_state(struct store_batch *b, struct bytes gateway,
 			     const struct store_vault_state *state,
 			     const struct store_vault_state *before, int64_t now);
+void store_batch_forget_vault_state(struct store_batch *b, struct bytes gateway,
+				    const uint8_t vault_id[16]);
 /* expected: the term as it was loaded, 0 where there was none. */
 void store_batch_handover(struct store_batch *b, struct bytes gateway,
 			  const struct store_handover *h, uint32_t expected);
@@ -311,6 +319,7 @@ struct store_ops {
 	int (*each_element)(struct store *s, store_element_fn *each, void *arg);
 	int (*each_key)(struct store *s, store_key_fn *each, void *arg);
 	int (*each_handover)(struct store *s, store_handover_fn *each, void *arg);
+	int (*each_vault)(struct store *s, store_vault_fn *each, void *arg);
 	int (*commit)(struct store *s, const struct store_batch *b);
 	int (*alive)(struct store *s);
 	void (*close)(struct store *s);

@@ -94,6 +94,36 @@ done
 expect "$(state 9 dd)" "200 2" "the state report of a vault that went on"
 [ "$(grep -c 'GATEWAY_ROLLED_BACK' "$run/log")" = 2 ] || die "a verdict where there is nothing wrong"
 
+# The operator has it forgotten: what comes next is believed. Not by a slip.
+vault=000102030405060708090a0b0c0d0e0f
+# refused CODE TEXT ARGUMENT...: forget-vault fails so
+refused() {
+	local code=0 want=$1 text=$2
+	shift 2
+	admin forget-vault "$@" >"$run/out" 2>"$run/err" || code=$?
+	[ "$code" = "$want" ] && grep -qF -- "$text" "$run/err" || die "forget-vault $*: $code, $(cat "$run/out" "$run/err")"
+}
+refused 1 "gw-9 has told of no vault" gw-9
+refused 1 "gw-1 has told of no such vault" gw-1 "${vault/0f/ff}"
+refused 2 "32 hex digits" gw-1 "${vault}0f"
+refused 2 "32 hex digits" gw-1 mine
+admin list vaults >"$run/out"
+grep -Eq "^gw-1	$vault	ledger at 9	told 20[0-9-]*T[0-9:]*Z\$" "$run/out" || die "list vaults: $(cat "$run/out")"
+expect "$(state 5 cc)" "200 2" "the state report of an older copy"
+[ "$(grep -c 'GATEWAY_ROLLED_BACK' "$run/log")" = 3 ] || die "no verdict before it was forgotten"
+grep -q "see 'list vaults' and 'forget-vault'.*GATEWAY_ROLLED_BACK" "$run/log" || die "the verdict names no remedy"
+admin forget-vault gw-1 "$vault" | grep -q "^gw-1: 1 vaults forgotten$" || die "the vault was not forgotten"
+[ -z "$(admin list vaults)" ] || die "it is listed still: $(admin list vaults)"
+expect "$(state 0 cc)" "200 2" "a question"
+[ -z "$(admin list vaults)" ] || die "a question was kept"
+expect "$(state 5 cc)" "200 2" "the state report of what was forgotten"
+expect "$(element Sequence)" "" "a state of before it was forgotten"
+expect "$(state 6 dd)" "200 2" "the next one"
+expect "$(element Sequence)" 5 "what the server knew"
+[ "$(grep -c 'GATEWAY_ROLLED_BACK' "$run/log")" = 3 ] || die "a verdict on what was forgotten"
+admin forget-vault gw-1 >/dev/null || die "not every vault of gw-1 was forgotten"
+[ -z "$(admin list vaults)" ] || die "one is listed still: $(admin list vaults)"
+
 # A damaged key is named, and in nobody's way.
 damage eukey key "entity = 'phone'"
 admin list keys | grep -q "^alice	phone	1	damaged$" || die "the damaged key: $(admin list keys)"

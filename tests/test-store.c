@@ -1070,9 +1070,22 @@ START_TEST(damaged_records)
 }
 END_TEST
 
+static int note_vault(void *arg, struct bytes gateway, struct bytes vault_id, uint32_t sequence,
+		      int64_t told)
+{
+	char *list = arg;
+	const size_t used = strlen(list);
+
+	(void)snprintf(list + used, 256 - used, "%.*s/%u=%lu@%ld ", (int)gateway.size,
+		       (const char *)gateway.data, (unsigned)vault_id.data[0],
+		       (unsigned long)sequence, (long)told);
+	return 0;
+}
+
 START_TEST(vault_states)
 {
 	struct store *s = opened();
+	char list[256] = "";
 	struct store_batch b = {NULL, NULL, 0};
 	struct store_vault_state state = {.vault_id = {1}, .sequence = 7, .head = {5}}, found;
 
@@ -1106,6 +1119,20 @@ START_TEST(vault_states)
 	state.vault_id[0] = 1;
 	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
 			 STORE_ABSENT);
+	/* the operator has one forgotten, and nothing else; a damaged one is listed too */
+	store_batch_vault_state(&b, bytes_text("gw-0"), &state, NULL, 300);
+	ck_assert_int_eq(commit(s, &b), 0);
+	state.vault_id[0] = 28;
+	store_batch_forget_vault_state(&b, bytes_text("gw-1"), state.vault_id);
+	store_batch_forget_vault_state(&b, bytes_text("nobody"), state.vault_id);
+	ck_assert_int_eq(commit(s, &b), 0);
+	ck_assert_int_eq(store_vault_state(s, bytes_text("gw-1"), state.vault_id, &found),
+			 STORE_ABSENT);
+	alter("UPDATE vault SET head = x'00' WHERE vault >= x'1d'");
+	ck_assert_int_eq(store_each_vault(s, note_vault, list), 0);
+	ck_assert_int_eq(strncmp(list, "gw-0/1=9@300 gw-1/", 18), 0);
+	ck_assert_ptr_nonnull(strstr(list, " gw-1/24=9@206 gw-1/25=9@206 gw-1/26=9@206 "
+					   "gw-1/27=9@206 gw-1/29=9@207 "));
 	store_close(s);
 }
 END_TEST

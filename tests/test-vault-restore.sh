@@ -126,6 +126,38 @@ index=$(grep -o "key index [0-9]*" "$run/start.out" | head -n 1 | grep -o "[0-9]
 [ "$index" -gt "$spent" ] || complain "index $index was issued after the copy came back, $spent was spent before"
 issued_once
 
+# Somebody told the server of a state that never was, too far ahead to be believed. The operator has it forgotten.
+stop server
+await "WAN is down"
+/usr/bin/python3 - "$run/server.db" <<'PY' || complain "the forged state"
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], timeout=10)
+changed = store.execute("UPDATE vault SET sequence = sequence + (1 << 22)").rowcount
+store.commit()
+sys.exit(changed != 1)
+PY
+turn_log 4
+launch_server
+await "not believed"
+grep -qF "cpns-server-admin forget-vault $gateway" "$run/log" || complain "the PN GW names no remedy"
+start --kv doctor || true
+grep -q "^id=vault.rollback .*state=failed .*forget-vault $gateway" "$run/start.out" ||
+	complain "the doctor names no remedy: $(grep -F vault.rollback "$run/start.out")"
+await "GATEWAY_ROLLED_BACK"
+says 0 "key index" renew headset-2
+admin forget-vault "$gateway" >"$run/forget.out" 2>&1 || complain "forget-vault: $(cat "$run/forget.out")"
+stop server
+await "WAN is down"
+turn_log 5
+launch_server
+await_told "$(start vault status && awk '/^ledger entries:/ { print $NF }' "$run/start.out")"
+if grep -q "not believed\|GATEWAY_ROLLED_BACK" "$run/log"; then
+	complain "it is not forgotten: $(grep "not believed\|GATEWAY_ROLLED_BACK" "$run/log")"
+fi
+start --kv doctor || true
+grep -q "^id=vault.rollback .*state=ok " "$run/start.out" || complain "the doctor: $(grep -F vault.rollback "$run/start.out")"
+says 0 "key index" renew headset-2
+
 stop headset-2
 stop gateway
 challenge=$(openssl rand -hex 16)
