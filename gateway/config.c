@@ -448,9 +448,7 @@ void gateway_config_core_options(const struct config *config, struct core_option
 			  .request_ms = config->request_deadline,
 			  .receipt_ms = config->receipt_deadline,
 			  .secure_level = config->secure_level},
-		.pool = {.low_water = config->key_set_low_water < config->key_set_count
-					      ? config->key_set_low_water
-					      : config->key_set_count - 1,
+		.pool = {.low_water = gateway_config_low_water(config),
 			 .size = config->key_set_count,
 			 .kind = config->key_set_kind,
 			 .lifetime_s = config->key_set_lifetime * 86400U,
@@ -537,6 +535,12 @@ static void write_default(FILE *out, const struct setting *s)
 		return;
 	}
 }
+unsigned gateway_config_low_water(const struct config *config)
+{
+	return config->key_set_low_water < config->key_set_count ? config->key_set_low_water
+								 : config->key_set_count - 1;
+}
+
 
 static void write_type(FILE *out, const struct setting *s)
 {

@@ -55,3 +55,6 @@ void gateway_config_write(const struct config *config, FILE *out);
 void gateway_config_write_markdown(FILE *out);
 
 #endif
+/* key_set.low_water as it counts: a pool that is full is never low. */
+unsigned gateway_config_low_water(const struct config *config);
+

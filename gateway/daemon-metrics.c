@@ -62,7 +62,7 @@ static void count_pool(struct gateway_daemon *d, const struct name *entity, stru
 		now->pools[METRICS_POOL_USER]++;
 	else if (info.left == 0)
 		now->pools[METRICS_POOL_EMPTY]++;
-	else if (info.left <= d->config.key_set_low_water)
+	else if (info.left <= gateway_config_low_water(&d->config))
 		now->pools[METRICS_POOL_LOW]++;
 	else
 		now->pools[METRICS_POOL_FILLED]++;

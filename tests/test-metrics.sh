@@ -37,7 +37,9 @@ has() {
 }
 
 mkdir "$run/out"
-echo "metrics = { file = \"$run/out/pngw.prom\"; interval = 1; };" >>"$run/pngw.conf"
+echo "metrics = { file = \"$run/out/pngw.prom\"; interval = 1; };
+key_set = { count = 4; low_water = 9; };" >>"$run/pngw.conf"
+admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_gateway
 await "ready"
 has "pngw_wan_up\{\}" 0
@@ -70,6 +72,22 @@ has "pngw_wan_up\{\}" 0
 has "pngw_wan_losses_total\{\}" 1
 launch_server
 has "pngw_wan_connects_total\{\}" 2
+
+# A pool that is full is not low, however high key_set.low_water is. Pools are counted at the start.
+launch_pne headset-2 pan-open none
+await "headset-2 is connected"
+start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
+for ((i = 0; i < 300; i++)); do
+	start --kv pool headset-2 && grep -q "left=4 .*unconfirmed=0" "$run/start.out" && break
+	sleep 0.1
+done
+stop gateway
+rm "$run/out/pngw.prom"
+launch_gateway
+has "pngw_pools\{state=filled\}" 1
+has "pngw_pools\{state=low\}" 0
+has "pngw_pools\{state=empty\}" 0
+has "pngw_pool_keys\{\}" 4
 
 for name in "$gateway" headset-1 "$user" "$address"; do
 	grep -qF -- "$name" "$run/out/pngw.prom" && complain "$name is in the metrics"
