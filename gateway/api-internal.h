@@ -204,6 +204,8 @@ __attribute__((format(printf, 3, 4))) void gateway_api_error(sd_bus_message *cal
 /* Of a negative errno. */
 void gateway_api_errno(sd_bus_message *call, int error);
 void gateway_api_done(sd_bus_message *call); /* an empty reply */
+/* Nothing is known of entity: the verdict DEVICE_UNKNOWN as an error. */
+void gateway_api_unknown(sd_bus_message *call, const struct name *entity);
 
 /* Arguments. False: the caller got an error. */
 struct api_option {

@@ -75,6 +75,13 @@ void gateway_api_list_pools(struct api_call *call)
 
 	if (!gateway_api_read_entities(call->m, 0, &entities, &count))
 		return;
+	for (size_t i = 0; i < count; i++) {
+		if (!gateway_core_on_record(api->core, &entities[i])) {
+			gateway_api_unknown(call->m, &entities[i]);
+			free(entities);
+			return;
+		}
+	}
 	gateway_api_objects_update(api);
 	gateway_api_reply_begin(&w, call->m);
 	gateway_api_list_begin(&w, "a{sv}");

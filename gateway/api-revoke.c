@@ -121,6 +121,8 @@ void gateway_api_release(struct api_call *call)
 	r = gateway_core_release(call->api->core, &entity);
 	if (r == -EBUSY)
 		gateway_api_error(call->m, "Busy", "a procedure runs for %s", entity.text);
+	else if (r == -ENOENT)
+		gateway_api_unknown(call->m, &entity);
 	else if (r != 0)
 		gateway_api_errno(call->m, r);
 	else

@@ -184,6 +184,14 @@ void gateway_api_errno(sd_bus_message *call, int error)
 	gateway_api_error(call, error == -EBUSY ? "Busy" : "Failed", "%s", strerror(-error));
 }
 
+void gateway_api_unknown(sd_bus_message *call, const struct name *entity)
+{
+	const struct verdict v = {.id = VERDICT_DEVICE_UNKNOWN, .entity = *entity};
+	char text[VERDICT_TEXT_SIZE];
+
+	gateway_api_error(call, "NotFound", "%s", verdict_describe(&v, text, sizeof(text)));
+}
+
 void gateway_api_done(sd_bus_message *call)
 {
 	(void)sd_bus_reply_method_return(call, NULL);

@@ -167,6 +167,17 @@ static bool is_known(struct core *c, const struct name *entity)
 	return false;
 }
 
+bool gateway_core_on_record(struct core *c, const struct name *entity)
+{
+	struct bluetooth_place place;
+	struct revocation before;
+
+	return name_equal(entity, &c->options.self) || is_known(c, entity) ||
+	       gateway_core_link_of(c, entity) ||
+	       records_get_bluetooth(c->vault, entity, &place) != VAULT_ABSENT ||
+	       revocation_get(c->vault, entity, &before) != VAULT_ABSENT;
+}
+
 static void revoke_one(struct core *c, const struct name *entity, uint64_t run)
 {
 	struct reset *x;

@@ -691,6 +691,8 @@ int gateway_core_release(struct core *c, const struct name *entity)
 
 	if (gateway_core_procedure_for(c, entity) || gateway_core_writing(c, entity))
 		return -EBUSY;
+	if (!gateway_core_on_record(c, entity))
+		return -ENOENT;
 	gateway_core_pool_replaced(c, entity);
 	b = vault_batch_new();
 	if (!b)

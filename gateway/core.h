@@ -203,9 +203,12 @@ uint32_t gateway_core_own_index(const struct core *c);
 int gateway_core_fingerprint(struct core *c, const struct name *entity, struct bytes challenge,
 			     uint8_t out[8], uint32_t *index, struct name *user);
 
+/* Whether anything is known of entity: it is connected, has a record, or is the PN GW itself. */
+bool gateway_core_on_record(struct core *c, const struct name *entity);
+
 /*
  * Forgets whose entity is, and its keys, durably. The server releases it separately. -EBUSY while a
- * procedure runs for it.
+ * procedure runs for it; -ENOENT when nothing is known of it.
  */
 int gateway_core_release(struct core *c, const struct name *entity);
 

@@ -339,6 +339,10 @@ def test_figures(client):
     check("fingerprint of nobody", client.error("Gateway1", "Fingerprint", "nobody", dbus.ByteArray(b"12345678")) == "NotFound")
     ledger = client.call("Vault1", "ListLedger", 50, path="/org/pngw/vault")
     check("ledger", any(e["Entity"] == "headset-3" and e["User"] == "alice" for e in ledger) and
+    check("the pool of nobody", client.error("Gateway1", "ListPools", ["headset-3", "nobody"]) == "NotFound" and
+          "DEVICE_UNKNOWN" in client.message)
+    check("nobody is released", client.error("Gateway1", "Release", "nobody") == "NotFound" and
+          "DEVICE_UNKNOWN" in client.message)
           [int(e["Sequence"]) for e in ledger] == list(range(int(ledger[0]["Sequence"]), int(ledger[-1]["Sequence"]) + 1)))
     objects = client.bus.get_object("org.pngw", "/org/pngw", introspect=False).GetManagedObjects(
         dbus_interface="org.freedesktop.DBus.ObjectManager")

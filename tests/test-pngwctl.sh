@@ -277,6 +277,8 @@ password=4711 outcome 0 "set" set-pin technician
 printf '4711\n' >"$run/pin"
 chmod 600 "$run/pin"
 json 'd["role"] == "technician"' --pin-file "$run/pin" whoami
+outcome 1 "[DEVICE_UNKNOWN]" release headset-9
+outcome 1 "[DEVICE_UNKNOWN]" pool headset-2 headset-9
 printf '4712\n' >"$run/pin"
 outcome 1 "" --pin-file "$run/pin" whoami
 outcome 0 "removed" set-pin technician --remove
