@@ -193,7 +193,7 @@ int command_elements(struct console *console, struct call *call)
 {
 	static const struct column columns[] = {
 		{"entity", "ENTITY", COLUMN_PLAIN},      {"level", "PAN", COLUMN_PLAIN},
-		{"owner", "OWNER", COLUMN_PLAIN},        {"held", "KEY", COLUMN_PLAIN},
+		{"owner", "OWNER", COLUMN_PLAIN},        {"held", "KEY", COLUMN_KEY},
 		{"left", "LEFT", COLUMN_PLAIN},          {"address", "ADDRESS", COLUMN_PLAIN},
 		{"connected", "connected", COLUMN_FLAG}, {"screen", "screen", COLUMN_FLAG},
 		{"revoked", "revoked", COLUMN_FLAG},     {NULL, NULL, COLUMN_PLAIN},

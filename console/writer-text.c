@@ -154,6 +154,18 @@ static char *list_cell(json_object *list)
 	return clean;
 }
 
+/* What a PNE holds: of its pool, or what only passed through the PN GW. */
+static char *key_cell(json_object *record, json_object *held)
+{
+	int64_t relayed = json_object_get_int64(json_object_object_get(record, "relayed"));
+	char text[48];
+
+	(void)snprintf(text, sizeof(text), "%lld%s",
+		       (long long)(relayed > 0 ? relayed : json_object_get_int64(held)),
+		       relayed > 0 ? " (relayed)" : "");
+	return strdup(text);
+}
+
 char *writer_cell(json_object *record, const struct column *column)
 {
 	json_object *value = NULL;
@@ -168,6 +180,8 @@ char *writer_cell(json_object *record, const struct column *column)
 		return time_cell(json_object_get_int64(value));
 	if (column->form == COLUMN_SECONDS)
 		return seconds_cell(json_object_get_int64(value));
+	if (column->form == COLUMN_KEY)
+		return key_cell(record, value);
 	if (json_object_is_type(value, json_type_array))
 		return list_cell(value);
 	if (json_object_is_type(value, json_type_boolean))

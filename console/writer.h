@@ -21,6 +21,7 @@ enum column_form {
 	COLUMN_PLAIN,
 	COLUMN_TIME,    /* seconds since the epoch, as UTC */
 	COLUMN_SECONDS, /* to go; -1: never */
+	COLUMN_KEY,     /* the index of an EUKey, or that of "relayed" where there is one */
 	COLUMN_FLAG     /* a bool: the title where it is true, else nothing */
 };
 

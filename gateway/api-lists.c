@@ -154,6 +154,23 @@ static bool entity_or_self(struct api_call *call, struct name *out)
 	return false;
 }
 
+static void no_fingerprint(struct api_call *call, const struct name *entity)
+{
+	struct core *core = call->api->core;
+	struct core_pool_info info;
+
+	if (!gateway_core_on_record(core, entity))
+		gateway_api_unknown(call->m, entity);
+	else if (gateway_core_pool_info(core, entity, &info) == 0 && info.relayed > 0)
+		gateway_api_error(call->m, "NotFound",
+				  "%s took EUKey %lu, but its key only passed through here: the "
+				  "PNE and the CPNS Server have it, this PN GW does not",
+				  entity->text, (unsigned long)info.relayed);
+	else
+		gateway_api_error(call->m, "NotFound", "%s has no EUKey that is known to be held",
+				  entity->text);
+}
+
 void gateway_api_fingerprint(struct api_call *call)
 {
 	uint8_t print[8];
@@ -174,14 +191,12 @@ void gateway_api_fingerprint(struct api_call *call)
 	}
 	r = gateway_core_fingerprint(call->api->core, &entity, bytes_of(challenge, size), print,
 				     &index, &user);
-	if (r != 0) {
-		if (r > 0)
-			gateway_api_error(call->m, "NotFound",
-					  "%s has no EUKey that is known to be held", entity.text);
-		else
-			gateway_api_errno(call->m, r);
+	if (r < 0)
+		gateway_api_errno(call->m, r);
+	else if (r > 0)
+		no_fingerprint(call, &entity);
+	if (r != 0)
 		return;
-	}
 	(void)hex_encode(bytes_of(print, sizeof(print)), hex, sizeof(hex));
 	gateway_api_reply_begin(&w, call->m);
 	gateway_api_dict_begin(&w);

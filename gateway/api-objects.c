@@ -103,6 +103,7 @@ void gateway_api_put_element(struct api_writer *w, const struct api_element *e)
 	gateway_api_text(w, "Peer", e->peer);
 	gateway_api_text(w, "Address", e->address);
 	gateway_api_u32(w, "Held", e->pool.current);
+	gateway_api_u32(w, "Relayed", e->pool.relayed);
 	gateway_api_u32(w, "Unconfirmed", e->pool.unconfirmed);
 	gateway_api_u32(w, "Left", e->pool.left);
 	gateway_api_flag(w, "Revoked", e->revoked);
@@ -210,9 +211,10 @@ static void tell_element(struct gateway_api *api, const struct api_element *e)
 
 	if (path && api->connection) {
 		api->emitting = true;
-		(void)sd_bus_emit_properties_changed(
-			api->connection, path, PNE_INTERFACE, "Connected", "Level", "Screen",
-			"Owner", "Peer", "Address", "Held", "Unconfirmed", "Left", "Revoked", NULL);
+		(void)sd_bus_emit_properties_changed(api->connection, path, PNE_INTERFACE,
+						     "Connected", "Level", "Screen", "Owner",
+						     "Peer", "Address", "Held", "Relayed",
+						     "Unconfirmed", "Left", "Revoked", NULL);
 		api->emitting = false;
 	}
 	free(path);
@@ -368,6 +370,8 @@ static int get_pne(sd_bus *bus, const char *path, const char *interface, const c
 		gateway_api_put_text(&w, e->address);
 	else if (strcmp(property, "Held") == 0)
 		return sd_bus_message_append(reply, "u", e->pool.current);
+	else if (strcmp(property, "Relayed") == 0)
+		return sd_bus_message_append(reply, "u", e->pool.relayed);
 	else if (strcmp(property, "Unconfirmed") == 0)
 		return sd_bus_message_append(reply, "u", e->pool.unconfirmed);
 	else if (strcmp(property, "Left") == 0)
@@ -520,6 +524,7 @@ static const sd_bus_vtable pne_vtable[] = {
 	SD_BUS_PROPERTY("Peer", "s", get_pne, 0, CHANGES),
 	SD_BUS_PROPERTY("Address", "s", get_pne, 0, CHANGES),
 	SD_BUS_PROPERTY("Held", "u", get_pne, 0, CHANGES),
+	SD_BUS_PROPERTY("Relayed", "u", get_pne, 0, CHANGES),
 	SD_BUS_PROPERTY("Unconfirmed", "u", get_pne, 0, CHANGES),
 	SD_BUS_PROPERTY("Left", "u", get_pne, 0, CHANGES),
 	SD_BUS_PROPERTY("Revoked", "b", get_pne, 0, CHANGES),

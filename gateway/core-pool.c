@@ -597,6 +597,17 @@ uint64_t gateway_core_tick_pool(struct core *c, uint64_t now)
 	return next;
 }
 
+/* The key of Figure 5 or 6 that the PNE took last, unless it has had or lost a later one. */
+static uint32_t held_relayed(struct core *c, const struct name *entity, uint32_t current)
+{
+	struct relayed relayed;
+
+	if (records_get_relayed(c->vault, entity, &relayed) != 0 || relayed.installed <= current ||
+	    relayed.installed <= gateway_core_revoked_index(c, entity))
+		return 0;
+	return relayed.installed;
+}
+
 int gateway_core_pool_info(struct core *c, const struct name *entity, struct core_pool_info *out)
 {
 	uint64_t service = gateway_core_service(c), renew_at;
@@ -611,6 +622,7 @@ int gateway_core_pool_info(struct core *c, const struct name *entity, struct cor
 	out->left = pool_left(&pool, &c->options.pool, service);
 	key = pool_current(&pool);
 	out->current = key ? key->index : 0;
+	out->relayed = held_relayed(c, entity, out->current);
 	key = pool_repeat(&pool);
 	out->unconfirmed = key ? key->index : 0;
 	out->renew_in = POOL_NEVER;

@@ -173,6 +173,8 @@ size_t gateway_core_procedures(const struct core *c);
 struct core_pool_info {
 	size_t left;            /* keys that can still be issued */
 	uint32_t current;       /* index of the key that the PNE is known to hold; 0: none */
+	uint32_t relayed;       /* index of a newer key that the PNE was seen to take, and that only
+				   passed through here: of Figure 5 or 6; 0: none */
 	uint32_t unconfirmed;   /* index of the key that was sent and may be sent again; 0: none */
 	uint64_t renew_in;      /* seconds until it is renewed by itself; POOL_NEVER */
 	bool refill_needs_user; /* the server wants the user's password first */

@@ -331,7 +331,18 @@ def test_figures(client):
     users = client.call("Gateway1", "ListUsers")
     check("users", [str(u["User"]) for u in users] == ["alice"] and users[0]["OwnsGateway"] and
           sorted(users[0]["Entities"]) == ["headset-2", "headset-3"])
+    # A key of Figure 6 only passes through; one of Figure 7 is the PN GW's to know.
+    elements = {str(e["Entity"]): e for e in client.call("Gateway1", "ListElements")}
+    check("the key that passed through", elements["headset-2"]["Held"] == 0 and elements["headset-2"]["Relayed"] == 2 and
+          client.property("/org/pngw/pne/headset_2d2", "Pne1", "Relayed") == 2)
+    check("the key of a pool", elements["headset-3"]["Held"] > 0 and elements["headset-3"]["Relayed"] == 0)
+    check("no fingerprint of it", client.error("Gateway1", "Fingerprint", "headset-2", dbus.ByteArray(b"12345678")) ==
+          "NotFound" and "took EUKey 2, but its key only passed through here" in client.message)
     pools = {str(p["Entity"]): p for p in client.call("Gateway1", "ListPools", [])}
+    check("the pool of nobody", client.error("Gateway1", "ListPools", ["headset-3", "nobody"]) == "NotFound" and
+          "DEVICE_UNKNOWN" in client.message)
+    check("nobody is released", client.error("Gateway1", "Release", "nobody") == "NotFound" and
+          "DEVICE_UNKNOWN" in client.message)
     check("pools", pools["headset-3"]["Left"] > 0 and pools["headset-3"]["Held"] > 0)
     print_ = client.call("Gateway1", "Fingerprint", "headset-3",
                          dbus.ByteArray(bytes.fromhex(os.environ["PNGW_TEST_CHALLENGE"])))
@@ -339,10 +350,6 @@ def test_figures(client):
     check("fingerprint of nobody", client.error("Gateway1", "Fingerprint", "nobody", dbus.ByteArray(b"12345678")) == "NotFound")
     ledger = client.call("Vault1", "ListLedger", 50, path="/org/pngw/vault")
     check("ledger", any(e["Entity"] == "headset-3" and e["User"] == "alice" for e in ledger) and
-    check("the pool of nobody", client.error("Gateway1", "ListPools", ["headset-3", "nobody"]) == "NotFound" and
-          "DEVICE_UNKNOWN" in client.message)
-    check("nobody is released", client.error("Gateway1", "Release", "nobody") == "NotFound" and
-          "DEVICE_UNKNOWN" in client.message)
           [int(e["Sequence"]) for e in ledger] == list(range(int(ledger[0]["Sequence"]), int(ledger[-1]["Sequence"]) + 1)))
     objects = client.bus.get_object("org.pngw", "/org/pngw", introspect=False).GetManagedObjects(
         dbus_interface="org.freedesktop.DBus.ObjectManager")

@@ -211,6 +211,12 @@ done
 
 # What there is.
 kv '{d["entity"] for d in l} == {"headset-1", "headset-2"}' elements
+# A key of Figure 6 only passed through: it is told of as held, and whose fingerprint it is not.
+json '{d["entity"]: (d["held"] > 0, d["relayed"] > 0) for d in d} == {"headset-1": (False, True), "headset-2": (True, False)}' elements
+outcome 0 "(relayed)" elements
+grep -qE "^headset-1 .* [1-9][0-9]* \(relayed\) " "$run/out" || complain "elements: not which key headset-1 took"
+grep -qE "^headset-2 .* [1-9][0-9]* +[0-9]+ +- " "$run/out" || complain "elements: not which key headset-2 holds"
+outcome 1 "its key only passed through here" fingerprint headset-1
 json 'd[0]["user"] == "alice" and d[0]["owns_gateway"] is True' users
 kv 'l[0]["entity"] == "headset-2" and int(l[0]["held"]) > 0' pool headset-2
 json 'd["schema"] == 2 and d["rekeying"] is False and d["ledger_entries"] > 5' vault
@@ -271,14 +277,14 @@ done
 kv 'l[0]["entity"] == "headset-2" and l[0]["reset"] == "confirmed"' revocations
 outcome 1 "never revoked" forget headset-1
 outcome 0 "released" release headset-1
+outcome 1 "[DEVICE_UNKNOWN]" release headset-9
+outcome 1 "[DEVICE_UNKNOWN]" pool headset-2 headset-9
 
 # PINs: set, used, wrong, removed.
 password=4711 outcome 0 "set" set-pin technician
 printf '4711\n' >"$run/pin"
 chmod 600 "$run/pin"
 json 'd["role"] == "technician"' --pin-file "$run/pin" whoami
-outcome 1 "[DEVICE_UNKNOWN]" release headset-9
-outcome 1 "[DEVICE_UNKNOWN]" pool headset-2 headset-9
 printf '4712\n' >"$run/pin"
 outcome 1 "" --pin-file "$run/pin" whoami
 outcome 0 "removed" set-pin technician --remove
