@@ -66,7 +66,8 @@ static const struct setting {
 #undef CHOICE
 };
 
-#define SETTINGS       (sizeof(settings) / sizeof(settings[0]))
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+_Static_assert(sizeof(settings) / sizeof(settings[0]) == CONFIG_SETTINGS, "lines has room");
 #define SECURITY_NAMES "none, encrypted, authenticated"
 #define LISTEN         "pan.listen"
 
@@ -75,22 +76,58 @@ struct reader {
 	char *why;
 	size_t why_size;
 	struct config config;
-	bool given[SETTINGS];
-	bool listen_given;
 };
 
 __attribute__((format(printf, 3, 4))) static int wrong(struct reader *r, const config_setting_t *at,
 						       const char *format, ...)
 {
-	unsigned line = at ? (unsigned)config_setting_source_line(at) : 0;
 	char text[384];
 	va_list arguments;
 
 	va_start(arguments, format);
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	(void)snprintf(r->why, r->why_size, "%s:%u: %s", r->file, line, text);
+	(void)snprintf(r->why, r->why_size, "%s:%d: %s", r->file, config_setting_source_line(at),
+		       text);
 	return -EINVAL;
+}
+
+/* The same of a setting by its path, after all were read. */
+__attribute__((format(printf, 3, 4))) static int unfit(struct reader *r, const char *path,
+						       const char *format, ...)
+{
+	char place[CONFIG_PLACE_SIZE], text[384];
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	(void)snprintf(r->why, r->why_size, "%s: %s",
+		       gateway_config_place(&r->config, r->file, path, place), text);
+	return -EINVAL;
+}
+
+unsigned gateway_config_line(const struct config *config, const char *path)
+{
+	if (strcmp(path, LISTEN) == 0)
+		return config->listen_line;
+	for (size_t i = 0; i < SETTINGS; i++) {
+		if (strcmp(settings[i].path, path) == 0)
+			return config->lines[i];
+	}
+	return 0;
+}
+
+const char *gateway_config_place(const struct config *config, const char *file, const char *path,
+				 char out[CONFIG_PLACE_SIZE])
+{
+	unsigned line = gateway_config_line(config, path);
+
+	if (line > 0)
+		(void)snprintf(out, CONFIG_PLACE_SIZE, "%s:%u: %s", file, line, path);
+	else
+		(void)snprintf(out, CONFIG_PLACE_SIZE, "%s: %s", file, path);
+	return out;
 }
 
 /* The place of text in "a, b, c", or -1. */
@@ -218,6 +255,10 @@ static int take_listener(struct reader *r, const config_setting_t *at)
 	if (choice < 0)
 		return wrong(r, at, "pan.listen.security: expected one of %s, in quotes",
 			     SECURITY_NAMES);
+	for (size_t i = 0; i < r->config.listen_count; i++) {
+		if (strcmp(r->config.listen[i].address, address) == 0)
+			return wrong(r, at, "pan.listen.address: %s is there twice", address);
+	}
 	l = &r->config.listen[r->config.listen_count++];
 	memcpy(l->address, address, strlen(address) + 1);
 	l->security = (enum pan_security)choice;
@@ -233,7 +274,7 @@ static int take_listeners(struct reader *r, const config_setting_t *at)
 			     "pan.listen: expected ( { address = ...; security = ...; }, ... )");
 	for (int i = 0; result == 0 && i < config_setting_length(at); i++)
 		result = take_listener(r, config_setting_get_elem(at, (unsigned)i));
-	r->listen_given = true;
+	r->config.listen_line = (unsigned)config_setting_source_line(at);
 	return result;
 }
 
@@ -252,7 +293,7 @@ static int take_leaf(struct reader *r, const config_setting_t *at, const char *p
 {
 	for (size_t i = 0; i < SETTINGS; i++) {
 		if (strcmp(settings[i].path, path) == 0) {
-			r->given[i] = true;
+			r->config.lines[i] = (unsigned)config_setting_source_line(at);
 			return take(r, &settings[i], at);
 		}
 	}
@@ -306,29 +347,56 @@ static bool is_adapter(const char *text)
 	       bluetooth_address_valid(text);
 }
 
-static int check_bluetooth(struct reader *r, const config_setting_t *root)
+/* Of a URL nothing but the host. */
+static bool is_host(const char *text)
+{
+	const char *colon = strchr(text, ':');
+
+	/* An address of IPv6 has two at least. */
+	return text[0] != '\0' && !strpbrk(text, "/@?# \t\r\n") &&
+	       (!colon || colon != strrchr(text, ':'));
+}
+
+/*
+ * Whoever reaches the bus may try to command: a socket of this machine alone, of which the kernel
+ * tells who calls.
+ */
+static bool is_bus(const char *text)
+{
+	static const char *const kinds[] = {"unix:path=/", "unix:abstract="};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t size = strlen(kinds[i]);
+
+		if (strncmp(text, kinds[i], size) == 0 && text[size] != '\0' && !strchr(text, ';'))
+			return true;
+	}
+	return strcmp(text, "system") == 0 || strcmp(text, "session") == 0;
+}
+
+static int check_bluetooth(struct reader *r)
 {
 	const struct config *c = &r->config;
 
 	if (c->bluetooth_le && !WITH_LE)
-		return wrong(r, root, "pan.bluetooth.le: this pngwd was built with --disable-le");
+		return unfit(r, "pan.bluetooth.le", "this pngwd was built with --disable-le");
 	if (!is_adapter(c->bluetooth_adapter))
-		return wrong(r, root,
-			     "pan.bluetooth.adapter: expected \"hci0\" or \"AA:BB:CC:DD:EE:FF\"");
+		return unfit(r, "pan.bluetooth.adapter",
+			     "expected \"hci0\" or \"AA:BB:CC:DD:EE:FF\"");
 	if (strlen(c->bluetooth_name) > 248)
-		return wrong(r, root, "pan.bluetooth.name: expected at most 248 bytes");
+		return unfit(r, "pan.bluetooth.name", "expected at most 248 bytes");
 	if (c->bluetooth_bonds[0] != '/')
-		return wrong(r, root, "pan.bluetooth.bonds: expected a path that begins with /");
+		return unfit(r, "pan.bluetooth.bonds", "expected a path that begins with /");
 	if (!bridge_name_valid(c->nap_bridge))
-		return wrong(r, root,
-			     "pan.bluetooth.nap.bridge: expected 1 to 15 of A-Z a-z 0-9 . _ -");
+		return unfit(r, "pan.bluetooth.nap.bridge",
+			     "expected 1 to 15 of A-Z a-z 0-9 . _ -");
 	if (!bridge_address_valid(c->nap_address))
-		return wrong(r, root,
-			     "pan.bluetooth.nap.address: expected an IPv4 address and the size of "
-			     "its prefix, 8 to 30: \"192.168.44.1/24\"");
+		return unfit(r, "pan.bluetooth.nap.address",
+			     "expected an IPv4 address and the size of its prefix, 8 to 30: "
+			     "\"192.168.44.1/24\"");
 	if (c->nap && !c->bluetooth)
-		return wrong(r, root,
-			     "pan.bluetooth.nap.enable: expected only with pan.bluetooth.enable");
+		return unfit(r, "pan.bluetooth.nap.enable",
+			     "expected only with pan.bluetooth.enable");
 	return 0;
 }
 
@@ -336,70 +404,107 @@ static int check_bluetooth(struct reader *r, const config_setting_t *root)
  * From here on they are paths. A process without credentials may still look at the rest: it finds
  * no file of that name.
  */
-static int find_credentials(struct reader *r, const config_setting_t *root)
+static int find_credentials(struct reader *r)
 {
-	char *const files[] = {r->config.tls_ca, r->config.tls_certificate, r->config.tls_key,
-			       r->config.tls_psk_file};
+	const struct {
+		const char *setting;
+		char *file;
+	} files[] = {{"server.tls.ca", r->config.tls_ca},
+		     {"server.tls.certificate", r->config.tls_certificate},
+		     {"server.tls.key", r->config.tls_key},
+		     {"server.tls.psk_file", r->config.tls_psk_file}};
 	char path[CONFIG_TEXT_MAX];
 	char why[2 * CONFIG_TEXT_MAX];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		int result = credential_path(files[i], path, sizeof(path), why, sizeof(why));
+		int result = credential_path(files[i].file, path, sizeof(path), why, sizeof(why));
 
 		if (result == 0)
-			(void)snprintf(files[i], CONFIG_TEXT_MAX, "%s", path);
+			(void)snprintf(files[i].file, CONFIG_TEXT_MAX, "%s", path);
 		else if (result != -ENOENT)
-			return wrong(r, root, "server.tls: %.300s", why);
+			return unfit(r, files[i].setting, "%.300s", why);
 	}
 	return 0;
 }
 
+static int check_server(struct reader *r)
+{
+	const struct config *c = &r->config;
+
+	if (!is_host(c->host))
+		return unfit(r, "server.host",
+			     "expected a name or an address alone: port and path have settings of "
+			     "their own");
+	if (c->verify_name[0] && !is_host(c->verify_name))
+		return unfit(r, "server.verify_name", "expected a name");
+	if (!c->tls_ca[0] && !c->tls_psk_file[0])
+		return unfit(r, "server.tls.ca", "must be given unless server.tls.psk_file is");
+	if (!c->tls_certificate[0] != !c->tls_key[0])
+		return unfit(r, c->tls_key[0] ? "server.tls.key" : "server.tls.certificate",
+			     "expected with server.tls.%s: both or none",
+			     c->tls_key[0] ? "certificate" : "key");
+	if (c->path[0] != '/' || strlen(c->path) > 128)
+		return unfit(r, "server.path",
+			     "expected a path of at most 128 bytes that begins with /");
+	if (c->backoff_min > c->backoff_max)
+		return unfit(r, "server.backoff_min", "expected at most server.backoff_max");
+	if (name_equal(&c->entity_id, &c->server_entity_id))
+		return unfit(r, "server.entity_id", "expected another one than entity_id");
+	return 0;
+}
+
+static int check_vault(struct reader *r)
+{
+	const struct config *c = &r->config;
+
+	if (!c->vault_key_file[0] && !c->vault_passphrase_file[0])
+		return unfit(r, "vault.key_file", "must be given unless vault.passphrase_file is");
+	if (c->vault_second_key_file[0] && !c->vault_key_file[0])
+		return unfit(r, "vault.second_key_file", "expected only with vault.key_file");
+	return 0;
+}
+
+static int check_pne(struct reader *r)
+{
+	const struct config *c = &r->config;
+
+	if (!c->pne_entity_id[0])
+		return 0;
+	if (!entity_id_valid(bytes_text(c->pne_entity_id)))
+		return unfit(r, "pne.entity_id", "expected an Entity ID");
+	if (!c->pne_vault_path[0])
+		return unfit(r, "pne.vault_path", "must be given with pne.entity_id");
+	if (!c->pne_vault_key_file[0])
+		return unfit(r, "pne.vault_key_file", "must be given with pne.entity_id");
+	if (c->listen_line == 0)
+		return unfit(r, LISTEN, "must be given with pne.entity_id");
+	if (strcmp(c->pne_entity_id, c->entity_id.text) == 0)
+		return unfit(r, "pne.entity_id", "expected another one than entity_id");
+	return 0;
+}
+
 /* What cannot be said of one setting alone. */
-static int check(struct reader *r, const config_setting_t *root)
+static int check(struct reader *r)
 {
 	const struct config *c = &r->config;
 
 	for (size_t i = 0; i < SETTINGS; i++) {
 		const struct setting *s = &settings[i];
 
-		if (!r->given[i] &&
+		if (c->lines[i] == 0 &&
 		    (s->kind == KIND_ENTITY_ID || (s->kind == KIND_TEXT && !s->fallback_text)))
-			return wrong(r, root, "%s: must be given: %s", s->path, s->meaning);
+			return unfit(r, s->path, "must be given: %s", s->meaning);
 	}
-	if (!r->listen_given && !c->bluetooth)
-		return wrong(r, root,
-			     "pan.listen: must be given unless pan.bluetooth.enable is: where PNEs "
-			     "connect to");
-	if (check_bluetooth(r, root) != 0 || find_credentials(r, root) != 0)
+	if (c->listen_line == 0 && !c->bluetooth)
+		return unfit(r, LISTEN,
+			     "must be given unless pan.bluetooth.enable is: where PNEs connect to");
+	if (check_bluetooth(r) != 0 || find_credentials(r) != 0 || check_server(r) != 0 ||
+	    check_vault(r) != 0 || check_pne(r) != 0)
 		return -EINVAL;
-	if (!c->tls_ca[0] && !c->tls_psk_file[0])
-		return wrong(r, root, "server.tls.ca: must be given unless server.tls.psk_file is");
-	if (!c->tls_certificate[0] != !c->tls_key[0])
-		return wrong(r, root,
-			     "server.tls.certificate and server.tls.key: expected both or none");
-	if (c->path[0] != '/' || strlen(c->path) > 128)
-		return wrong(
-			r, root,
-			"server.path: expected a path of at most 128 bytes that begins with /");
-	if (c->backoff_min > c->backoff_max)
-		return wrong(r, root, "server.backoff_min: expected at most server.backoff_max");
-	if (!c->vault_key_file[0] && !c->vault_passphrase_file[0])
-		return wrong(r, root,
-			     "vault.key_file: must be given unless vault.passphrase_file is");
-	if (c->vault_second_key_file[0] && !c->vault_key_file[0])
-		return wrong(r, root, "vault.second_key_file: expected only with vault.key_file");
-	if (c->pne_entity_id[0] && !entity_id_valid(bytes_text(c->pne_entity_id)))
-		return wrong(r, root, "pne.entity_id: expected an Entity ID");
-	if (c->pne_entity_id[0] && (!c->pne_vault_path[0] || !c->pne_vault_key_file[0]))
-		return wrong(r, root,
-			     "pne.vault_path and pne.vault_key_file: must be given with "
-			     "pne.entity_id");
-	if (c->pne_entity_id[0] && !r->listen_given)
-		return wrong(r, root, "pan.listen: must be given with pne.entity_id");
-	if (strcmp(c->pne_entity_id, c->entity_id.text) == 0)
-		return wrong(r, root, "pne.entity_id: expected another one than entity_id");
-	if (name_equal(&c->entity_id, &c->server_entity_id))
-		return wrong(r, root, "server.entity_id: expected another one than entity_id");
+	if (!is_bus(c->control_bus))
+		return unfit(r, "control.bus",
+			     "expected \"system\", \"session\" or \"unix:path=/...\": no other bus "
+			     "tells who calls");
 	return 0;
 }
 
@@ -413,21 +518,29 @@ int gateway_config_load(const char *file, struct config *out, char *why, size_t 
 	set_fallbacks(&r);
 	config_init(&parsed);
 	if (config_read_file(&parsed, file) != CONFIG_TRUE) {
-		(void)snprintf(why, why_size, "%s:%d: %s", file, config_error_line(&parsed),
-			       config_error_type(&parsed) == CONFIG_ERR_FILE_IO
-				       ? "cannot be read"
-				       : config_error_text(&parsed));
+		if (config_error_type(&parsed) == CONFIG_ERR_FILE_IO)
+			(void)snprintf(why, why_size, "%s: cannot be read: %s", file,
+				       strerror(errno));
+		else
+			(void)snprintf(why, why_size, "%s:%d: %s", file, config_error_line(&parsed),
+				       config_error_text(&parsed));
 		config_destroy(&parsed);
 		return -EINVAL;
 	}
 	root = config_root_setting(&parsed);
 	result = walk(&r, root, "", 1);
 	if (result == 0)
-		result = check(&r, root);
+		result = check(&r);
 	config_destroy(&parsed);
 	if (result == 0)
 		*out = r.config;
 	return result;
+}
+
+unsigned gateway_config_low_water(const struct config *config)
+{
+	return config->key_set_low_water < config->key_set_count ? config->key_set_low_water
+								 : config->key_set_count - 1;
 }
 
 void gateway_config_core_options(const struct config *config, struct core_options *out)
@@ -535,12 +648,6 @@ static void write_default(FILE *out, const struct setting *s)
 		return;
 	}
 }
-unsigned gateway_config_low_water(const struct config *config)
-{
-	return config->key_set_low_water < config->key_set_count ? config->key_set_low_water
-								 : config->key_set_count - 1;
-}
-
 
 static void write_type(FILE *out, const struct setting *s)
 {

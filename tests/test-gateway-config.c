@@ -1,4 +1,5 @@
-/* Every wrong setting is told with its file and line, and what is expected instead. */
+/* Every wrong setting is told with its file and, where it is on one, its line, and what is expected
+ * instead. */
 
 #include <check.h>
 #include <stdio.h>
@@ -13,6 +14,10 @@
 	"server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n" \
 	"vault = { path = \"v\"; key_file = \"k\"; };\n"
 #define LISTEN "pan = { listen = ( { address = \"unix:/p\"; security = \"none\"; } ); };\n"
+
+#define SERVER(host)                                                                             \
+	"entity_id = \"gw-1\";\nserver = { entity_id = \"srv\"; tls = { ca = \"c\"; };\nhost = " \
+	"\"" host "\"; };\nvault = { path = \"v\"; key_file = \"k\"; };\n" LISTEN
 
 #define LISTEN_AND(more) \
 	"pan = { listen = ( { address = \"unix:/p\"; security = \"none\"; } ); " more " };\n"
@@ -66,7 +71,7 @@ static const struct wrong {
 	{"entity_id = \"gw-1\";\n"
 	 "server = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"ca\"; }; };\n"
 	 "vault = { path = \"v\"; passphrase_file = \"p\"; second_key_file = \"k\"; };\n" LISTEN,
-	 0, "vault.second_key_file: expected only with vault.key_file"},
+	 3, "vault.second_key_file: expected only with vault.key_file"},
 	{HEAD "pan = { };\n", 0, "pan.listen: must be given"},
 	{HEAD "pan = { listen = ( ); };\n", 4, "pan.listen: expected ("},
 	{HEAD "pan = { listen = ( { address = \"x\"; security = \"none\"; } ); };\n", 4,
@@ -74,14 +79,14 @@ static const struct wrong {
 	{HEAD "pan = { listen = (\n{ address = \"unix:/p\"; } ); };\n", 5, "pan.listen.security"},
 	{HEAD "pan = { listen = ( { address = \"unix:/p\"; security = \"none\";\n x = 1; } ); };\n",
 	 5, "pan.listen.x: no such setting"},
-	{HEAD LISTEN_AND("bluetooth = { adapter = \"hci\"; };"), 0,
+	{HEAD LISTEN_AND("bluetooth = { adapter = \"hci\"; };"), 4,
 	 "pan.bluetooth.adapter: expected"},
-	{HEAD LISTEN_AND("bluetooth = { bonds = \"b\"; };"), 0, "pan.bluetooth.bonds: expected"},
-	{HEAD LISTEN_AND("bluetooth = { nap = { bridge = \"a/b\"; }; };"), 0,
+	{HEAD LISTEN_AND("bluetooth = { bonds = \"b\"; };"), 4, "pan.bluetooth.bonds: expected"},
+	{HEAD LISTEN_AND("bluetooth = { nap = { bridge = \"a/b\"; }; };"), 4,
 	 "pan.bluetooth.nap.bridge: expected"},
-	{HEAD LISTEN_AND("bluetooth = { nap = { address = \"10.0.0.1\"; }; };"), 0,
+	{HEAD LISTEN_AND("bluetooth = { nap = { address = \"10.0.0.1\"; }; };"), 4,
 	 "pan.bluetooth.nap.address: expected"},
-	{HEAD LISTEN_AND("bluetooth = { nap = { enable = true; }; };"), 0,
+	{HEAD LISTEN_AND("bluetooth = { nap = { enable = true; }; };"), 4,
 	 "expected only with pan.bluetooth.enable"},
 	{HEAD LISTEN_AND("bluetooth = { nap = {\n prt = 1; }; };"), 5,
 	 "pan.bluetooth.nap.prt: no such setting"},
@@ -97,8 +102,26 @@ static const struct wrong {
 	{"entity_id = \"srv\";\nserver = { entity_id = \"srv\"; host = \"h\"; tls = { ca = \"c\"; "
 	 "}; };\n"
 	 "vault = { path = \"v\"; key_file = \"k\"; };\n" LISTEN,
-	 0, "expected another one than entity_id"},
+	 2, "server.entity_id: expected another one than entity_id"},
 	{HEAD LISTEN "entity_id = \"gw-2\";\n", 5, "duplicate setting name"},
+	{"entity_id = \"gw-1\";\n"
+	 "server = { entity_id = \"srv\"; host = \"h\";\npath = \"cpns\"; tls = { ca = \"c\"; }; "
+	 "};\n"
+	 "vault = { path = \"v\"; key_file = \"k\"; };\n" LISTEN,
+	 3, "server.path: expected a path"},
+	{SERVER("http://h"), 3, "server.host: expected a name or an address alone"},
+	{SERVER("h:443"), 3, "server.host: expected a name or an address alone"},
+	{SERVER("h\"; verify_name = \"a b"), 3, "server.verify_name: expected a name"},
+	{HEAD LISTEN "control = {\nbus = \"nonsense\"; };\n", 6,
+	 "control.bus: expected \"system\""},
+	{HEAD LISTEN "control = {\nbus = \"tcp:host=::,port=99\"; };\n", 6,
+	 "control.bus: expected"},
+	{HEAD LISTEN "control = {\nbus = \"unix:path=/a;tcp:host=::,port=99\"; };\n", 6,
+	 "control.bus: expected"},
+	{HEAD LISTEN "control = {\nbus = \"unix:path=relative\"; };\n", 6, "control.bus: expected"},
+	{HEAD "pan = { listen = (\n{ address = \"unix:/p\"; security = \"none\"; },\n"
+	      "{ address = \"unix:/p\"; security = \"authenticated\"; } ); };\n",
+	 6, "pan.listen.address: unix:/p is there twice"},
 };
 
 START_TEST(test_wrong)
@@ -110,11 +133,11 @@ START_TEST(test_wrong)
 	memset(&config, 0x5a, sizeof(config));
 	ck_assert_int_ne(load(w->text, &config, why, sizeof(why)), 0);
 	ck_assert_msg(strstr(why, w->expected) != NULL, "said: %s, not: %s", why, w->expected);
-	if (w->line) {
+	if (w->line)
 		(void)snprintf(place, sizeof(place), "%s:%u: ", file, w->line);
-		ck_assert_msg(strncmp(why, place, strlen(place)) == 0, "said: %s, not at %s", why,
-			      place);
-	}
+	else
+		(void)snprintf(place, sizeof(place), "%s: ", file);
+	ck_assert_msg(strncmp(why, place, strlen(place)) == 0, "said: %s, not at %s", why, place);
 	ck_assert_int_eq(config.entity_id.text[0], 0x5a);
 }
 END_TEST
@@ -176,6 +199,29 @@ START_TEST(test_bluetooth)
 }
 END_TEST
 
+/* Buses of this machine, and hosts of any family, are taken. */
+START_TEST(test_places)
+{
+	static const char *const buses[] = {"system", "session", "unix:path=/run/bus,guid=00",
+					    "unix:abstract=bus"};
+	static const char *const hosts[] = {"server.example", "127.0.0.1", "fe80::1%eth0"};
+	char text[1024], why[512] = "";
+	struct config config;
+
+	for (size_t i = 0; i < sizeof(buses) / sizeof(buses[0]); i++) {
+		(void)snprintf(text, sizeof(text), HEAD LISTEN "control = { bus = \"%s\"; };\n",
+			       buses[i]);
+		ck_assert_msg(load(text, &config, why, sizeof(why)) == 0, "%s", why);
+		ck_assert_uint_eq(gateway_config_line(&config, "control.bus"), 5);
+		ck_assert_uint_eq(gateway_config_line(&config, "control.pins"), 0);
+	}
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		(void)snprintf(text, sizeof(text), SERVER("%s"), hosts[i]);
+		ck_assert_msg(load(text, &config, why, sizeof(why)) == 0, "%s", why);
+	}
+}
+END_TEST
+
 START_TEST(test_missing_file)
 {
 	struct config config;
@@ -183,7 +229,7 @@ START_TEST(test_missing_file)
 
 	ck_assert_int_ne(gateway_config_load("/nonexistent/pngw.conf", &config, why, sizeof(why)),
 			 0);
-	ck_assert_ptr_nonnull(strstr(why, "/nonexistent/pngw.conf:0: cannot be read"));
+	ck_assert_ptr_nonnull(strstr(why, "/nonexistent/pngw.conf: cannot be read: No such file"));
 }
 END_TEST
 
@@ -290,6 +336,7 @@ int main(void)
 	tcase_add_loop_test(tests, test_wrong, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tests, test_defaults);
 	tcase_add_test(tests, test_bluetooth);
+	tcase_add_test(tests, test_places);
 	tcase_add_test(tests, test_missing_file);
 	tcase_add_test(tests, test_example);
 	tcase_add_test(tests, test_written);
