@@ -104,6 +104,7 @@ struct gateway_api {
 	struct gateway_api_options options;
 	struct bus *bus;
 	sd_bus *connection; /* NULL while the bus is away */
+	int bus_error;      /* why it cannot be reached, as was told; 0: nothing */
 	struct core *core;  /* NULL until ready */
 	struct vault *vault;
 	struct gateway_bluetooth *bluetooth;
@@ -203,9 +204,9 @@ __attribute__((format(printf, 3, 4))) void gateway_api_error(sd_bus_message *cal
 							     const char *format, ...);
 /* Of a negative errno. */
 void gateway_api_errno(sd_bus_message *call, int error);
-void gateway_api_done(sd_bus_message *call); /* an empty reply */
 /* Nothing is known of entity: the verdict DEVICE_UNKNOWN as an error. */
 void gateway_api_unknown(sd_bus_message *call, const struct name *entity);
+void gateway_api_done(sd_bus_message *call); /* an empty reply */
 
 /* Arguments. False: the caller got an error. */
 struct api_option {

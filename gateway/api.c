@@ -116,6 +116,7 @@ static void bus_up(void *arg, sd_bus *connection)
 	int r = sd_bus_add_object_manager(connection, NULL, API_PATH);
 
 	api->connection = connection;
+	api->bus_error = 0;
 	for (size_t i = 0; r >= 0 && i < sizeof(objects) / sizeof(objects[0]); i++)
 		r = sd_bus_add_object_vtable(connection, NULL, objects[i].path,
 					     objects[i].interface, objects[i].vtable, api);
@@ -131,6 +132,20 @@ static void bus_up(void *arg, sd_bus *connection)
 		gateway_api_say(api, LOG_LEVEL_WARNING, "control bus: %s", strerror(-r));
 		bus_again(api->bus);
 	}
+}
+
+/* Told once, until it is there or fails otherwise. */
+static void bus_failed(void *arg, int error)
+{
+	struct gateway_api *api = arg;
+
+	if (error == api->bus_error)
+		return;
+	api->bus_error = error;
+	gateway_api_say(api, LOG_LEVEL_WARNING,
+			"control bus: %s cannot be reached: %s; until it can, nobody reaches this "
+			"PN GW by pngwctl",
+			api->options.config->control_bus, strerror(-error));
 }
 
 /* With the bus its clients are gone, and what they did not detach. */
@@ -193,9 +208,16 @@ void gateway_api_soon(struct gateway_api *api)
 		(void)uv_idle_start(&api->idle, on_idle);
 }
 
-/* The address that the setting names; NULL: the system bus. */
-static const char *address_of(const char *setting, char *room, size_t size)
+const char *gateway_api_bus_name(const struct gateway_api *api)
 {
+	const char *name = NULL;
+
+	return api->connection && sd_bus_get_unique_name(api->connection, &name) >= 0 ? name : NULL;
+}
+
+const char *gateway_api_address(const struct config *config, char *room, size_t size)
+{
+	const char *setting = config->control_bus;
 	const char *address, *folder;
 
 	if (strcmp(setting, "system") == 0)
@@ -214,7 +236,7 @@ int gateway_api_new(uv_loop_t *loop, const struct gateway_api_options *options,
 		    struct gateway_api **out)
 {
 	static const struct bus_callbacks callbacks = {
-		.up = bus_up, .down = bus_down, .stopped = bus_stopped};
+		.up = bus_up, .failed = bus_failed, .down = bus_down, .stopped = bus_stopped};
 	struct gateway_api *api = calloc(1, sizeof(*api));
 	char room[300];
 	int r;
@@ -223,8 +245,8 @@ int gateway_api_new(uv_loop_t *loop, const struct gateway_api_options *options,
 		return -ENOMEM;
 	api->loop = loop;
 	api->options = *options;
-	r = bus_new(loop, address_of(options->config->control_bus, room, sizeof(room)), &callbacks,
-		    api, &api->bus);
+	r = bus_new(loop, gateway_api_address(options->config, room, sizeof(room)), &callbacks, api,
+		    &api->bus);
 	if (r != 0) {
 		free(api);
 		return r;

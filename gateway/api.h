@@ -44,6 +44,11 @@ struct gateway_api_options {
 	void *arg;
 };
 
+/* The address that control.bus names, perhaps in room; NULL: the system bus. */
+const char *gateway_api_address(const struct config *config, char *room, size_t size);
+/* The unique name of its connection; NULL while there is none. Until the loop's next turn. */
+const char *gateway_api_bus_name(const struct gateway_api *api);
+
 /* Begins to connect to config->control_bus. 0 and *out, or a negative errno. */
 int gateway_api_new(uv_loop_t *loop, const struct gateway_api_options *options,
 		    struct gateway_api **out);

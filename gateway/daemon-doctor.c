@@ -82,6 +82,7 @@ static int begin(struct gateway_daemon *d)
 		.wan = d->wan ? wan_state(d->wan) : NULL,
 		.vault = d->vault,
 		.vault_why = "it is being opened",
+		.bus_name = d->api ? gateway_api_bus_name(d->api) : NULL,
 		.bluez = d->bluetooth ? gateway_bluetooth_bluez(d->bluetooth) : NULL,
 	};
 

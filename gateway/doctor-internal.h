@@ -72,6 +72,17 @@ void doctor_examine_keys(struct doctor_findings *f, const struct doctor_subject 
 /* doctor-network.c: why is what kept the probe from being made. */
 void doctor_judge_network(struct doctor_findings *f, const struct doctor_subject *s,
 			  const struct wan_probe_result *r, const char *why);
+/*
+ * doctor-control.c. Asks the control bus who is org.pngw. done comes from the loop, once, unless it
+ * is abandoned first: error is 0 or a negative errno, owner the unique name, "" where nobody is.
+ */
+struct doctor_control;
+typedef void doctor_control_done(void *arg, int error, const char *owner);
+int doctor_control_start(uv_loop_t *loop, const struct config *config, doctor_control_done *done,
+			 void *arg, struct doctor_control **out);
+void doctor_control_abandon(struct doctor_control *c);
+void doctor_judge_control(struct doctor_findings *f, const struct doctor_subject *s, int error,
+			  const char *owner);
 /* doctor-bluetooth.c. features: NULL when bluetoothd did not tell. */
 void doctor_examine_bluetooth(struct doctor_findings *f, const struct doctor_subject *s,
 			      const struct bluez_features *features);

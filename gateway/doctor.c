@@ -34,6 +34,8 @@ struct doctor {
 	unsigned lags;
 	struct doctor_work *work;
 	struct wan_probe *probe;
+	char bus_name[32];
+	struct doctor_control *control;
 	struct bluez_features_question question;
 	bool asking, ended;
 	struct doctor_findings findings;
@@ -117,10 +119,13 @@ static void end(struct doctor *d)
 	}
 	if (d->probe)
 		wan_probe_abandon(d->probe);
+	if (d->control)
+		doctor_control_abandon(d->control);
 	if (d->asking)
 		bluez_forget(d->subject.bluez, &d->question);
 	d->work = NULL;
 	d->probe = NULL;
+	d->control = NULL;
 	d->asking = false;
 	uv_close((uv_handle_t *)&d->deadline, free_if_closed);
 	uv_close((uv_handle_t *)&d->lag, free_if_closed);
@@ -155,7 +160,7 @@ static void conclude(struct doctor *d)
 
 static void conclude_if_all(struct doctor *d)
 {
-	if (!d->work && !d->probe && !d->asking && d->lags == LAG_TIMES)
+	if (!d->work && !d->probe && !d->control && !d->asking && d->lags == LAG_TIMES)
 		conclude(d);
 }
 
@@ -297,6 +302,25 @@ static void start_probe(struct doctor *d)
 		doctor_judge_network(&d->findings, &d->subject, NULL, why);
 }
 
+/* The control bus. */
+
+static void control_told(void *arg, int error, const char *owner)
+{
+	struct doctor *d = arg;
+
+	d->control = NULL;
+	doctor_judge_control(&d->findings, &d->subject, error, owner);
+	conclude_if_all(d);
+}
+
+static void start_control(struct doctor *d)
+{
+	int r = doctor_control_start(d->loop, &d->config, control_told, d, &d->control);
+
+	if (r != 0)
+		doctor_judge_control(&d->findings, &d->subject, r, "");
+}
+
 /* BlueZ. */
 
 static void features_told(void *arg, const struct bluez_features *features)
@@ -340,6 +364,10 @@ int gateway_doctor_start(uv_loop_t *loop, const struct doctor_subject *subject, 
 		d->wan = *subject->wan;
 		d->subject.wan = &d->wan;
 	}
+	if (subject->bus_name) {
+		(void)snprintf(d->bus_name, sizeof(d->bus_name), "%s", subject->bus_name);
+		d->subject.bus_name = d->bus_name;
+	}
 	d->done = done;
 	d->arg = arg;
 	r = start_work(d);
@@ -356,6 +384,7 @@ int gateway_doctor_start(uv_loop_t *loop, const struct doctor_subject *subject, 
 	doctor_examine_vault(&d->findings, &d->subject);
 	doctor_examine_keys(&d->findings, &d->subject);
 	start_probe(d);
+	start_control(d);
 	start_bluetooth(d);
 	/* What was done until here is not the loop's usual day. */
 	uv_update_time(loop);

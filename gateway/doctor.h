@@ -60,6 +60,7 @@ struct doctor_subject {
 	const char *vault_why; /* copied */
 	bool vault_in_use;     /* that is because another process, the daemon, has it */
 	struct bluez *bluez;   /* NULL without Bluetooth */
+	const char *bus_name;  /* copied; the daemon's own on the control bus; NULL: none */
 	uint64_t loop_lag_ms;  /* the worst of late; 0 */
 };
 

@@ -17,7 +17,7 @@ libpngw_la_SOURCES += \
 	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c \
 	gateway/daemon-doctor.c gateway/daemon-health.c gateway/daemon-metrics.c gateway/daemon-notify.c gateway/daemon-pan.c gateway/daemon-wan.c \
 	gateway/doctor.c gateway/doctor.h gateway/doctor-internal.h gateway/doctor-checks.def \
-	gateway/doctor-bluetooth.c gateway/doctor-files.c gateway/doctor-keys.c \
+	gateway/doctor-bluetooth.c gateway/doctor-control.c gateway/doctor-files.c gateway/doctor-keys.c \
 	gateway/doctor-ledger.c gateway/doctor-network.c gateway/doctor-offline.c \
 	gateway/doctor-process.c gateway/doctor-tls.c gateway/doctor-vault.c \
 	gateway/figure5.c gateway/figure6.c gateway/figure7.c gateway/figure8.c \

@@ -457,10 +457,11 @@ static void on_bus_up(void *arg, sd_bus *connection)
 	bluez_settle(b);
 }
 
-static void on_bus_failed(void *arg)
+static void on_bus_failed(void *arg, int error)
 {
 	struct bluez *b = arg;
 
+	(void)error;
 	b->asked = true;
 	bluez_settle(b);
 }

@@ -76,8 +76,8 @@ static void watch_close(struct bus *b)
 	b->watch = NULL;
 }
 
-/* Lets go of a connection, in whatever state it is. */
-static void disconnect(struct bus *b)
+/* Lets go of a connection, in whatever state it is. error: why, if it never was up. */
+static void disconnect(struct bus *b, int error)
 {
 	bool was_up = b->up;
 
@@ -89,16 +89,16 @@ static void disconnect(struct bus *b)
 	if (was_up)
 		b->callbacks.down(b->arg);
 	else if (b->callbacks.failed && !b->stopping)
-		b->callbacks.failed(b->arg);
+		b->callbacks.failed(b->arg, error);
 	sd_bus_close(b->connection);
 	b->connection = sd_bus_unref(b->connection);
 }
 
 static void on_pause(uv_timer_t *timer);
 
-static void connect_later(struct bus *b)
+static void connect_later(struct bus *b, int error)
 {
-	disconnect(b);
+	disconnect(b, error);
 	if (b->stopping)
 		return;
 	(void)uv_prepare_stop(&b->before);
@@ -119,7 +119,7 @@ static void turn(struct bus *b)
 		}
 	}
 	if (rc < 0 && !b->stopping)
-		connect_later(b);
+		connect_later(b, rc);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -223,7 +223,7 @@ static void on_before(uv_prepare_t *before)
 	if (rc >= 0)
 		rc = sd_bus_get_timeout(b->connection, &timeout);
 	if (rc < 0) {
-		connect_later(b);
+		connect_later(b, rc);
 		return;
 	}
 	if (timeout == UINT64_MAX) {
@@ -258,9 +258,10 @@ static int open_connection(const char *address, sd_bus **out)
 static void on_pause(uv_timer_t *timer)
 {
 	struct bus *b = timer->data;
+	int rc = open_connection(b->address, &b->connection);
 
-	if (open_connection(b->address, &b->connection) < 0)
-		connect_later(b);
+	if (rc < 0)
+		connect_later(b, rc);
 	else
 		(void)uv_prepare_start(&b->before, on_before);
 }
@@ -308,7 +309,7 @@ static void on_timer_closed(uv_handle_t *handle)
 {
 	struct bus *b = handle->data;
 
-	disconnect(b);
+	disconnect(b, -ECANCELED);
 	handle_closed(b);
 }
 

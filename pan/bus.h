@@ -20,8 +20,11 @@ struct bus_callbacks {
 	 * replies handled from the loop; what is sent needs no flush.
 	 */
 	void (*up)(void *arg, sd_bus *connection);
-	/* NULL, or: an attempt to connect has failed. The next one follows after a pause. */
-	void (*failed)(void *arg);
+	/*
+	 * NULL, or: an attempt to connect has failed, with a negative errno. The next one follows
+	 * after a pause.
+	 */
+	void (*failed)(void *arg, int error);
 	/*
 	 * The connection is gone. Calls that were outstanding have got an error reply if it was the
 	 * bus that went away, and get none after bus_stop(). Slots that the owner keeps are to be

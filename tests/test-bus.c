@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,7 +13,7 @@
 struct seen_bus {
 	struct bus *bus;
 	sd_bus *connection;
-	int ups, downs, stops, replies;
+	int ups, downs, stops, replies, fails, error;
 	bool stop_in_up, again_in_up;
 };
 
@@ -26,6 +27,14 @@ static void seen_up(void *arg, sd_bus *connection)
 		bus_again(s->bus);
 	if (s->stop_in_up)
 		bus_stop(s->bus);
+}
+
+static void seen_failed(void *arg, int error)
+{
+	struct seen_bus *s = arg;
+
+	s->fails++;
+	s->error = error;
 }
 
 static void seen_down(void *arg)
@@ -45,7 +54,7 @@ static void seen_stopped(void *arg)
 }
 
 static const struct bus_callbacks bus_callbacks = {
-	.up = seen_up, .down = seen_down, .stopped = seen_stopped};
+	.up = seen_up, .failed = seen_failed, .down = seen_down, .stopped = seen_stopped};
 
 static bool is_up(void *arg)
 {
@@ -96,6 +105,8 @@ START_TEST(bus_comes_late_and_again)
 	make_bus(&s);
 	bus_start(s.bus);
 	ck_assert(!fake_bluez_run(&loop, 300, is_up, &s));
+	ck_assert_int_gt(s.fails, 0);
+	ck_assert_int_eq(s.error, -ENOENT);
 	fake_bluez_bus_start(fake);
 	ck_assert(fake_bluez_run(&loop, SOON, is_up, &s));
 	/* A call made outside of the bus's own callbacks, and more data than one read takes. */

@@ -62,6 +62,24 @@ grep -q "vault.path is another one in the file than what runs: only a restart ta
 	complain "the doctor on what needs a restart: $(grep -A2 config.current "$run/start.out")"
 mv "$run/conf.before" "$run/pngw.conf"
 
+# A control bus that is not there is told of once, and found when it comes.
+sed "s|unix:path=$run/bus|unix:path=$run/late|; s|$run/gateway\.|$run/late.|g; s|$run/hosted|$run/late-hosted|g; s|$run/pan-|$run/late-|g" \
+	"$run/pngw.conf" >"$run/late.conf"
+launch late "$(bin pngwd)" --config "$run/late.conf"
+await "control bus: unix:path=$run/late cannot be reached: No such file or directory"
+# Attempts follow after 0.25 s, 0.5 s, 1 s.
+sleep 1
+[ "$(grep -c "cannot be reached" "$run/log")" = 1 ] || complain "it was told again: $(grep "cannot be reached" "$run/log")"
+sed "s|unix:path=$run/bus|unix:path=$run/late|" "$run/bus.conf" >"$run/late-bus.conf"
+: >"$run/log"
+pid_of[late-bus]=$(dbus-daemon --config-file "$run/late-bus.conf" --fork --print-pid 2>"$run/bus.out")
+await "control bus: this is org.pngw"
+kill "${pid_of[late-bus]}"
+unset "pid_of[late-bus]"
+await "control bus: the connection is lost"
+await "control bus: unix:path=$run/late cannot be reached"
+stop late
+
 # A clean stop is exit status 0: every handle was closed; being told again and again changes nothing.
 for name in gateway server; do
 	while kill "${pid_of[$name]}" 2>/dev/null; do

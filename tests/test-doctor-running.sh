@@ -64,7 +64,7 @@ start figure7 "$user" headset-2 || complain "Figure 7: $(cat "$run/start.out")"
 await "EUKeys proven to be held"
 
 examine "all is well"
-for id in program.current config.valid config.current process.core-limit process.dumpable process.loop pan.listen \
+for id in program.current config.valid config.current control.bus process.core-limit process.dumpable process.loop pan.listen \
 	wan.up vault.anchor ledger.file keys.revocations keys.reports keys.low keys.user keys.expiring; do
 	is "$id" ok
 done

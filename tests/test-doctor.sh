@@ -70,7 +70,7 @@ examine
 [ "$code" = 0 ] || complain "exit code $code of a healthy system"
 grep -P "\t(warning|failed)\t" "$run/report" && complain "a healthy system has the above"
 for id in program.current program.libraries process.owner process.core-limit process.dumpable \
-	process.locked-memory process.open-files config.valid config.mode clock.build clock.last \
+	process.locked-memory process.open-files config.valid config.mode control.bus clock.build clock.last \
 	files.folder files.vault disk.space disk.inodes disk.flush vault.open vault.key vault.second-key \
 	vault.passphrase vault.wraps vault.wrap-rows vault.records vault.rekey vault.rollback vault.anchor \
 	vault.backup ledger.file ledger.proven ledger.head ledger.size tls.ca tls.certificate tls.key \
@@ -214,6 +214,11 @@ examine
 is vault.open failed "doc/vault.md"
 is vault.key not-applicable
 is ledger.head not-applicable
+
+scene "no control bus" "s|unix:path=$run/bus|unix:path=$run/no-bus|"
+examine
+is control.bus failed "unix:path=$run/no-bus cannot be reached: No such file or directory"
+is network.answer ok
 
 scene "no PNE can be keyed in Figure 6" 's|security = "authenticated"|security = "none"|'
 examine
