@@ -204,6 +204,21 @@ static int copy(int from, int to)
 	}
 }
 
+/* At a serial console nobody knows which folder is the current one. */
+static int written(struct console *console, const char *file)
+{
+	char *path = realpath(file, NULL), *text = NULL;
+	int code =
+		asprintf(&text, "written to %s; there is nothing secret in it", path ? path : file);
+
+	free(path);
+	if (code < 0)
+		return console_failed(console, EXIT_RETRY, "out of memory");
+	code = command_done(console, text);
+	free(text);
+	return code;
+}
+
 int command_bundle(struct console *console, struct call *call)
 {
 	struct client_failure failure;
@@ -234,5 +249,5 @@ int command_bundle(struct console *console, struct call *call)
 		(void)unlink(call->word[0]);
 		return console_failed(console, EXIT_RETRY, "%s: %s", call->word[0], strerror(-r));
 	}
-	return command_done(console, "written; there is nothing secret in it");
+	return written(console, call->word[0]);
 }

@@ -1,6 +1,7 @@
 /* tray: where the manifest comes from, where the files go, and what is said at the end. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,15 +209,37 @@ static void name_files(struct tray *t, const char *manifest)
 		       name);
 }
 
+/* Before anybody scans 200 labels for it. 0 or a negative errno. */
+static int try_folder(const char *folder)
+{
+	char path[4096];
+	int fd;
+
+	if (mkdir(folder, 0755) != 0 && errno != EEXIST)
+		return -errno;
+	(void)snprintf(path, sizeof(path), "%s/.tray-XXXXXX", folder);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	(void)close(fd);
+	return unlink(path) == 0 ? 0 : -errno;
+}
+
 static int prepare_folder(struct tray *t, struct call *call, bool resume)
 {
 	const char *folder = call_option(call, "--sheet");
+	int r;
 
-	(void)snprintf(t->folder, sizeof(t->folder), "%s", folder ? folder : ".");
+	/* At a serial console nobody knows which folder is the current one. */
+	if (folder || !t->console->serial || !getcwd(t->folder, sizeof(t->folder)))
+		(void)snprintf(t->folder, sizeof(t->folder), "%s", folder ? folder : ".");
 	(void)snprintf(t->manifest, sizeof(t->manifest), "%s", call->word[0]);
-	if (mkdir(t->folder, 0755) != 0 && errno != EEXIST)
-		return console_failed(t->console, EXIT_REFUSED, "%s: %s", t->folder,
-				      strerror(errno));
+	r = try_folder(t->folder);
+	if (r != 0)
+		return console_failed(t->console, EXIT_REFUSED,
+				      "nothing can be written to %s, so nothing was begun: %s; "
+				      "give another folder with --sheet",
+				      t->folder, strerror(-r));
 	name_files(t, call->word[0]);
 	if (resume && strcmp(call->word[0], "-") == 0 && !find_scanned(t))
 		return console_failed(t->console, EXIT_REFUSED,

@@ -185,6 +185,29 @@ inside env PNGW_STATE=/root/probe /usr/lib/pngw-probe >"$folder/probed"
 grep -qE ' (117|97)$' "$folder/probed" && complain "the probe is stopped outside of the sandbox: $(cat "$folder/probed")"
 inside rm -f /etc/pngw-probe /usr/pngw-probe
 
+# What a session on a serial line writes outlives it, and a cut of the power: it lies in the console's own folder or on
+# a medium, and nowhere else. Its unit's own lines, but for the line itself.
+console() { # COMMAND: what it said goes to $folder/said
+	inside systemctl cat pngw-console@ttyS1.service | sed -e '/^ExecStartPre=/d; /^Standard/d; /^TTY/d; /^Restart/d' \
+		-e "s,/dev/%I,/dev/null,; s,^ExecStart=.*,ExecStart=/bin/sh -c \"$1\"," \
+		-e 's,^\[Service\],&\nType=oneshot\nStandardOutput=truncate:/run/console-said\nStandardError=inherit,' |
+		into /etc/systemd/system/console-probe.service
+	inside systemctl daemon-reload
+	inside systemctl start console-probe.service >/dev/null 2>&1 || true
+	inside cat /run/console-said >"$folder/said"
+}
+console "pngwctl tray - --sheet /tmp/trays </dev/null"
+grep -q "nothing can be written to /tmp/trays, so nothing was begun" "$folder/said" ||
+	complain "a tray in a /tmp that goes with the session: $(cat "$folder/said")"
+console "pngwctl tray - --user alice --password-file /dev/null </dev/null"
+grep -q "there is no headset in it" "$folder/said" || complain "no tray without --sheet: $(cat "$folder/said")"
+console "echo kept >journal; echo kept >/media/stick/sheet; echo lost >/tmp/journal; echo lost >/var/tmp/journal"
+for file in /var/lib/pngw-console/journal /media/stick/sheet; do
+	[ "$(inside stat -c %U $file)" = pngw-console ] || complain "$file was not written: $(cat "$folder/said")"
+done
+[ "$(inside stat -c '%a %U' /var/lib/pngw-console)" = "700 pngw-console" ] || complain "the console's folder"
+[ "$(grep -c "Permission denied" "$folder/said")" = 2 ] || complain "written to /tmp: $(cat "$folder/said")"
+
 # Killed, it comes back, with what it knew.
 inside kill -KILL "$main"
 until_true inside sh -c "[ \$(systemctl show -P MainPID pngwd.service) != $main ] && systemctl is-active pngwd.service"

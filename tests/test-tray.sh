@@ -80,6 +80,10 @@ password=$(cat "$run/labels")
 refused 64 'line 1: character 25: the check is not that of this text' - --user "$user" --sheet "$run/wrong" \
 	--password-file "$run/password"
 refused 64 'give it with --password-file' - --user "$user" --sheet "$run/wrong"
+# A folder that cannot be written to is told before the first label is scanned.
+password=a-label-that-is-none refused 1 'nothing was begun' - --user "$user" --sheet /proc/self/fdinfo \
+	--password-file "$run/password"
+! grep -qF "line 1" "$run/out" || complain "the labels were scanned, and then the folder was tried"
 password=$password_was
 if grep -rqF -e AAECAwQF "$run/wrong"; then
 	complain "a key of a PSKC file was written down"
