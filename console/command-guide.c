@@ -60,7 +60,7 @@ static int ask(struct console *console, const char *prompt, char answer[ANSWER_S
 	return 0;
 }
 
-static int ask_yes(struct console *console, const char *prompt, bool *yes)
+int command_ask_yes(struct console *console, const char *prompt, bool *yes)
 {
 	char answer[ANSWER_SIZE];
 	int code = ask(console, prompt, answer);
@@ -289,26 +289,92 @@ static int reach(struct console *console, const char *device, char entity[ANSWER
 	return code;
 }
 
+/* What a person types anew ends this: the User ID may be wrong, or the password. */
+static bool not_accepted(const struct console *console)
+{
+	static const char *const ids[] = {"WRONG_PASSWORD", "USER_TAKEN", "PASSWORD_UNUSABLE"};
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		/* A file has the same password the next time. */
+		if (strcmp(console->verdict, ids[i]) == 0)
+			return !console->password_file;
+	}
+	return false;
+}
+
+/* The User ID once more; *other: it is another one. 0 or an exit code, said. */
+static int correct_user(struct guide *g, bool *other)
+{
+	const struct kind *kind = kind_of("USER", strlen("USER"));
+	char prompt[ANSWER_SIZE + 64], answer[ANSWER_SIZE];
+	int code;
+
+	(void)snprintf(prompt, sizeof(prompt),
+		       "User ID (Enter: %s again; Ctrl-C: leave): ", g->user);
+	code = ask(g->console, prompt, answer);
+	while (code == 0 && answer[0] && !kind->valid(answer)) {
+		writer_say(&g->console->writer, "that is not %s", kind->what);
+		code = ask(g->console, prompt, answer);
+	}
+	*other = code == 0 && answer[0] && strcmp(answer, g->user) != 0;
+	if (*other)
+		(void)snprintf(g->user, sizeof(g->user), "%s", answer);
+	return code;
+}
+
+/* 0 and *known, or an exit code, said. */
+static int look_up_user(struct guide *g, bool *known)
+{
+	json_object *rows = NULL;
+	int code = console_get(g->console, CLIENT_GATEWAY, "ListUsers", &rows);
+
+	*known = false;
+	for (size_t i = 0; code == 0 && i < json_object_array_length(rows); i++)
+		*known = *known ||
+			 strcmp(text_of(json_object_array_get_idx(rows, i), "user"), g->user) == 0;
+	(void)json_object_put(rows);
+	return code;
+}
+
 /* Where the user is new here. */
 static int know_user(struct guide *g)
 {
-	json_object *rows = NULL;
-	bool known = false, yes;
 	char prompt[2 * ANSWER_SIZE + 64];
-	int code = console_get(g->console, CLIENT_GATEWAY, "ListUsers", &rows);
+	bool known, yes, other;
+	int code = look_up_user(g, &known);
 
-	if (code != 0)
-		return code;
-	for (size_t i = 0; i < json_object_array_length(rows); i++)
-		known = known ||
-			strcmp(text_of(json_object_array_get_idx(rows, i), "user"), g->user) == 0;
-	(void)json_object_put(rows);
-	if (known)
-		return 0;
-	(void)snprintf(prompt, sizeof(prompt),
-		       "%s has no device here yet. Register %s first? [y/N] ", g->user, g->user);
-	code = ask_yes(g->console, prompt, &yes);
-	return code == 0 && yes ? carry_out(g->console, command_register, g->user, NULL) : code;
+	while (code == 0 && !known) {
+		(void)snprintf(prompt, sizeof(prompt),
+			       "%s has no device here yet. Register %s first? [y/N] ", g->user,
+			       g->user);
+		code = command_ask_yes(g->console, prompt, &yes);
+		if (code != 0 || !yes)
+			return code;
+		code = carry_out(g->console, command_register, g->user, NULL);
+		if (code != EXIT_REFUSED || !not_accepted(g->console))
+			return code;
+		code = correct_user(g, &other);
+		if (code == 0)
+			code = look_up_user(g, &known);
+	}
+	return code;
+}
+
+/* Until user and password are right, or something else is wrong. */
+static int assign(struct guide *g, const char *entity)
+{
+	for (;;) {
+		int code = carry_out(g->console, command_assign, g->user, entity);
+		bool other;
+
+		if (code != EXIT_REFUSED || !not_accepted(g->console))
+			return code;
+		code = correct_user(g, &other);
+		if (code == 0 && other)
+			code = know_user(g);
+		if (code != 0)
+			return code;
+	}
 }
 
 static int know_whose(struct guide *g)
@@ -338,7 +404,7 @@ static int one(struct guide *g, bool *leaves)
 		return code;
 	code = reach(g->console, device, entity);
 	if (code == 0)
-		code = carry_out(g->console, command_assign, g->user, entity);
+		code = assign(g, entity);
 	if (code == 0)
 		writer_say(&g->console->writer, "%s is %s's and has its EUKey", entity, g->user);
 	return code;
@@ -358,7 +424,7 @@ int command_guide(struct console *console, struct call *call)
 		code = know_whose(&g);
 	while (code == 0 && more && !leaves) {
 		code = one(&g, &leaves);
-		if (leaves || ask_yes(console, "Another headset? [y/N] ", &more) != 0)
+		if (leaves || command_ask_yes(console, "Another headset? [y/N] ", &more) != 0)
 			break;
 		code = more ? 0 : code;
 	}

@@ -15,6 +15,8 @@ int command_record(struct console *console, enum client_object object, const cha
 int command_call(struct console *console, sd_bus_message *call, json_object **out);
 /* The words from first on, as an array of text. A negative errno. */
 int command_append_words(sd_bus_message *m, const struct call *call, size_t first);
+/* A question whose answer is no unless it begins with y. */
+int command_ask_yes(struct console *console, const char *prompt, bool *yes);
 /* Something without a result was done. */
 int command_done(struct console *console, const char *text);
 /*

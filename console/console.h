@@ -26,6 +26,7 @@ struct console {
 	bool serial;          /* see console/serial.h */
 	int idle_ms;          /* after that long without a key a session is over; 0: never */
 	json_object *told;    /* NULL, or the sentences of verdicts that procedures here came to */
+	char verdict[40];     /* the id of the last one that a procedure here came to */
 	/* Of the command that is being carried out. */
 	bool follow, no_wait;
 	const char *password_file;

@@ -87,6 +87,8 @@ static void show_verdict(struct run *run, json_object *data)
 	char text[2048];
 
 	keep(run->verdicts, data);
+	(void)snprintf(run->console->verdict, sizeof(run->console->verdict), "%s",
+		       text_of(data, "id"));
 	if (run->console->told)
 		(void)json_object_array_add(run->console->told,
 					    json_object_new_string(text_of(data, "text")));
@@ -356,6 +358,7 @@ int procedure_run(struct console *console, struct procedure *p)
 	struct agent_answers answers = {.password = NULL};
 	int code = read_answers(console, p, &answers);
 
+	console->verdict[0] = '\0';
 	if (code == 0)
 		code = run_answered(&run, &answers);
 	else

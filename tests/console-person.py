@@ -128,8 +128,8 @@ def guide(line):
     line.expect("User ID: ")
     line.type("al:ice\r")
     line.expect("that is not a User ID")
-    line.type("alice\r")
-    line.expect("alice has no device here yet. Register alice first? [y/N] ")
+    line.type("bob\r")
+    line.expect("bob has no device here yet. Register bob first? [y/N] ")
     line.type("n\r")
     line.expect("1  headset-1, connected")
     line.expect("2  headset-2, connected")
@@ -138,6 +138,26 @@ def guide(line):
     line.expect("neither one of the numbers")
     line.expect("q: leave: ")
     line.type("1\r")
+    # What is not accepted is asked for again, User ID and password; the headset stays chosen.
+    line.hidden("Password of bob: ", PASSWORD)
+    line.expect("[USER_TAKEN]")
+    line.expect("User ID (Enter: bob again; Ctrl-C: leave): ")
+    line.type("al:ice\r")
+    line.expect("that is not a User ID")
+    line.expect("leave): ")
+    line.type("alice\r")
+    line.expect("alice has no device here yet. Register alice first? [y/N] ")
+    line.type("y\r")
+    line.hidden("Password of alice: ", "not this one")
+    line.expect("[USER_TAKEN]")
+    line.expect("User ID (Enter: alice again; Ctrl-C: leave): ")
+    line.type("\r")
+    line.expect("Register alice first? [y/N] ")
+    line.type("n\r")
+    line.hidden("Password of alice: ", "not this one")
+    line.expect("[USER_TAKEN]")
+    line.expect("User ID (Enter: alice again; Ctrl-C: leave): ")
+    line.type("\r")
     line.hidden("Password of alice: ", PASSWORD)
     line.expect("Fig. 6 step")
     line.expect("headset-1 is alice's and has its EUKey")
@@ -276,7 +296,7 @@ def lockout():
 
 def check():
     for line in sessions:
-        for secret in (PIN, PASSWORD, "4712", "wrong again"):
+        for secret in (PIN, PASSWORD, "4712", "wrong again", "not this one"):
             assert secret.encode() not in line.said, secret + " was written"
         assert not re.search(rb"\x1b\[[0-9;]*m", line.said), "colours on a vt100: %s" % line.said
         for row in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", line.said).split(b"\n"):

@@ -21,6 +21,7 @@ sed -i 's|^control = { |&lockout = 600; |' "$run/pngw.conf"
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_all headset-1 headset-2
 start register "$user"
+admin add-user bob <<<"another password" >"$run/add-user.out" 2>&8
 PIN="4711 and more"
 password=$PIN ctl set-pin technician >"$run/start.out" 2>&1
 # The console's user reaches the bus and its program, and nothing else of ours.
