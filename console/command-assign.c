@@ -147,6 +147,10 @@ int command_assign(struct console *console, struct call *call)
 	if (call_option(call, "--chain") && call_option(call, "--random"))
 		return console_failed(console, EXIT_WRONG_USAGE,
 				      "assign: --chain and --random exclude each other");
+	if (call_option(call, "--explain") && call_option(call, "--figure"))
+		return console_failed(console, EXIT_WRONG_USAGE,
+				      "assign: --explain says which figure would be chosen, and "
+				      "with --figure none is");
 	if (call_option(call, "--explain"))
 		return explain(console, call);
 	return of_user(console, call, "Assign", true, assign_options);

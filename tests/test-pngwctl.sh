@@ -81,6 +81,7 @@ outcome 64 'assign: --chain takes no value' assign alice headset-1 --chain=yes
 outcome 64 'assign: there is no option --colour' assign alice headset-1 --colour
 outcome 64 'status: there is no option --figure' --figure 6 status
 outcome 64 'exclude each other' assign --chain --random alice headset-1
+outcome 64 'with --figure none is' assign --figure 6 --explain alice headset-1
 outcome 64 'it takes ENTITY..., or --user USER, or --all' revoke
 outcome 64 'it takes ENTITY..., or --user USER, or --all' revoke --all headset-1
 outcome 64 'vault rotate-wrap: argument 1 (SLOT) "x" is not' vault rotate-wrap x /key
