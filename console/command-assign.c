@@ -1,7 +1,9 @@
 /* The commands about users and EUKeys: the figures, renewal, revocation. */
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "console/command-internal.h"
 #include "console/procedure.h"
@@ -187,21 +189,93 @@ int command_reset(struct console *console, struct call *call)
 	return of_entities(console, call, "Reset");
 }
 
+/* Somebody who can be asked is at it; a script is not. */
+static bool can_be_asked(const struct console *console, const struct call *call)
+{
+	return !call_option(call, "--yes") && console->writer.form == WRITER_TEXT &&
+	       isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* What cannot be taken back. 0, or an exit code after it was said. */
+static int sure(struct console *console, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static int sure(struct console *console, const char *format, ...)
+{
+	va_list arguments;
+	char question[512];
+	bool yes;
+	int code;
+
+	va_start(arguments, format);
+	(void)vsnprintf(question, sizeof(question), format, arguments);
+	va_end(arguments);
+	code = command_ask_yes(console, question, &yes);
+	if (code == 0 && !yes)
+		code = console_failed(console, EXIT_REFUSED, "nothing was done");
+	return code;
+}
+
+static const char *text_of(json_object *o, const char *key)
+{
+	const char *text = json_object_get_string(json_object_object_get(o, key));
+
+	return text ? text : "";
+}
+
+/* user: NULL for everybody. */
+static bool is_to_go(json_object *element, const char *user)
+{
+	const char *owner = text_of(element, "owner");
+
+	if (user)
+		return strcmp(owner, user) == 0;
+	return owner[0] || json_object_get_int(json_object_object_get(element, "held")) > 0;
+}
+
+/* Says how many devices it would be. user: NULL for everybody. */
+static int sure_of_many(struct console *console, const char *user)
+{
+	json_object *elements = NULL, *status = NULL;
+	unsigned count = 0;
+	bool gateway;
+	int code = console_get(console, CLIENT_GATEWAY, "ListElements", &elements);
+
+	if (code == 0)
+		code = console_get(console, CLIENT_GATEWAY, "GetStatus", &status);
+	for (size_t i = 0; code == 0 && i < json_object_array_length(elements); i++)
+		count += is_to_go(json_object_array_get_idx(elements, i), user);
+	gateway = user ? strcmp(text_of(status, "owner"), user) == 0
+		       : text_of(status, "owner")[0] != '\0';
+	if (code == 0)
+		code = sure(console, "revoke %u device%s%s%s%s? [y/N] ", count,
+			    count == 1 ? "" : "s", user ? " of " : "", user ? user : "",
+			    gateway ? " and the PN GW" : "");
+	(void)json_object_put(elements);
+	(void)json_object_put(status);
+	return code;
+}
+
 int command_revoke(struct console *console, struct call *call)
 {
 	const char *user = call_option(call, "--user");
-	bool all = call_option(call, "--all") != NULL;
+	bool all = call_option(call, "--all") != NULL, asked = can_be_asked(console, call);
 	struct procedure p = {.words = call};
 	int code;
 
 	if ((call->count > 0) + (user != NULL) + all != 1)
 		return console_failed(console, EXIT_WRONG_USAGE,
 				      "revoke: it takes ENTITY..., or --user USER, or --all");
-	if (call->count > 0)
-		return of_entities(console, call, "Revoke");
 	code = console_connect(console);
+	if (code == 0 && asked && call->count > 1)
+		code = sure(console, "revoke %zu devices? [y/N] ", call->count);
+	else if (code == 0 && asked)
+		code = call->count == 1 ? sure(console, "revoke %s? [y/N] ", call->word[0])
+					: sure_of_many(console, user);
 	if (code != 0)
 		return code;
+	if (call->count > 0)
+		return of_entities(console, call, "Revoke");
 	p.call = client_call_new(console->client, CLIENT_GATEWAY, all ? "RevokeAll" : "RevokeUser");
 	if (p.call && user)
 		(void)sd_bus_message_append(p.call, "s", user);
@@ -215,5 +289,9 @@ int command_forget(struct console *console, struct call *call)
 
 int command_release(struct console *console, struct call *call)
 {
-	return of_entity_at_once(console, call, "Release", "released");
+	int code = console_connect(console);
+
+	if (code == 0 && can_be_asked(console, call))
+		code = sure(console, "forget whose %s is, and its keys? [y/N] ", call->word[0]);
+	return code != 0 ? code : of_entity_at_once(console, call, "Release", "released");
 }

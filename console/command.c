@@ -34,7 +34,7 @@ static const struct {
 	{"--all", "without exception"},
 	{"--near", "only devices at least that strong"},
 	{"--name", "only devices with that in their name"},
-	{"--yes", "confirms what is only to be confirmed"},
+	{"--yes", "confirms what is only to be confirmed, without asking"},
 	{"--figure", "this figure and no other"},
 	{"--count", "how many EUKeys the set of Figure 7 has"},
 	{"--chain", "the set is a hash chain"},

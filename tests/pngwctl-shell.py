@@ -271,6 +271,39 @@ def pages():
     pnes.wait()
 
 
+def asked_once():
+    """What cannot be taken back is asked for once more where somebody sits; "n" and Enter leave everything as it was."""
+    another("figure8", "alice")
+    s = Shell("dumb")
+    for line, question in (("revoke --all", "revoke 1 device and the PN GW? [y/N] "),
+                           ("revoke --user alice", "revoke 1 device of alice and the PN GW? [y/N] "),
+                           ("revoke --user bob", "revoke 0 devices of bob? [y/N] "),
+                           ("revoke headset-1 headset-2", "revoke 2 devices? [y/N] "),
+                           ("revoke headset-2", "revoke headset-2? [y/N] "),
+                           ("release headset-2", "forget whose headset-2 is, and its keys? [y/N] ")):
+        for answer in ("n\r", "\r"):
+            s.type(line + "\r")
+            s.expect(question)
+            s.type(answer)
+            s.expect("nothing was done")
+            s.expect(PROMPT)
+    assert "headset" not in "".join(s.answer("revocations")), "revoked although the answer was no"
+    s.type("release headset-2\r")
+    s.expect("[y/N] ")
+    s.type("y\r")
+    s.expect("released")
+    s.expect(PROMPT)
+    said = "".join(s.answer("revoke --all --yes"))
+    assert "own EUKey and its owner are erased" in said and "[y/N]" not in said, said
+    s.leave()
+    # A single command asks too, a script is not asked.
+    code = pexpect.run(PNGWCTL + " revoke headset-2", events={"revoke headset-2[?] .y/N. ": "n\r"}, timeout=WAIT,
+                       withexitstatus=True, encoding="utf-8")[1]
+    assert code == 1, f"a no is exit code {code}"
+    done = subprocess.run([PNGWCTL, "revoke", "headset-2"], input="n\n", text=True, check=False, capture_output=True)
+    assert "[y/N]" not in done.stdout + done.stderr and "verdict: " in done.stdout, done
+
+
 def history():
     mode = stat.S_IMODE(os.stat(HISTORY).st_mode)
     assert mode == 0o600, oct(mode)
@@ -319,6 +352,7 @@ def main():
         s.expect(PROMPT)
         s.leave()
         check(s, colour)
+    asked_once()
 
 
 try:
