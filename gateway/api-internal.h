@@ -114,6 +114,7 @@ struct gateway_api {
 	struct api_pairings *pairings; /* NULL without Bluetooth */
 	struct api_unbond *unbonds;
 	struct api_examine *examines;     /* who waits for the report */
+	struct api_listing *listings;     /* answers that are being written */
 	struct api_procedure *procedures; /* the newest first */
 	uint32_t last_procedure;
 	uint64_t last_run;
@@ -344,6 +345,11 @@ void gateway_api_unbonds_end(struct gateway_api *api);
 /* api-diagnosis.c. Nobody waits for a report any more. */
 void gateway_api_examines_end(struct gateway_api *api);
 
+/* api-lists.c. A piece of the answers that are being written; true where there is more. */
+bool gateway_api_listings_step(struct gateway_api *api);
+/* Nobody waits for them any more. */
+void gateway_api_listings_end(struct gateway_api *api);
+
 /* api-objects.c: Pne1, User1. */
 int gateway_api_objects_export(struct gateway_api *api);
 /*
@@ -352,6 +358,8 @@ int gateway_api_objects_export(struct gateway_api *api);
 bool gateway_api_objects_step(struct gateway_api *api);
 void gateway_api_objects_update(struct gateway_api *api);
 void gateway_api_objects_free(struct gateway_api *api);
+/* NULL: there is no object of it. Until the next step. */
+struct api_element *gateway_api_element_of(struct gateway_api *api, const struct name *entity);
 /* Reads e anew, unless that was done in this turn of the loop. */
 void gateway_api_element_fresh(struct gateway_api *api, struct api_element *e);
 void gateway_api_put_element(struct api_writer *w, const struct api_element *e);

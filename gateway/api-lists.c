@@ -8,39 +8,158 @@
 
 #include "protocol/p1.h"
 
+/*
+ * Lists of what there may be very many of: the answer is written a piece in each turn of the loop,
+ * so that others are answered meanwhile. Once it is looked at what has changed before the call,
+ * the names are taken; of those that go before their turn nothing is written.
+ */
+
+struct listed {
+	size_t piece;
+	size_t (*count)(const struct gateway_api *api);
+	bool (*name)(const struct gateway_api *api, size_t i, struct name *out);
+	void (*put)(struct api_writer *w, struct gateway_api *api, const struct name *name);
+};
+
+struct api_listing {
+	struct api_listing *next;
+	const struct listed *what;
+	sd_bus_message *call;
+	struct api_writer w;
+	bool begun;
+	struct name *names; /* NULL: not taken yet */
+	size_t count, at;
+};
+
+static void listing_free(struct api_listing *l)
+{
+	sd_bus_message_unref(l->w.m);
+	sd_bus_message_unref(l->call);
+	free(l->names);
+	free(l);
+}
+
+void gateway_api_listings_end(struct gateway_api *api)
+{
+	while (api->listings) {
+		struct api_listing *l = api->listings;
+
+		api->listings = l->next;
+		listing_free(l);
+	}
+}
+
+/* names are taken over; NULL: all there are. */
+static void list(struct api_call *call, const struct listed *what, struct name *names, size_t count)
+{
+	struct api_listing *l = calloc(1, sizeof(*l)), **end = &call->api->listings;
+
+	if (!l) {
+		free(names);
+		gateway_api_errno(call->m, -ENOMEM);
+		return;
+	}
+	l->what = what;
+	l->call = sd_bus_message_ref(call->m);
+	l->names = names;
+	l->count = count;
+	while (*end)
+		end = &(*end)->next;
+	*end = l;
+	gateway_api_soon(call->api);
+}
+
+static void listing_begin(struct gateway_api *api, struct api_listing *l)
+{
+	size_t all = l->names ? 0 : l->what->count(api);
+
+	l->begun = true;
+	gateway_api_reply_begin(&l->w, l->call);
+	gateway_api_list_begin(&l->w, "a{sv}");
+	if (l->names)
+		return;
+	l->names = calloc(all + 1, sizeof(*l->names));
+	if (!l->names && l->w.r >= 0)
+		l->w.r = -ENOMEM;
+	for (size_t i = 0; l->names && i < all; i++) {
+		if (l->what->name(api, i, &l->names[l->count]))
+			l->count++;
+	}
+}
+
+bool gateway_api_listings_step(struct gateway_api *api)
+{
+	struct api_listing *l = api->listings;
+
+	if (!l || !api->core || (api->looking && !l->begun))
+		return false;
+	if (!l->begun)
+		listing_begin(api, l);
+	for (size_t i = 0; i < l->what->piece && l->at < l->count && l->w.r >= 0; i++)
+		l->what->put(&l->w, api, &l->names[l->at++]);
+	if (l->at < l->count && l->w.r >= 0)
+		return true;
+	api->listings = l->next;
+	gateway_api_list_end(&l->w);
+	gateway_api_send(&l->w);
+	listing_free(l);
+	return api->listings != NULL;
+}
+
+static size_t count_elements(const struct gateway_api *api)
+{
+	return api->element_count;
+}
+
+static bool name_of_element(const struct gateway_api *api, size_t i, struct name *out)
+{
+	*out = api->elements[i].entity;
+	return true;
+}
+
+static void put_element(struct api_writer *w, struct gateway_api *api, const struct name *entity)
+{
+	struct api_element *e = gateway_api_element_of(api, entity);
+
+	if (!e)
+		return;
+	gateway_api_element_fresh(api, e);
+	gateway_api_dict_begin(w);
+	gateway_api_put_element(w, e);
+	gateway_api_dict_end(w);
+}
+
 void gateway_api_list_elements(struct api_call *call)
 {
-	struct gateway_api *api = call->api;
-	struct api_writer w;
+	static const struct listed elements = {64, count_elements, name_of_element, put_element};
 
-	gateway_api_objects_update(api);
-	gateway_api_reply_begin(&w, call->m);
-	gateway_api_list_begin(&w, "a{sv}");
-	for (size_t i = 0; i < api->element_count; i++) {
-		gateway_api_element_fresh(api, &api->elements[i]);
-		gateway_api_dict_begin(&w);
-		gateway_api_put_element(&w, &api->elements[i]);
-		gateway_api_dict_end(&w);
-	}
-	gateway_api_list_end(&w);
-	gateway_api_send(&w);
+	list(call, &elements, NULL, 0);
+}
+
+static size_t count_users(const struct gateway_api *api)
+{
+	return api->users.count;
+}
+
+static bool name_of_user(const struct gateway_api *api, size_t i, struct name *out)
+{
+	*out = api->users.list[i];
+	return true;
+}
+
+static void put_user(struct api_writer *w, struct gateway_api *api, const struct name *user)
+{
+	gateway_api_dict_begin(w);
+	gateway_api_put_user(w, api, user);
+	gateway_api_dict_end(w);
 }
 
 void gateway_api_list_users(struct api_call *call)
 {
-	struct gateway_api *api = call->api;
-	struct api_writer w;
+	/* Each goes through all PNEs for his. */
+	static const struct listed users = {4, count_users, name_of_user, put_user};
 
-	gateway_api_objects_update(api);
-	gateway_api_reply_begin(&w, call->m);
-	gateway_api_list_begin(&w, "a{sv}");
-	for (size_t i = 0; i < api->users.count; i++) {
-		gateway_api_dict_begin(&w);
-		gateway_api_put_user(&w, api, &api->users.list[i]);
-		gateway_api_dict_end(&w);
-	}
-	gateway_api_list_end(&w);
-	gateway_api_send(&w);
+	list(call, &users, NULL, 0);
 }
 
 static void put_pool(struct api_writer *w, struct gateway_api *api, const struct name *entity)
@@ -66,34 +185,32 @@ static void put_pool(struct api_writer *w, struct gateway_api *api, const struct
 	gateway_api_dict_end(w);
 }
 
+static bool name_of_owned(const struct gateway_api *api, size_t i, struct name *out)
+{
+	*out = api->elements[i].entity;
+	return api->elements[i].owner.text[0] != '\0';
+}
+
 void gateway_api_list_pools(struct api_call *call)
 {
-	struct gateway_api *api = call->api;
+	static const struct listed pools = {64, count_elements, name_of_owned, put_pool};
 	struct name *entities;
-	struct api_writer w;
 	size_t count;
 
 	if (!gateway_api_read_entities(call->m, 0, &entities, &count))
 		return;
 	for (size_t i = 0; i < count; i++) {
-		if (!gateway_core_on_record(api->core, &entities[i])) {
+		if (!gateway_core_on_record(call->api->core, &entities[i])) {
 			gateway_api_unknown(call->m, &entities[i]);
 			free(entities);
 			return;
 		}
 	}
-	gateway_api_objects_update(api);
-	gateway_api_reply_begin(&w, call->m);
-	gateway_api_list_begin(&w, "a{sv}");
-	for (size_t i = 0; i < count; i++)
-		put_pool(&w, api, &entities[i]);
-	for (size_t i = 0; count == 0 && i < api->element_count; i++) {
-		if (api->elements[i].owner.text[0])
-			put_pool(&w, api, &api->elements[i].entity);
+	if (count == 0) {
+		free(entities);
+		entities = NULL;
 	}
-	gateway_api_list_end(&w);
-	gateway_api_send(&w);
-	free(entities);
+	list(call, &pools, entities, count);
 }
 
 static const char *reset_text(const struct revocation *r)

@@ -37,7 +37,7 @@ void gateway_api_touch(struct gateway_api *api, const struct name *entity)
 	api->touched[api->touched_count++] = *entity;
 }
 
-static struct api_element *element_of(struct gateway_api *api, const struct name *entity)
+struct api_element *gateway_api_element_of(struct gateway_api *api, const struct name *entity)
 {
 	size_t place = gateway_names_find(&api->element_names, entity);
 
@@ -238,7 +238,7 @@ static struct api_element *new_element(struct gateway_api *api, const struct nam
 
 static void look_at(struct gateway_api *api, const struct name *entity)
 {
-	struct api_element *e = element_of(api, entity), found;
+	struct api_element *e = gateway_api_element_of(api, entity), found;
 	bool known = read_element(api, entity, &found);
 
 	if (known && !e) {
@@ -354,7 +354,7 @@ static int get_pne(sd_bus *bus, const char *path, const char *interface, const c
 		return -ENOENT;
 	}
 	free(text);
-	e = element_of(api, &entity);
+	e = gateway_api_element_of(api, &entity);
 	if (!e)
 		return -ENOENT;
 	gateway_api_element_fresh(api, e);
@@ -434,7 +434,8 @@ static int find_pne(sd_bus *bus, const char *path, const char *interface, void *
 	(void)interface;
 	(void)error;
 	if (r > 0)
-		r = name_set(&entity, bytes_text(text)) == 0 && element_of(api, &entity);
+		r = name_set(&entity, bytes_text(text)) == 0 &&
+		    gateway_api_element_of(api, &entity);
 	free(text);
 	*found = api;
 	return r > 0 ? 1 : 0;

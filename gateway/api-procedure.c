@@ -491,6 +491,14 @@ void gateway_api_procedure_expect(struct api_procedure *p, int verdicts)
 		gateway_api_procedure_end(p);
 }
 
+void gateway_api_counted(struct gateway_api *api, uint64_t run, int verdicts)
+{
+	struct api_procedure *p = api ? gateway_api_procedure_of_run(api, run) : NULL;
+
+	if (p && p->state != API_ENDED)
+		gateway_api_procedure_expect(p, verdicts);
+}
+
 /* Asking. */
 
 static void password_given(void *arg, int error, const char *why, struct secret *secret, bool yes)

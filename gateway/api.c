@@ -156,6 +156,7 @@ static void bus_down(void *arg)
 	api->connection = NULL;
 	if (!api->stopping)
 		gateway_api_say(api, LOG_LEVEL_WARNING, "control bus: the connection is lost");
+	gateway_api_listings_end(api);
 	gateway_api_clients_end(api);
 	/* The next bus gives their names to others. */
 	for (struct api_procedure *p = api->procedures; p; p = p->next)
@@ -196,9 +197,11 @@ static void on_timer(uv_timer_t *timer)
 static void on_idle(uv_idle_t *idle)
 {
 	struct gateway_api *api = idle->data;
+	bool more;
 
 	(void)uv_idle_stop(idle);
-	if (gateway_api_objects_step(api))
+	more = gateway_api_objects_step(api);
+	if (gateway_api_listings_step(api) || more)
 		gateway_api_soon(api);
 }
 
@@ -283,6 +286,7 @@ void gateway_api_stop(struct gateway_api *api)
 	gateway_api_pairings_end(api);
 	gateway_api_unbonds_end(api);
 	gateway_api_examines_end(api);
+	gateway_api_listings_end(api);
 	gateway_api_readers_end(api);
 	gateway_api_clients_end(api);
 	api->vault = NULL;

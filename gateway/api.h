@@ -64,6 +64,7 @@ void gateway_api_stop(struct gateway_api *api);
 void gateway_api_step(struct gateway_api *api, uint64_t run, enum figure figure, unsigned step,
 		      const struct name *user, const struct name *entity);
 void gateway_api_verdict(struct gateway_api *api, uint64_t run, const struct verdict *v);
+void gateway_api_counted(struct gateway_api *api, uint64_t run, int verdicts);
 void gateway_api_chosen(struct gateway_api *api, uint64_t run, const struct name *entity,
 			enum figure figure, const char *why);
 /* What is known of entity may be another now; NULL: of any. Told at the end of the turn. */

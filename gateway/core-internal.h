@@ -131,6 +131,7 @@ struct core {
 	struct report report;
 	uint64_t report_due;
 	struct reset *resets;
+	struct revoking *revoking; /* the one that is under way, and those that wait */
 	uint64_t last_reset;
 	struct state_report state;
 	uint64_t last_id;
@@ -291,6 +292,9 @@ void gateway_core_revocation_merge(struct core *c, const struct name *entity,
 void gateway_core_reset_authorized(struct core *c, const struct name *entity,
 				   const struct m_reset_authorization *a);
 uint64_t gateway_core_tick_resets(struct core *c, uint64_t now);
+/* The devices of a user, or all of them, that are not revoked yet: a piece. core-revoke.c */
+uint64_t gateway_core_tick_revoking(struct core *c, uint64_t now);
+void gateway_core_end_revoking(struct core *c);
 /* The verdicts that are owed; and, once nothing more is told, the memory. */
 void gateway_core_end_resets(struct core *c);
 void gateway_core_free_resets(struct core *c);

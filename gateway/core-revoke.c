@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So many records are looked at, and so many devices revoked, in one turn of the loop. */
+#define REVOKING_LOOKS 256
+#define REVOKING_PIECE 32
+
 /* What is to be ended and erased before a device counts as revoked. */
 
 static struct procedure *any_procedure(struct core *c, const struct name *entity)
@@ -338,29 +342,99 @@ static void end_all_procedures(struct core *c, const struct name *user)
 		(void)vault_flush(c->vault);
 }
 
+/* What is left of a user's devices, or of all of them: a piece in each turn of the loop. */
+struct revoking {
+	struct revoking *next;
+	struct name user; /* "" : everybody's */
+	uint64_t run;
+	struct known_walk walk; /* who is known goes into names, until it has ended */
+	struct names names;
+	size_t at;
+	int verdicts, erased;
+};
+
+static void revoking_free(struct revoking *j)
+{
+	gateway_names_free(&j->names);
+	free(j);
+}
+
+/* A piece of it. True: it is over, and *result is how many verdicts there are, or an errno. */
+static bool go_on(struct core *c, struct revoking *j, int *result)
+{
+	const struct name *user = j->user.text[0] ? &j->user : NULL;
+	int r = 0;
+
+	if (!j->walk.ended) {
+		r = gateway_core_known_some(c, &j->walk, REVOKING_LOOKS, &j->names);
+		if (r == 0 && !j->walk.ended)
+			return false;
+		if (r == 0)
+			j->erased = erase_verifiers(c, user);
+	}
+	for (size_t i = 0; i < REVOKING_PIECE && j->at < j->names.count && r == 0; i++) {
+		const struct name *entity = &j->names.list[j->at++];
+
+		if (!belongs(c, entity, user))
+			continue;
+		revoke_one(c, entity, j->run);
+		j->verdicts++;
+	}
+	gateway_core_sweep_links(c);
+	if (r == 0 && j->at < j->names.count)
+		return false;
+	/* Where there are devices, their verdicts are told all the same. */
+	if (r == 0 && j->verdicts == 0)
+		r = j->erased;
+	*result = r == 0 ? j->verdicts : r;
+	return true;
+}
+
 static int revoke_many(struct core *c, const struct name *user, uint64_t run)
 {
-	struct names names = {.count = 0};
-	int verdicts = 0, erased = 0;
-	int r;
+	struct revoking *j = calloc(1, sizeof(*j)), **end = &c->revoking;
+	int result;
 
+	if (!j)
+		return -ENOMEM;
+	if (user)
+		j->user = *user;
+	j->run = run;
 	gateway_recorder_command(gateway_core_recorder(c), "revoke", run, FIGURE_NONE, user, NULL);
 	end_all_procedures(c, user);
-	r = gateway_core_known_names(c, &names);
-	if (r == 0)
-		erased = erase_verifiers(c, user);
-	for (size_t i = 0; i < names.count && r == 0; i++) {
-		if (!belongs(c, &names.list[i], user))
-			continue;
-		revoke_one(c, &names.list[i], run);
-		verdicts++;
+	if (go_on(c, j, &result)) {
+		revoking_free(j);
+		return result;
 	}
-	gateway_names_free(&names);
-	gateway_core_sweep_links(c);
-	/* Where there are devices, their verdicts are told all the same. */
-	if (r == 0 && verdicts == 0)
-		r = erased;
-	return r == 0 ? verdicts : r;
+	while (*end)
+		end = &(*end)->next;
+	*end = j;
+	gateway_core_wake_by(c, c->ports.now(c->arg) + 1);
+	return CORE_COUNTED_LATER;
+}
+
+uint64_t gateway_core_tick_revoking(struct core *c, uint64_t now)
+{
+	struct revoking *j = c->revoking;
+	int result;
+
+	if (j && go_on(c, j, &result)) {
+		c->revoking = j->next;
+		if (c->ports.counted)
+			c->ports.counted(c->arg, j->run, result);
+		revoking_free(j);
+	}
+	return c->revoking ? now + 1 : 0;
+}
+
+void gateway_core_end_revoking(struct core *c)
+{
+	while (c->revoking) {
+		struct revoking *j = c->revoking;
+
+		c->revoking = j->next;
+		revoking_free(j);
+	}
 }
 
 int gateway_core_revoke_user(struct core *c, const struct name *user, uint64_t run)

@@ -554,6 +554,7 @@ void gateway_core_tick(struct core *c)
 	next = earlier(next, relay_next);
 	next = earlier(next, gateway_core_tick_links(c, now));
 	next = earlier(next, gateway_core_tick_report(c, now));
+	next = earlier(next, gateway_core_tick_revoking(c, now));
 	next = earlier(next, gateway_core_tick_resets(c, now));
 	next = earlier(next, gateway_core_tick_state(c, now));
 	next = earlier(next, gateway_core_tick_rollback(c, now));
@@ -632,6 +633,7 @@ void gateway_core_free(struct core *c)
 	}
 	end_relayed(c);
 	gateway_core_end_reach(c);
+	gateway_core_end_revoking(c);
 	gateway_core_end_resets(c);
 	gateway_core_pool_end(c);
 	c->ending = true;

@@ -9,6 +9,8 @@
  * The vault is the caller's, who also flushes it: once a turn, outside of any call of the core.
  */
 
+#include <limits.h>
+
 #include "gateway/procedure.h"
 #include "gateway/relay.h"
 #include "gateway/revoke.h"
@@ -83,6 +85,9 @@ struct core_ports {
 	/* Which figure a command without one uses for a PNE, and why in a sentence. May be NULL. */
 	void (*chosen)(void *arg, uint64_t run, const struct name *entity, enum figure figure,
 		       const char *why);
+	/* After CORE_COUNTED_LATER, once: how many verdicts run has in all, or a negative errno and
+	 * no further one. Not after gateway_core_free(). May be NULL. */
+	void (*counted)(void *arg, uint64_t run, int verdicts);
 };
 
 /* Everything is copied but the vault. Gives the verdicts of what a restart interrupted. */
@@ -225,9 +230,14 @@ int gateway_core_release(struct core *c, const struct name *entity);
  * in all, or a negative errno and none.
  */
 int gateway_core_revoke(struct core *c, const struct name *entity, uint64_t run);
-/* Every device of that user, the PN GW too where it is the owner. */
+/*
+ * Every device of that user, the PN GW too where it is the owner. Where there are many a piece is
+ * revoked in each tick, and CORE_COUNTED_LATER returned: ports.counted() follows, after the last
+ * device was begun with. A core that is freed before that leaves the rest as it was.
+ */
+#define CORE_COUNTED_LATER INT_MAX
 int gateway_core_revoke_user(struct core *c, const struct name *user, uint64_t run);
-/* Every device that is known, and the PN GW. */
+/* Every device that is known, and the PN GW. As above. */
 int gateway_core_revoke_all(struct core *c, uint64_t run);
 /* Sends the reset now, also to one that was given up. One verdict as above; NOT_REVOKED when the
  * device never was. */

@@ -112,6 +112,13 @@ static void figure_chosen(void *arg, uint64_t run, const struct name *entity, en
 	gateway_api_chosen(d->api, run, entity, figure, why);
 }
 
+static void verdicts_counted(void *arg, uint64_t run, int verdicts)
+{
+	struct gateway_daemon *d = arg;
+
+	gateway_api_counted(d->api, run, verdicts);
+}
+
 static uint64_t now(void *arg)
 {
 	struct gateway_daemon *d = arg;
@@ -282,6 +289,7 @@ static const struct core_ports ports = {
 	.arrived = gateway_daemon_arrived,
 	.gone = pne_gone,
 	.chosen = figure_chosen,
+	.counted = verdicts_counted,
 };
 
 /* Control. */

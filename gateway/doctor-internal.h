@@ -67,8 +67,15 @@ void doctor_examine_vault(struct doctor_findings *f, const struct doctor_subject
 /* How the vault's keys fare, from what the other thread made of them. */
 void doctor_try_secrets(struct doctor_findings *f, const struct doctor_subject *s,
 			const struct doctor_work *w);
-/* doctor-keys.c: what the vault tells about PNEs. */
-void doctor_examine_keys(struct doctor_findings *f, const struct doctor_subject *s);
+/*
+ * doctor-keys.c: what the vault tells about PNEs, of which there may be very many: a piece in each
+ * turn of the loop, until a step is true. NULL: nothing can be found out, and that is in f.
+ */
+struct doctor_keys;
+struct doctor_keys *doctor_keys_new(struct doctor_findings *f, const struct doctor_subject *s);
+bool doctor_keys_step(struct doctor_keys *k, struct doctor_findings *f,
+		      const struct doctor_subject *s);
+void doctor_keys_free(struct doctor_keys *k); /* NULL is allowed */
 /* doctor-network.c: why is what kept the probe from being made. */
 void doctor_judge_network(struct doctor_findings *f, const struct doctor_subject *s,
 			  const struct wan_probe_result *r, const char *why);

@@ -10,9 +10,12 @@
 #include "gateway/names.h"
 #include "gateway/revoke.h"
 
-#define DAY  86400U
+#define DAY           86400U
 /* A key expires soon when no more than that is left, or a tenth of its lifetime. */
-#define SOON (7U * DAY)
+#define SOON          (7U * DAY)
+/* So many records are looked at in one turn of the loop, or so many pools. */
+#define RECORDS_PIECE 256
+#define POOLS_PIECE   32
 
 /* Names, and as many of them as a sentence holds. */
 struct doctor_names {
@@ -34,6 +37,24 @@ static void add(struct doctor_names *n, const char *name)
 			       name);
 }
 
+enum phase { REVOCATIONS, DELIVERIES, NAMES, POOLS, ALL };
+
+struct pools {
+	struct doctor_names low, user, expiring;
+	size_t count;
+};
+
+struct doctor_keys {
+	enum phase phase;
+	struct vault_cursor at;
+	struct doctor_names revoked, reports;
+	struct names entities; /* with EUKeys */
+	size_t next;           /* of them */
+	struct core_options options;
+	uint64_t service;
+	struct pools pools;
+};
+
 static int on_key(void *arg, struct bytes owner, struct bytes item, struct bytes content)
 {
 	struct name name;
@@ -42,11 +63,6 @@ static int on_key(void *arg, struct bytes owner, struct bytes item, struct bytes
 	(void)content;
 	return name_set(&name, owner) == 0 ? gateway_names_add(arg, &name) : 0;
 }
-
-struct pools {
-	struct doctor_names low, user, expiring;
-	size_t count;
-};
 
 static uint64_t service_clock(struct vault *v)
 {
@@ -104,24 +120,13 @@ static void judge(struct doctor_findings *f, enum doctor_id id, const struct doc
 		doctor_find(f, id, DOCTOR_OK, "none of %zu pools %s", pools, what);
 }
 
-static void examine_pools(struct doctor_findings *f, const struct doctor_subject *s)
+static void judge_pools(struct doctor_findings *f, const struct doctor_subject *s,
+			const struct pools *p)
 {
-	uint64_t service = service_clock(s->vault);
-	struct core_options options;
-	struct names e = {.count = 0};
-	struct pools p = {.count = 0};
-	int r = vault_each(s->vault, VAULT_EUKEY, BYTES_NONE, on_key, &e, NULL);
-
-	gateway_config_core_options(s->config, &options);
-	for (size_t i = 0; r == 0 && i < e.count; i++) {
-		if (!name_equal(&e.list[i], &s->config->entity_id))
-			examine_pool(&p, s, &options, &e.list[i], service);
-	}
-	gateway_names_free(&e);
-	judge(f, DOCTOR_POOLS_LOW, &p.low, p.count, "is at its low water mark or below");
-	judge(f, DOCTOR_KEYS_EXPIRING, &p.expiring, p.count, "has a key that expires soon");
+	judge(f, DOCTOR_POOLS_LOW, &p->low, p->count, "is at its low water mark or below");
+	judge(f, DOCTOR_KEYS_EXPIRING, &p->expiring, p->count, "has a key that expires soon");
 	if (s->core)
-		judge(f, DOCTOR_POOLS_USER, &p.user, p.count, "waits for its user's password");
+		judge(f, DOCTOR_POOLS_USER, &p->user, p->count, "waits for its user's password");
 	else
 		doctor_find(f, DOCTOR_POOLS_USER, DOCTOR_NOT_APPLICABLE, "pngwd does not run");
 }
@@ -147,29 +152,93 @@ static int on_delivery(void *arg, struct bytes owner, struct bytes item, struct 
 	return 0;
 }
 
-void doctor_examine_keys(struct doctor_findings *f, const struct doctor_subject *s)
+static void judge_revoked(struct doctor_findings *f, const struct doctor_names *n)
+{
+	if (n->count > 0)
+		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_WARNING,
+			    "%zu revoked PNEs have not confirmed: %s", n->count, n->text);
+	else
+		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_OK, "no reset is outstanding");
+}
+
+static void judge_reports(struct doctor_findings *f, const struct doctor_names *n)
+{
+	if (n->count > 0)
+		doctor_find(f, DOCTOR_REPORTS, DOCTOR_WARNING,
+			    "%zu reports wait for the server, about %s", n->count, n->text);
+	else
+		doctor_find(f, DOCTOR_REPORTS, DOCTOR_OK, "no report waits");
+}
+
+struct doctor_keys *doctor_keys_new(struct doctor_findings *f, const struct doctor_subject *s)
 {
 	static const enum doctor_id ids[] = {DOCTOR_REVOCATIONS, DOCTOR_REPORTS, DOCTOR_POOLS_LOW,
 					     DOCTOR_POOLS_USER, DOCTOR_KEYS_EXPIRING};
-	struct doctor_names revoked = {.count = 0}, reports = {.count = 0};
+	struct doctor_keys *k = s->vault ? calloc(1, sizeof(*k)) : NULL;
 
-	if (!s->vault) {
+	if (!k) {
 		for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-			doctor_find(f, ids[i], DOCTOR_NOT_APPLICABLE, "the vault is not open");
-		return;
+			doctor_find(f, ids[i], DOCTOR_NOT_APPLICABLE,
+				    s->vault ? "there is no memory" : "the vault is not open");
+		return NULL;
 	}
-	(void)vault_each(s->vault, VAULT_REVOCATION, BYTES_NONE, on_revocation, &revoked, NULL);
-	if (revoked.count > 0)
-		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_WARNING,
-			    "%zu revoked PNEs have not confirmed: %s", revoked.count, revoked.text);
-	else
-		doctor_find(f, DOCTOR_REVOCATIONS, DOCTOR_OK, "no reset is outstanding");
-	(void)vault_each(s->vault, VAULT_DELIVERY, BYTES_NONE, on_delivery, &reports, NULL);
-	if (reports.count > 0)
-		doctor_find(f, DOCTOR_REPORTS, DOCTOR_WARNING,
-			    "%zu reports wait for the server, about %s", reports.count,
-			    reports.text);
-	else
-		doctor_find(f, DOCTOR_REPORTS, DOCTOR_OK, "no report waits");
-	examine_pools(f, s);
+	k->service = service_clock(s->vault);
+	gateway_config_core_options(s->config, &k->options);
+	return k;
+}
+
+void doctor_keys_free(struct doctor_keys *k)
+{
+	if (k)
+		gateway_names_free(&k->entities);
+	free(k);
+}
+
+/* A piece of the records of a kind: true when that was the last one, also when one failed. */
+static bool look(struct doctor_keys *k, struct vault *v, enum vault_kind kind, vault_each_fn *each,
+		 void *arg)
+{
+	if (vault_each_some(v, kind, &k->at, RECORDS_PIECE, each, arg) == 0 && !k->at.ended)
+		return false;
+	k->at = (struct vault_cursor){.begun = false};
+	k->phase++;
+	return true;
+}
+
+static bool look_at_pools(struct doctor_keys *k, const struct doctor_subject *s)
+{
+	for (size_t i = 0; i < POOLS_PIECE && k->next < k->entities.count; i++) {
+		const struct name *entity = &k->entities.list[k->next++];
+
+		if (!name_equal(entity, &s->config->entity_id))
+			examine_pool(&k->pools, s, &k->options, entity, k->service);
+	}
+	return k->next == k->entities.count;
+}
+
+bool doctor_keys_step(struct doctor_keys *k, struct doctor_findings *f,
+		      const struct doctor_subject *s)
+{
+	switch (k->phase) {
+	case REVOCATIONS:
+		if (look(k, s->vault, VAULT_REVOCATION, on_revocation, &k->revoked))
+			judge_revoked(f, &k->revoked);
+		break;
+	case DELIVERIES:
+		if (look(k, s->vault, VAULT_DELIVERY, on_delivery, &k->reports))
+			judge_reports(f, &k->reports);
+		break;
+	case NAMES:
+		(void)look(k, s->vault, VAULT_EUKEY, on_key, &k->entities);
+		break;
+	case POOLS:
+		if (look_at_pools(k, s)) {
+			judge_pools(f, s, &k->pools);
+			k->phase = ALL;
+		}
+		break;
+	case ALL:
+		break;
+	}
+	return k->phase == ALL;
 }

@@ -28,7 +28,9 @@ struct doctor {
 	void *arg;
 	uint64_t since;
 	uv_timer_t deadline, lag;
-	unsigned open; /* handles */
+	uv_idle_t turn;
+	struct doctor_keys *keys; /* NULL: that is found out */
+	unsigned open;            /* handles */
 	uint64_t lag_due;
 	uint64_t lag_worst; /* in milliseconds */
 	unsigned lags;
@@ -123,12 +125,15 @@ static void end(struct doctor *d)
 		doctor_control_abandon(d->control);
 	if (d->asking)
 		bluez_forget(d->subject.bluez, &d->question);
+	doctor_keys_free(d->keys);
+	d->keys = NULL;
 	d->work = NULL;
 	d->probe = NULL;
 	d->control = NULL;
 	d->asking = false;
 	uv_close((uv_handle_t *)&d->deadline, free_if_closed);
 	uv_close((uv_handle_t *)&d->lag, free_if_closed);
+	uv_close((uv_handle_t *)&d->turn, free_if_closed);
 }
 
 static void fill_report(struct doctor *d)
@@ -160,13 +165,27 @@ static void conclude(struct doctor *d)
 
 static void conclude_if_all(struct doctor *d)
 {
-	if (!d->work && !d->probe && !d->control && !d->asking && d->lags == LAG_TIMES)
+	if (!d->work && !d->probe && !d->control && !d->asking && !d->keys && d->lags == LAG_TIMES)
 		conclude(d);
 }
 
 static void on_deadline(uv_timer_t *timer)
 {
 	conclude(timer->data);
+}
+
+/* The vault's records, a piece in each turn. */
+
+static void on_turn(uv_idle_t *turn)
+{
+	struct doctor *d = turn->data;
+
+	if (!doctor_keys_step(d->keys, &d->findings, &d->subject))
+		return;
+	(void)uv_idle_stop(turn);
+	doctor_keys_free(d->keys);
+	d->keys = NULL;
+	conclude_if_all(d);
 }
 
 /* The event loop. */
@@ -378,11 +397,15 @@ int gateway_doctor_start(uv_loop_t *loop, const struct doctor_subject *subject, 
 	d->since = uv_now(loop);
 	(void)uv_timer_init(loop, &d->deadline);
 	(void)uv_timer_init(loop, &d->lag);
-	d->open = 2;
+	(void)uv_idle_init(loop, &d->turn);
+	d->open = 3;
 	d->deadline.data = d;
+	d->turn.data = d;
 	d->lag.data = d;
 	doctor_examine_vault(&d->findings, &d->subject);
-	doctor_examine_keys(&d->findings, &d->subject);
+	d->keys = doctor_keys_new(&d->findings, &d->subject);
+	if (d->keys)
+		(void)uv_idle_start(&d->turn, on_turn);
 	start_probe(d);
 	start_control(d);
 	start_bluetooth(d);

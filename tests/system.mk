@@ -26,13 +26,18 @@ TESTS += tests/test-canary.sh
 endif
 EXTRA_DIST += $(SYSTEM_TESTS) tests/test-canary.sh tests/system.sh tests/crash.sh tests/bluez-shell.py tests/pairing-agent.py \
 	tests/check-metrics.py tests/doctor.sh tests/examined.py tests/fake-journal.py tests/find-secrets.py tests/https-server.py \
-	tests/preload-cut.c tests/preload-soft.c tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
+	tests/preload-cut.c tests/preload-soft.c tests/preload-turns.c tests/turns.py tests/vectors/read-vault.py doc/doctor.md doc/journal.md doc/metrics.md
 # As installed: units, what make install and the packages put where.
 TESTS += tests/test-notify.sh tests/test-units.sh tests/test-install.sh tests/test-recipes.sh
 # AddressSanitizer maps, and LeakSanitizer traces, what the sandbox refuses.
 if !SANITIZERS
 TESTS += tests/test-sandbox.sh tests/test-small.sh
 endif
+# Its runtime has to be the first that is loaded, and costs time of its own.
+if !SANITIZERS
+TESTS += tests/test-turns.sh
+endif
+EXTRA_DIST += tests/test-turns.sh
 EXTRA_DIST += doc/sizes tests/test-small.sh tests/test-sandbox.sh tests/room.sh tests/sandbox-probe.c
 EXTRA_DIST += tests/vm tests/lint-comments tests/lint-cppcheck tests/lint-format tests/lint-includes tests/lint-shell tests/lint-tidy \
 	tests/lsan.supp tests/valgrind.supp tests/show.sh
