@@ -24,11 +24,13 @@ struct options {
 	bool has_key;
 	uint8_t key[KEY_SIZE];
 	bool account;
+	bool complete; /* only then it is proven */
 	uint32_t from;
 };
 
 static const char usage_text[] =
-	"Usage: pngw-ledger verify FILE [--key HEX] [--head N:HEX] [--anchor FILE] [--account]\n"
+	"Usage: pngw-ledger verify FILE [--key HEX] [--head N:HEX] [--anchor FILE] [--complete]\n"
+	"                          [--account]\n"
 	"       pngw-ledger show FILE [--from N]\n"
 	"\n"
 	"verify proves that every entry is signed and in its place, that no key was issued or\n"
@@ -36,11 +38,13 @@ static const char usage_text[] =
 	"is wrong. Whether the newest entries were cut off shows only against what somebody saw:\n"
 	"  --head N:HEX   entry N and its hash, as the CPNS Server or an earlier run told\n"
 	"  --anchor FILE  the vault's anchor file\n"
+	"  --complete     refuses to go by the file alone: one of these two must be given\n"
 	"  --key HEX      the ledger's public key, so that another's ledger does not pass\n"
 	"  --account      also says what became of the keys of each PNE\n"
 	"show prints the entries, with --from those from entry N on, and proves nothing.\n"
 	"--help prints this.\n"
-	"Exit: 0 proven, 1 not proven or not readable, 64 wrong usage\n";
+	"Exit: 0 proven (without --head or --anchor: as far as the file goes), 1 not proven or not "
+	"readable, 64 wrong usage\n";
 
 static int usage(const char *what)
 {
@@ -92,9 +96,13 @@ static bool parse_head(const char *text, struct ledger_expected *out)
 static int parse(int argc, char **argv, struct options *o, bool verify)
 {
 	static const struct option both[] = {
-		{"key", required_argument, NULL, 'k'},    {"head", required_argument, NULL, 'h'},
-		{"anchor", required_argument, NULL, 'a'}, {"account", no_argument, NULL, 'c'},
-		{"from", required_argument, NULL, 'f'},   {NULL, 0, NULL, 0},
+		{"key", required_argument, NULL, 'k'},
+		{"head", required_argument, NULL, 'h'},
+		{"anchor", required_argument, NULL, 'a'},
+		{"account", no_argument, NULL, 'c'},
+		{"from", required_argument, NULL, 'f'},
+		{"complete", no_argument, NULL, 'p'},
+		{NULL, 0, NULL, 0},
 	};
 	bool good = true;
 	int c;
@@ -111,6 +119,9 @@ static int parse(int argc, char **argv, struct options *o, bool verify)
 		} else if (c == 'c') {
 			o->account = true;
 			good = verify;
+		} else if (c == 'p') {
+			o->complete = true;
+			good = verify;
 		} else if (c == 'f') {
 			good = !verify && parse_number(optarg, strlen(optarg), &o->from);
 		} else {
@@ -121,6 +132,8 @@ static int parse(int argc, char **argv, struct options *o, bool verify)
 		return usage("an option is not what it should be");
 	if (optind + 1 != argc)
 		return usage("one file is needed");
+	if (o->complete && !o->anchor && o->head.sequence == 0)
+		return usage("--complete needs --head or --anchor: what somebody else has seen");
 	o->file = argv[optind];
 	return 0;
 }

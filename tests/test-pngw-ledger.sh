@@ -66,6 +66,13 @@ expect 1 "another entry than the one that --head quotes" \
 	"$tool" verify "$good" --head "11:${key}"
 expect 1 "the file ends here, the one that --head quotes saw 12 entries" \
 	"$tool" verify "$good" --head "12:${head#*:}"
+# A tail that was cut off between two entries is seen with a head alone, and --complete insists on one.
+head -c $((128 + 2 * 152)) "$good" >"$work/short"
+expect 0 "nothing says that the newest are all here" "$tool" verify "$work/short"
+expect 64 "--complete needs --head or --anchor" "$tool" verify --complete "$work/short"
+expect 1 "the file ends here" "$tool" verify --complete "$work/short" --head "$head"
+expect 0 "proven: 7 entries" "$tool" verify --complete "$good" --head "$head"
+expect 64 "Usage:" "$tool" show "$good" --complete
 expect 1 "No such file" "$tool" verify "$work/none"
 expect 1 "Is a directory" "$tool" verify "$work"
 head -c 700 "$good" >"$work/cut"
