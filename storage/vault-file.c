@@ -221,8 +221,10 @@ static int check_schema(struct vault *v, int64_t *version, char *why, size_t why
 		return VAULT_DAMAGED;
 	}
 	if (*version > VAULT_SCHEMA) {
-		snprintf(why, why_size, "vault %s has schema %lld; this program knows %d", v->path,
-			 (long long)*version, VAULT_SCHEMA);
+		snprintf(why, why_size,
+			 "vault %s was made by a newer pngwd (schema %lld, this one knows %d): "
+			 "install that again, or restore the backup from before",
+			 v->path, (long long)*version, VAULT_SCHEMA);
 		return VAULT_NEWER;
 	}
 	return 0;

@@ -264,6 +264,20 @@ is vault.records failed "damaged"
 is vault.passphrase failed
 restore
 
+scene "a vault of a newer pngwd" ''
+/usr/bin/python3 -c 'import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version = 3")' "$run/gateway.vault"
+newer="was made by a newer pngwd (schema 3, this one knows 2): install that again, or restore the backup from before"
+examine
+is vault.open failed "$newer"
+for program in "$(bin pngwd) --config $run/pngw.conf" \
+	"$(bin pngw-vault) --vault $run/gateway.vault --key-file $run/gateway.key check"; do
+	# shellcheck disable=SC2086 # words
+	$program >"$run/said" 2>&1 && complain "$program opened a vault of a newer pngwd"
+	grep -qF "$newer" "$run/said" || complain "$program: $(cat "$run/said")"
+done
+restore
+
 # The keys by which a new master key would be sealed are the records of their size.
 scene "wraps that a new master key could not be sealed for" ''
 /usr/bin/python3 - "$run/gateway.vault" <<-'PY'
