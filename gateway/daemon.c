@@ -262,16 +262,6 @@ static int derive(void *arg, uint64_t token, struct secret *password, const uint
 	return r;
 }
 
-int gateway_daemon_check(const struct config *config, char *why, size_t why_size)
-{
-	struct tls_context *tls;
-	int r = gateway_daemon_tls(config, &tls, why, why_size);
-
-	if (r == 0)
-		tls_context_unref(tls);
-	return r;
-}
-
 static const struct core_ports ports = {
 	.post = gateway_daemon_post,
 	.cancel = gateway_daemon_post_cancel,

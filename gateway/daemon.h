@@ -4,6 +4,7 @@
 /* pngwd: the core under a libuv loop, with its bearers, its WAN connection, vault and control
  * API. */
 
+#include <stdio.h>
 #include <uv.h>
 
 #include "gateway/config.h"
@@ -35,7 +36,13 @@ const char *gateway_daemon_failure(const struct gateway_daemon *d);
 /* After the loop has ended. NULL is allowed. */
 void gateway_daemon_free(struct gateway_daemon *d);
 
-/* Checks what only opening shows: the TLS files. 0, or a negative errno and why. */
-int gateway_daemon_check(const struct config *config, char *why, size_t why_size);
+/*
+ * Checks what only looking at other files shows, and changes nothing: TLS files, keys of the vault,
+ * its folder, its anchor. 0, or a negative errno and why holds "FILE:LINE: SETTING: ...". What
+ * cannot be known by this process (a credential that the service alone has, a key that belongs to
+ * another user) is a line of notes.
+ */
+int gateway_daemon_check(const char *file, const struct config *config, FILE *notes, char *why,
+			 size_t why_size);
 
 #endif

@@ -14,7 +14,7 @@ libpngw_la_SOURCES += \
 	gateway/core-start.c gateway/core-state.c gateway/core-wan.c \
 	gateway/core-reset.c gateway/core-reset.h gateway/core-revoke.c \
 	gateway/credentials.c gateway/credentials.h \
-	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c \
+	gateway/daemon.c gateway/daemon.h gateway/daemon-internal.h gateway/daemon-bundle.c gateway/daemon-check.c \
 	gateway/daemon-doctor.c gateway/daemon-health.c gateway/daemon-metrics.c gateway/daemon-notify.c gateway/daemon-pan.c gateway/daemon-wan.c \
 	gateway/doctor.c gateway/doctor.h gateway/doctor-internal.h gateway/doctor-checks.def \
 	gateway/doctor-bluetooth.c gateway/doctor-control.c gateway/doctor-files.c gateway/doctor-keys.c \

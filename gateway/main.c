@@ -22,7 +22,8 @@
 static const char usage[] =
 	"usage: pngwd --config FILE [--check-config | --doctor [--json]]\n"
 	"  --config FILE     settings, see pngw.conf(5)\n"
-	"  --check-config    read the settings and the TLS files, say what is wrong, and end\n"
+	"  --check-config    read the settings and the files they name, say what is wrong, and "
+	"end\n"
 	"  --doctor          examine what pngwd stands on, where it does not run; 1: a check "
 	"failed\n"
 	"  --json            the same for a program\n"
@@ -117,7 +118,7 @@ int main(int argc, char **argv)
 	struct config config;
 	const char *file = NULL;
 	bool check = false, doctor = false, json = false;
-	char why[512];
+	char why[1024];
 	int option;
 
 	process_keep_secrets();
@@ -169,8 +170,9 @@ int main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (check) {
-		if (gateway_daemon_check(&config, why, sizeof(why)) != 0) {
-			(void)fprintf(stderr, "%s: %s\n", file, why);
+		(void)secret_setup();
+		if (gateway_daemon_check(file, &config, stdout, why, sizeof(why)) != 0) {
+			(void)fprintf(stderr, "%s\n", why);
 			return EXIT_CONFIG;
 		}
 		(void)printf("%s: good\n", file);

@@ -87,6 +87,16 @@ static const struct row {
 #undef AT
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
+_Static_assert(sizeof(rows) / sizeof(rows[0]) <= SERVER_CONFIG_ROWS, "lines has room");
+
+unsigned server_config_line(const struct server_config *config, const char *path)
+{
+	for (size_t i = 0; i < ROWS; i++) {
+		if (strcmp(rows[i].path, path) == 0)
+			return config->lines[i];
+	}
+	return 0;
+}
 
 struct place {
 	const char *file;
@@ -250,6 +260,7 @@ static int read_all(const struct place *p, const config_t *file, struct server_c
 	for (size_t i = 0; i < ROWS && r == 0; i++) {
 		const config_setting_t *s = config_lookup(file, rows[i].path);
 
+		out->lines[i] = s ? config_setting_source_line(s) : 0;
 		if (s)
 			r = read_row(p, &rows[i], s, out);
 		else if (rows[i].required)

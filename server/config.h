@@ -11,6 +11,9 @@
 
 #include "protocol/bytes.h"
 
+/* Room for every setting and group. */
+#define SERVER_CONFIG_ROWS 32
+
 struct server_config {
 	struct name entity_id;
 	char listen_address[64];
@@ -31,10 +34,22 @@ struct server_config {
 	unsigned max_streams;
 	unsigned max_derivations;
 	unsigned idle_seconds;
+	unsigned lines[SERVER_CONFIG_ROWS]; /* for server_config_line() */
 };
 
 /* 0, -EINVAL or another negative errno, and one line "FILE:LINE: what is wrong" in why. */
 int server_config_read(const char *path, struct server_config *out, char *why, size_t why_size);
+
+/* The line that the setting is on; 0: it is not given. */
+unsigned server_config_line(const struct server_config *config, const char *path);
+
+/*
+ * Looks at the files that the settings name, and changes nothing. 0, or a negative errno and one
+ * line "FILE:LINE: SETTING: ..." in why. What this process cannot know, a credential that the
+ * service alone has, is a line of notes.
+ */
+int server_config_check(const char *file, const struct server_config *config, FILE *notes,
+			char *why, size_t why_size);
 
 /* The settings as the table of doc/cpns-serverd.conf.md. */
 void server_config_write_markdown(FILE *out);

@@ -1,5 +1,6 @@
 libpngw_la_SOURCES += \
 	server/assign.c \
+	server/check.c \
 	server/config.c server/config.h \
 	server/core.c server/core.h \
 	server/credentials.c \

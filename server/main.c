@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "protocol/process.h"
+#include "protocol/secret.h"
 #include "server/daemon.h"
 #include <config.h>
 
@@ -11,7 +12,8 @@ static void usage(FILE *out)
 {
 	(void)fputs("usage: cpns-serverd --config FILE [--check-config]\n"
 		    "  --config FILE     settings, see cpns-serverd(8)\n"
-		    "  --check-config    read the settings, say what is wrong, and end\n"
+		    "  --check-config    read the settings and the files they name, say what is "
+		    "wrong, and end\n"
 		    "  --list-settings   every setting as a table, and end\n"
 		    "  --version         and end\n"
 		    "  --help            this text, and end\n"
@@ -28,7 +30,7 @@ int main(int argc, char **argv)
 	struct server_config config;
 	const char *path = NULL;
 	bool check = false;
-	char why[512] = "";
+	char why[1024] = "";
 	int c;
 
 	process_keep_secrets();
@@ -62,8 +64,15 @@ int main(int argc, char **argv)
 		server_daemon_line(why);
 		return 2;
 	}
-	if (check)
+	if (check) {
+		(void)secret_setup();
+		if (server_config_check(path, &config, stdout, why, sizeof(why)) < 0) {
+			server_daemon_line(why);
+			return 2;
+		}
+		(void)printf("%s: good\n", path);
 		return EXIT_SUCCESS;
+	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (server_daemon_run(&config, why, sizeof(why)) < 0) {
 		server_daemon_line(why);

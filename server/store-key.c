@@ -131,6 +131,25 @@ static int find_key(const struct store_sqlite_options *o, const char *new_path, 
 	return r;
 }
 
+int store_check_sqlite(const struct store_sqlite_options *o, char *why, size_t why_size)
+{
+	const struct store_sqlite_options look = {.path = o->path, .key_file = o->key_file};
+	struct secret *key = NULL;
+	char *new_path = NULL;
+	bool make = false;
+	int r = new_name(o->key_file, &new_path);
+
+	/* Both are made with the first start, which may have been cut short. */
+	if (r == 0 && o->create &&
+	    (is_there(o->key_file) ? is_there(new_path) : !is_there(o->path)))
+		make = true;
+	if (r == 0 && !make)
+		r = find_key(&look, new_path, &make, &key, why, why_size);
+	secret_unref(key);
+	free(new_path);
+	return r;
+}
+
 int store_sqlite_key(const struct store_sqlite_options *o, bool *make, struct secret **out,
 		     char *why, size_t why_size)
 {

@@ -296,6 +296,8 @@ struct store_sqlite_options {
 	const char *key_file;
 	bool create;
 };
+/* Whether its key could be had, with nothing made; contract of store_open_sqlite(). */
+int store_check_sqlite(const struct store_sqlite_options *options, char *why, size_t why_size);
 int store_open_sqlite(const struct store_sqlite_options *options, struct store **out, char *why,
 		      size_t why_size);
 

@@ -125,6 +125,32 @@ ph = bytes.fromhex(sys.argv[1])
 sys.exit(any(ph in open(f, "rb").read() for f in sys.argv[2:]))
 PY
 
+# What is wrong with what the settings name: a sed expression, the line, what is said.
+check() {
+	code=0
+	"$PNGW_BUILDDIR/cpns-serverd" --config "$1" --check-config >"$run/said" 2>&1 || code=$?
+}
+check "$run/server.conf"
+[ "$code" = 0 ] && grep -qx "$run/server.conf: good" "$run/said" || die "--check-config: $code: $(cat "$run/said")"
+refused() {
+	local line text=${1#*|}
+	sed "$1" "$run/server.conf" >"$run/wrong.conf"
+	check "$run/wrong.conf"
+	line=$(grep -n -m 1 -- "${text%%|*}" "$run/server.conf" | cut -d: -f1)
+	[ "$code" = 2 ] && grep -qF -- "wrong.conf:$line: $2" "$run/said" || die "$1: $code, $line: $(cat "$run/said")"
+}
+openssl rand -hex 8 >"$run/no.key"
+chmod 600 "$run/no.key"
+refused "s|certificate = \"[^\"]*\"|certificate = \"/nonex\"|" "tls.certificate: /nonex: No such file or directory"
+refused "s|key = \"[^\"]*server.key\"|key = \"/nonex\"|" "tls.key: /nonex: No such file or directory"
+refused "s|client_ca = \"[^\"]*\"|client_ca = \"/nonex\"|" "tls.client_ca: /nonex: No such file or directory"
+refused "s|database = \"[^\"]*\"|database = \"/nonex/db\"|" "database: the folder /nonex: No such file or directory"
+refused "s|key_file = \"[^\"]*\"|key_file = \"$run/no.key\"|" "key_file: $run/no.key: the key file must hold 64 hex digits"
+sed "s|key = \"[^\"]*\"|key = \"credential:server-key\"|" "$run/server.conf" >"$run/service.conf"
+check "$run/service.conf"
+[ "$code" = 0 ] && grep -q "tls.key: not looked at: credential:server-key is there in the service alone" "$run/said" ||
+	die "a credential outside of the service: $code: $(cat "$run/said")"
+
 # A configuration with a mistake.
 echo 'colour = 1;' >>"$run/server.conf"
 code=0

@@ -25,6 +25,52 @@ if "$(bin pngwd)" --config "$run/wrong.conf" --check-config >"$run/said" 2>&1; t
 fi
 grep -qF "wrong.conf:$line" "$run/said" || complain "no file and line: $(cat "$run/said")"
 
+# What is wrong with what the settings name: a sed expression, and what is said behind FILE:LINE, which is the line
+# of the text between the first two slashes.
+printf 'no key\n' >"$run/no.key"
+chmod 600 "$run/no.key"
+refused() {
+	local line code=0 text=${1#*|}
+	sed "$1" "$run/pngw.conf" >"$run/wrong.conf"
+	cmp -s "$run/pngw.conf" "$run/wrong.conf" && complain "$1 changes nothing"
+	"$(bin pngwd)" --config "$run/wrong.conf" --check-config >"$run/said" 2>&1 || code=$?
+	line=$(grep -n -m 1 -- "${text%%|*}" "$run/pngw.conf" | cut -d: -f1)
+	[ "$code" = 78 ] || complain "$1: exit code $code"
+	grep -qF -- "wrong.conf:$line: $2" "$run/said" || complain "$1: not said: $line: $2, but: $(cat "$run/said")"
+}
+refused "s|unix:path=$run/bus|nonsense|" 'control.bus: expected "system", "session" or "unix:path=/..."'
+refused "s|unix:path=$run/bus|tcp:host=0.0.0.0,port=9|" 'control.bus: expected'
+refused "s|host = \"[^\"]*\"|host = \"http://cpns.example/\"|" 'server.host: expected a name or an address alone'
+refused "s|path = \"/cpns\"|path = \"cpns\"|" 'server.path: expected a path'
+refused "s|$run/pan-open|$run/pan-secure|" "pan.listen.address: unix:$run/pan-secure is there twice"
+refused "s|$run/certs/ca.pem|/nonex|" 'server.tls.ca: /nonex: No such file or directory'
+refused "s|$run/certs/gateway.pem|/nonex|" 'server.tls.certificate: /nonex: No such file or directory'
+refused "s|$run/certs/gateway.key|/nonex|" 'server.tls.key: /nonex: No such file or directory'
+refused "s|$run/certs/gateway.key|$run/certs/server.key|" 'server.tls.key: the key in'
+refused "s|$run/gateway.vault|/nonex/vault|" 'vault.path: the folder /nonex: No such file or directory'
+refused "s|$run/gateway.key\"; }|$run/gateway.key\"; second_key_file = \"$run/no.key\"; }|" 'vault.second_key_file: '
+refused "s|$run/gateway.key\"; }|$run/gateway.key\"; passphrase_file = \"/nonex\"; }|" 'vault.passphrase_file: '
+refused "s|$run/gateway.key\"; }|$run/gateway.key\"; anchor = \"foo\"; }|" 'vault.anchor: anchor foo: neither file:PATH nor tpm:HANDLE'
+refused "s|$run/gateway.key\"; }|$run/gateway.key\"; anchor = \"tpm:zz\"; }|" 'vault.anchor: anchor '
+refused "s|$run/gateway.key\"; }|credential:a/b\"; }|" 'vault.key_file: '
+refused "s|$run/hosted.key|$run/no.key|" 'pne.vault_key_file: '
+
+# A credential is there in the service alone: that is said, and the rest is looked at.
+sed "s|$run/gateway.key|credential:vault-key|; s|$run/certs/gateway.key|credential:gateway-key|" "$run/pngw.conf" >"$run/service.conf"
+env -u CREDENTIALS_DIRECTORY "$(bin pngwd)" --config "$run/service.conf" --check-config >"$run/said" 2>&1 ||
+	complain "outside of the service: $(cat "$run/said")"
+for place in server.tls.key:gateway-key vault.key_file:vault-key; do
+	grep -qE "service.conf:[0-9]+: ${place%:*}: not looked at: credential:${place#*:} is there in the service alone" "$run/said" ||
+		complain "not noted: $place: $(cat "$run/said")"
+done
+grep -q "service.conf: good" "$run/said" || complain "outside of the service: $(cat "$run/said")"
+mkdir "$run/credentials"
+if CREDENTIALS_DIRECTORY=$run/credentials "$(bin pngwd)" --config "$run/service.conf" --check-config >"$run/said" 2>&1; then
+	complain "credentials that are missing in the service were taken"
+fi
+grep -qE "service.conf:[0-9]+: server.tls.key: $run/credentials/gateway-key: No such file" "$run/said" ||
+	complain "not said which credential is missing: $(cat "$run/said")"
+
 launch_server
 await "listening on"
 launch_gateway

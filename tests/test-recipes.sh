@@ -14,7 +14,7 @@ make -s -C "$build" install DESTDIR="$run/tree" prefix=/usr sysconfdir=/etc docd
 python3 "$top/tests/recipes.py" "$top" "$run/tree" "$run/work" >"$run/said" 2>&1 || complain "$(cat "$run/said")"
 
 files=$top/packaging/openwrt/pngw/files
-sed "s|/etc/pngw/operator-ca.pem|$run/certs/ca.pem|; s|/etc/pngw/gateway\.|$run/certs/gateway.|" "$files/pngw.conf" >"$run/openwrt.conf"
+sed "s|/etc/pngw/operator-ca.pem|$run/certs/ca.pem|; s|/etc/pngw/gateway\.|$run/certs/gateway.|; s|/etc/pngw/vault/|$run/|" "$files/pngw.conf" >"$run/openwrt.conf"
 "$(bin pngwd)" --config "$run/openwrt.conf" --check-config >"$run/said" 2>&1 || complain "pngw.conf: $(cat "$run/said")"
 # What procd is told.
 cat >"$run/procd" <<'PROCD'

@@ -249,6 +249,12 @@ bool tls_key_matches(WOLFSSL_X509 *x, const char *key_file)
 	return good;
 }
 
+static void look_at(const struct tls_options *o, enum tls_part part)
+{
+	if (o->part)
+		*o->part = part;
+}
+
 static int use_certificate(struct tls_context *c, const struct tls_options *o, char *why,
 			   size_t why_size)
 {
@@ -257,13 +263,17 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 	bool matches;
 	char today[16];
 
+	look_at(o, TLS_PART_CERTIFICATE);
 	if (!o->key_file)
 		return complain(-EINVAL, why, why_size, "%s has no key file", o->certificate_file);
 	r = readable(o->certificate_file, why, why_size);
-	if (r == 0)
-		r = readable(o->key_file, why, why_size);
 	if (r < 0)
 		return r;
+	look_at(o, TLS_PART_KEY);
+	r = readable(o->key_file, why, why_size);
+	if (r < 0)
+		return r;
+	look_at(o, TLS_PART_CERTIFICATE);
 	x = wolfSSL_X509_load_certificate_file(o->certificate_file, WOLFSSL_FILETYPE_PEM);
 	if (!x)
 		return complain(-EINVAL, why, why_size, "%s is not a PEM certificate",
@@ -277,6 +287,7 @@ static int use_certificate(struct tls_context *c, const struct tls_options *o, c
 				o->certificate_file, tls_today(today));
 	if (wolfSSL_CTX_use_certificate_chain_file(c->ctx, o->certificate_file) != WOLFSSL_SUCCESS)
 		return complain(-EINVAL, why, why_size, "%s cannot be used", o->certificate_file);
+	look_at(o, TLS_PART_KEY);
 	if (wolfSSL_CTX_use_PrivateKey_file(c->ctx, o->key_file, WOLFSSL_FILETYPE_PEM) !=
 	    WOLFSSL_SUCCESS)
 		return complain(-EINVAL, why, why_size, "%s is not a PEM private key", o->key_file);
@@ -312,6 +323,7 @@ static int set_up(struct tls_context *c, const struct tls_options *o, char *why,
 	char today[16];
 	int r;
 
+	look_at(o, TLS_PART_NONE);
 	if (!server && !o->ca_file && !o->psk_file)
 		return complain(-EINVAL, why, why_size,
 				"no CA file: the server could not be verified");
@@ -346,6 +358,7 @@ static int set_up(struct tls_context *c, const struct tls_options *o, char *why,
 		return complain(-ENOTSUP, why, why_size,
 				"this wolfSSL lacks a cipher or group that is needed");
 	if (o->ca_file) {
+		look_at(o, TLS_PART_CA);
 		r = readable(o->ca_file, why, why_size);
 		if (r < 0)
 			return r;
@@ -361,6 +374,7 @@ static int set_up(struct tls_context *c, const struct tls_options *o, char *why,
 			return r;
 	}
 	if (o->psk_file) {
+		look_at(o, TLS_PART_PSK);
 		r = read_psks(c, o->psk_file, why, why_size);
 		if (r < 0)
 			return r;
@@ -369,6 +383,7 @@ static int set_up(struct tls_context *c, const struct tls_options *o, char *why,
 		else
 			wolfSSL_CTX_set_psk_client_tls13_callback(c->ctx, tls_psk_client);
 	}
+	look_at(o, TLS_PART_NONE);
 	if (!server) {
 		if (c->has_certificate)
 			wolfSSL_CTX_set_cert_cb(c->ctx, tls_certificate_asked, NULL);

@@ -34,6 +34,9 @@ enum tls_cause {
 	TLS_CAUSE_OTHER,
 };
 
+/* What a context is made of. */
+enum tls_part { TLS_PART_NONE, TLS_PART_CA, TLS_PART_CERTIFICATE, TLS_PART_KEY, TLS_PART_PSK };
+
 /* Borrowed for tls_context_new() only. */
 struct tls_options {
 	enum tls_side side;
@@ -49,6 +52,7 @@ struct tls_options {
 	 */
 	const char *psk_file;
 	const char *const *alpn; /* NULL-terminated, most wanted first: "h2", "http/1.1" */
+	enum tls_part *part;     /* NULL, or: which file a failure is about */
 	int64_t clock_floor;     /* seconds since 1970 that it was already; a clock that says less
 				    cannot be right. 0: nothing is known */
 };
