@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,5 +64,41 @@ int file_sync_folder_of(const char *path)
 		slash[slash == folder ? 1 : 0] = '\0';
 	r = file_sync_folder(slash ? folder : ".");
 	free(folder);
+	return r;
+}
+
+/* 0 once it is durable, but for its name. */
+static int write_new(const char *path, struct bytes content)
+{
+	int fd, r;
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = file_write_all(fd, content);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	return r;
+}
+
+int file_publish(const char *path, const char *new_path, struct bytes content, bool keep)
+{
+	int r = write_new(new_path, content);
+
+	if (r == 0 && (keep ? link(new_path, path)
+			    : renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE)) < 0)
+		r = -errno;
+	if (r < 0) {
+		if (!keep || r != -EEXIST)
+			(void)unlink(new_path);
+		return r;
+	}
+	r = file_sync_folder_of(path);
+	if (r < 0 && !keep)
+		(void)unlink(path);
 	return r;
 }

@@ -18,26 +18,9 @@ static int new_name(const char *key_file, char **out)
 	return asprintf(out, "%s.new", key_file) < 0 ? -ENOMEM : 0;
 }
 
-static int write_key(const char *path, const struct secret *text)
-{
-	int fd, r;
-
-	if (unlink(path) < 0 && errno != ENOENT)
-		return -errno;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	r = file_write_all(fd, bytes_of(secret_bytes(text).data, KEY_FILE_SIZE));
-	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (close(fd) < 0 && r == 0)
-		r = -errno;
-	return r;
-}
-
 /*
- * Whole under another name first, and never over a key file that is there. The other name stays
- * until the store is made, so that one that was cut short is told from one that is missing.
+ * The other name stays until the store is made, so that one that was cut short is told from one
+ * that is missing.
  */
 static int create_key_file(const char *path, const char *new_path)
 {
@@ -48,14 +31,10 @@ static int create_key_file(const char *path, const char *new_path)
 	if (key && text &&
 	    hex_encode(secret_bytes(key), (char *)secret_buffer(text), KEY_FILE_SIZE + 1) == 0) {
 		secret_buffer(text)[2 * KEY_SIZE] = '\n';
-		r = write_key(new_path, text);
-		/* EEXIST: somebody else was first in this moment, and has the same store to make.
-		 */
-		if (r == 0 && link(new_path, path) < 0 && errno != EEXIST)
-			r = -errno;
-		if (r < 0)
-			(void)unlink(new_path);
-		else
+		r = file_publish(path, new_path, bytes_of(secret_bytes(text).data, KEY_FILE_SIZE),
+				 true);
+		/* Somebody else was first in this moment, and has the same store to make. */
+		if (r == -EEXIST)
 			r = file_sync_folder_of(path);
 	}
 	secret_unref(key);

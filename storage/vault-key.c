@@ -119,47 +119,18 @@ int vault_key_exists(const char *path, bool *out, char *why, size_t why_size)
 	return r;
 }
 
-static int write_key(int fd, const struct secret *master)
+static int make_key(const char *path, const char *new_path, const struct secret *key)
 {
 	SCOPED_SECRET *text = secret_new(KEY_DIGITS + 1);
 	int r;
 
 	if (!text)
 		return -ENOMEM;
-	r = hex_encode(secret_bytes(master), (char *)secret_buffer(text), KEY_DIGITS + 1);
+	r = hex_encode(secret_bytes(key), (char *)secret_buffer(text), KEY_DIGITS + 1);
 	if (r < 0)
 		return r;
 	secret_buffer(text)[KEY_DIGITS] = '\n';
-	r = file_write_all(fd, secret_bytes(text));
-	if (r < 0)
-		return r;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-/* Under another name first: whenever the power goes, the key file is whole or not there. */
-static int make_key(const char *path, const char *new_path, const struct secret *key)
-{
-	int r;
-	int fd;
-
-	if (unlink(new_path) < 0 && errno != ENOENT)
-		return -errno;
-	fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	r = write_key(fd, key);
-	if (close(fd) < 0 && r == 0)
-		r = -errno;
-	if (r == 0 && renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(new_path);
-		return r;
-	}
-	r = file_sync_folder_of(path);
-	if (r < 0)
-		unlink(path);
-	return r;
+	return file_publish(path, new_path, secret_bytes(text), false);
 }
 
 int vault_key_create(const char *path, const struct secret *key, char *why, size_t why_size)

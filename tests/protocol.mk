@@ -44,3 +44,10 @@ check_PROGRAMS += tests/test-credential
 tests_test_credential_SOURCES = tests/test-credential.c
 tests_test_credential_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_credential_LDADD = $(TEST_LIBS)
+
+# Files that must last, with every operation failing once.
+check_PROGRAMS += tests/test-file
+tests_test_file_SOURCES = tests/test-file.c
+tests_test_file_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_file_LDADD = $(TEST_LIBS)
+tests_test_file_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=open,--wrap=write,--wrap=fsync,--wrap=close,--wrap=link,--wrap=renameat2,--wrap=unlink
