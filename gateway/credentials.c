@@ -69,7 +69,23 @@ bool gateway_credentials_request(struct procedure *p, const struct event *e, str
 	return true;
 }
 
-static void refused(struct procedure *p, struct actions *out, enum status status)
+/* The server says of Figure 7 only that one of the two is another user's. */
+static void not_owner(struct procedure *p, const struct event *e, struct actions *out)
+{
+	char detail[64];
+
+	if (!e->s->owner->text[0]) {
+		gateway_fail(p, out, VERDICT_NOT_OWNER, "the PNE, or this PN GW");
+	} else if (name_equal(e->s->owner, &p->user)) {
+		gateway_fail(p, out, VERDICT_NOT_OWNER, "the PNE");
+	} else {
+		(void)snprintf(detail, sizeof(detail), "this PN GW is %.40s's", e->s->owner->text);
+		gateway_fail(p, out, VERDICT_GATEWAY_NOT_OWNER, detail);
+	}
+}
+
+static void refused(struct procedure *p, const struct event *e, struct actions *out,
+		    enum status status)
 {
 	enum verdict_id id = status == STATUS_UNAUTHORIZED ? VERDICT_WRONG_PASSWORD
 							   : verdict_of_server_status(status);
@@ -78,7 +94,7 @@ static void refused(struct procedure *p, struct actions *out, enum status status
 	if (status == STATUS_UNAUTHORIZED && !p->nonce[0])
 		gateway_fail(p, out, VERDICT_SERVER_MALFORMED, "no challenge");
 	else if (id == VERDICT_NOT_OWNER && p->type->figure == FIGURE_7)
-		gateway_fail(p, out, id, "the PNE, or this PN GW");
+		not_owner(p, e, out);
 	else
 		gateway_fail(p, out, id, status_wire_name(status));
 }
@@ -101,11 +117,11 @@ enum credentials_outcome gateway_credentials_answer(struct procedure *p, const s
 		return CREDENTIALS_HANDLED;
 	}
 	if (r->status != STATUS_UNAUTHORIZED || !r->has_challenge) {
-		refused(p, out, r->status);
+		refused(p, e, out, r->status);
 		return CREDENTIALS_HANDLED;
 	}
 	if (with_credentials && (!r->challenge.stale || p->stale_once)) {
-		refused(p, out, r->status);
+		refused(p, e, out, r->status);
 		return CREDENTIALS_HANDLED;
 	}
 	if (with_credentials)
