@@ -107,19 +107,48 @@ static void compare_receipt(struct replay *r, struct note_reader *n, const struc
 				       status_wire_name(x->receipt.status));
 }
 
+/* What is not the same in two verdicts, " NAME OWN, recorded OTHER;" each. */
+static void differences(const struct verdict *v, const struct verdict *recorded, char *out,
+			size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	if (recorded->id != v->id)
+		used += (size_t)snprintf(out + used, size - used, " %s, recorded %s;",
+					 verdict_name(v->id), verdict_name(recorded->id));
+	if (recorded->figure != v->figure || recorded->step != v->step)
+		used += (size_t)snprintf(
+			out + used, size - used, " Figure %d step %u, recorded Figure %d step %u;",
+			(int)v->figure, v->step, (int)recorded->figure, recorded->step);
+	if (recorded->key_index != v->key_index)
+		used += (size_t)snprintf(out + used, size - used, " key index %lu, recorded %lu;",
+					 (unsigned long)v->key_index,
+					 (unsigned long)recorded->key_index);
+	if (!name_equal(&recorded->entity, &v->entity))
+		used += (size_t)snprintf(out + used, size - used, " of %.60s, recorded %.60s;",
+					 v->entity.text, recorded->entity.text);
+	if (!name_equal(&recorded->user, &v->user))
+		used += (size_t)snprintf(out + used, size - used, " for %.60s, recorded %.60s;",
+					 v->user.text, recorded->user.text);
+	if (strcmp(recorded->detail, v->detail) != 0)
+		used += (size_t)snprintf(out + used, size - used, " (%.95s), recorded (%.95s);",
+					 v->detail, recorded->detail);
+	/* The last one's semicolon. */
+	if (used > 0 && used < size)
+		out[used - 1] = '\0';
+}
+
 static void compare_verdict(struct replay *r, struct note_reader *n, const struct verdict *v)
 {
 	struct verdict recorded = {.id = VERDICT_DONE};
+	char text[800];
 
 	(void)gateway_replay_verdict(n, &recorded);
-	if (recorded.id != v->id || recorded.step != v->step || recorded.figure != v->figure ||
-	    recorded.key_index != v->key_index || strcmp(recorded.detail, v->detail) != 0 ||
-	    !name_equal(&recorded.user, &v->user) || !name_equal(&recorded.entity, &v->entity))
-		gateway_replay_differs(r,
-				       "the replay's verdict is %s at step %u (%s), recorded is %s "
-				       "at step %u (%s)",
-				       verdict_name(v->id), v->step, v->detail,
-				       verdict_name(recorded.id), recorded.step, recorded.detail);
+	differences(v, &recorded, text, sizeof(text));
+	if (text[0])
+		gateway_replay_differs(r, "the replay's verdict %s is not the recorded one:%s",
+				       verdict_name(v->id), text);
 }
 
 static void compare_one(struct replay *r, struct note_reader *n, const struct action *x)

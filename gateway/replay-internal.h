@@ -52,7 +52,7 @@ struct replay {
 	uint8_t compare_room[2][MESSAGE_MAX_SIZE];
 	/* While a procedure runs: what the profile gives. */
 	struct note_reader *tape;
-	char why[256]; /* why the run diverged; "" */
+	char why[512]; /* why the run diverged; "" */
 };
 
 /* Says it once for this entry. */

@@ -502,6 +502,12 @@ static bool feed(void *arg, uint64_t number, struct bytes note)
 	return true;
 }
 
+static void lost_elsewhere(struct procedure *p, const struct event *e, struct actions *out)
+{
+	(void)e;
+	gateway_fail(p, out, VERDICT_PAN_LOST, "elsewhere");
+}
+
 /* With another answer to one event in one state the replay gets to something else. */
 START_TEST(a_broken_table_diverges)
 {
@@ -541,6 +547,19 @@ START_TEST(a_broken_table_diverges)
 	ck_assert_uint_eq(gateway_replay_result(p)->diverged_at, seen.at);
 	ck_assert_ptr_nonnull(strstr(seen.why, "PNE_SILENT"));
 	ck_assert_ptr_nonnull(strstr(seen.why, "PAN_LOST"));
+	gateway_replay_free(p);
+
+	/* What differs is told, also where the verdict is the same one. */
+	for (unsigned state = 0; state < own->states; state++) {
+		if (cells[state][EVENT_LINK_DOWN] == cell_pne_silent)
+			cells[state][EVENT_LINK_DOWN] = lost_elsewhere;
+	}
+	seen.at = 0;
+	p = gateway_replay_new(types, &watcher, &seen);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_int_eq(gateway_bundle_each(bytes_of(text, size), feed, p, why, sizeof(why)), 0);
+	ck_assert_str_eq(seen.why, "the replay's verdict PAN_LOST is not the recorded one: "
+				   "(elsewhere), recorded ()");
 	gateway_replay_free(p);
 
 	p = gateway_replay_new(NULL, &watcher, &seen);
