@@ -99,6 +99,21 @@ static int open_bus(const char *bus, sd_bus **out)
 	return r;
 }
 
+/* A technician's next step: he did not ask for a bus. */
+static void not_reached(const char *bus, int error, char *why, size_t why_size)
+{
+	if (strcmp(bus, "system") == 0)
+		(void)snprintf(why, why_size,
+			       "the system's bus cannot be reached, so nothing can be asked of "
+			       "pngwd: %s. Next: systemctl status dbus pngwd. Retry: later.",
+			       strerror(-error));
+	else
+		(void)snprintf(why, why_size,
+			       "the bus (%s) cannot be reached: %s. Next: name the one that pngwd "
+			       "is on with --bus, or unset PNGW_BUS. Retry: later.",
+			       bus, strerror(-error));
+}
+
 int client_open(const char *bus, struct client **out, char *why, size_t why_size)
 {
 	struct client *c = calloc(1, sizeof(*c));
@@ -120,8 +135,7 @@ int client_open(const char *bus, struct client **out, char *why, size_t why_size
 	if (r >= 0)
 		find_owner(c);
 	if (r < 0) {
-		(void)snprintf(why, why_size, "the bus (%s) cannot be reached: %s", bus,
-			       strerror(-r));
+		not_reached(bus, r, why, why_size);
 		client_close(c);
 		return r;
 	}
@@ -217,6 +231,7 @@ static int code_of_error(const char *name)
 		{"org.pngw.Error.NotAuthorized", EXIT_REFUSED},
 		{"org.pngw.Error.InvalidArguments", EXIT_WRONG_USAGE},
 		{"org.pngw.Error.NotFound", EXIT_REFUSED},
+		{"org.pngw.Error.Refused", EXIT_REFUSED},
 		{"org.pngw.Error.NoAgent", EXIT_REFUSED},
 		{"org.pngw.Error.Busy", EXIT_RETRY},
 		{"org.pngw.Error.NotConfigured", EXIT_REFUSED},
@@ -242,9 +257,11 @@ static void describe(const sd_bus_error *error, struct client_failure *failure)
 	(void)snprintf(failure->name, sizeof(failure->name), "%s", error->name);
 	if (strcmp(error->name, SD_BUS_ERROR_SERVICE_UNKNOWN) == 0 ||
 	    strcmp(error->name, SD_BUS_ERROR_NAME_HAS_NO_OWNER) == 0)
-		message = "the PN GW is not on this bus: start pngwd, or name its bus with --bus";
+		message = "the PN GW is not on this bus: pngwd does not run, or is on another one. "
+			  "Next: systemctl status pngwd; name its bus with --bus. Retry: later.";
 	else if (strcmp(error->name, SD_BUS_ERROR_NO_REPLY) == 0)
-		message = "the PN GW went away or does not answer: look at its log, then try again";
+		message = "the PN GW went away or does not answer. Next: systemctl status pngwd, "
+			  "then try again. Retry: later.";
 	else if (strcmp(error->name, SD_BUS_ERROR_UNKNOWN_METHOD) == 0 ||
 		 strcmp(error->name, SD_BUS_ERROR_UNKNOWN_OBJECT) == 0 ||
 		 strcmp(error->name, SD_BUS_ERROR_UNKNOWN_INTERFACE) == 0)

@@ -16,7 +16,9 @@ bool gateway_api_has_bluetooth(struct api_call *call)
 {
 	if (!call->api->bluetooth)
 		gateway_api_error(call->m, "NotConfigured",
-				  "Bluetooth is not configured: set pan.bluetooth.enable");
+				  "Bluetooth is not configured in this PN GW. Next: set "
+				  "pan.bluetooth.enable in its configuration, then restart pngwd. "
+				  "Retry: no.");
 	return call->api->bluetooth;
 }
 

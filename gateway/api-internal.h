@@ -207,6 +207,8 @@ __attribute__((format(printf, 3, 4))) void gateway_api_error(sd_bus_message *cal
 void gateway_api_errno(sd_bus_message *call, int error);
 /* Nothing is known of entity: the verdict DEVICE_UNKNOWN as an error. */
 void gateway_api_unknown(sd_bus_message *call, const struct name *entity);
+/* What is refused without a procedure, in the words of a verdict. name: as above. */
+void gateway_api_refuse(sd_bus_message *call, const char *name, const struct verdict *v);
 void gateway_api_done(sd_bus_message *call); /* an empty reply */
 
 /* Arguments. False: the caller got an error. */

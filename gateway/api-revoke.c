@@ -103,7 +103,8 @@ void gateway_api_forget(struct api_call *call)
 		return;
 	r = gateway_core_forget_revocation(call->api->core, &entity);
 	if (r == -ENOENT)
-		gateway_api_error(call->m, "NotFound", "%s was never revoked", entity.text);
+		gateway_api_refuse(call->m, "NotFound",
+				   &(struct verdict){.id = VERDICT_NOT_REVOKED, .entity = entity});
 	else if (r != 0)
 		gateway_api_errno(call->m, r);
 	else

@@ -184,12 +184,17 @@ void gateway_api_errno(sd_bus_message *call, int error)
 	gateway_api_error(call, error == -EBUSY ? "Busy" : "Failed", "%s", strerror(-error));
 }
 
-void gateway_api_unknown(sd_bus_message *call, const struct name *entity)
+void gateway_api_refuse(sd_bus_message *call, const char *name, const struct verdict *v)
 {
-	const struct verdict v = {.id = VERDICT_DEVICE_UNKNOWN, .entity = *entity};
 	char text[VERDICT_TEXT_SIZE];
 
-	gateway_api_error(call, "NotFound", "%s", verdict_describe(&v, text, sizeof(text)));
+	gateway_api_error(call, name, "%s", verdict_describe(v, text, sizeof(text)));
+}
+
+void gateway_api_unknown(sd_bus_message *call, const struct name *entity)
+{
+	gateway_api_refuse(call, "NotFound",
+			   &(struct verdict){.id = VERDICT_DEVICE_UNKNOWN, .entity = *entity});
 }
 
 void gateway_api_done(sd_bus_message *call)
@@ -305,8 +310,10 @@ bool gateway_api_read_entities(sd_bus_message *m, size_t min, struct name **out,
 		}
 		for (size_t i = 0; i < n; i++) {
 			if (name_equal(&list[i], &list[n])) {
+				gateway_api_error(m, "InvalidArguments", "%s is given twice",
+						  list[n].text);
 				free(list);
-				return wrong(m, "an Entity ID is given twice");
+				return false;
 			}
 		}
 		n++;

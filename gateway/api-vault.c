@@ -117,6 +117,7 @@ void gateway_api_vault_wraps_list(struct api_call *call)
 
 void gateway_api_vault_remove_wrap(struct api_call *call)
 {
+	struct verdict v = {.id = VERDICT_GATEWAY_VAULT_REFUSED};
 	char why[WHY_SIZE] = "";
 	uint32_t slot;
 	int r;
@@ -128,11 +129,15 @@ void gateway_api_vault_remove_wrap(struct api_call *call)
 		return;
 	}
 	r = vault_wrap_remove(call->api->vault, (uint8_t)slot, why, sizeof(why));
-	if (r == 0)
+	if (r == 0) {
 		gateway_api_done(call->m);
-	else
-		gateway_api_error(call->m, r == VAULT_REFUSED ? "InvalidArguments" : "Failed", "%s",
+	} else if (r == VAULT_REFUSED) {
+		(void)snprintf(v.detail, sizeof(v.detail), "%s", why);
+		gateway_api_refuse(call->m, "Refused", &v);
+	} else {
+		gateway_api_error(call->m, "Failed", "%s",
 				  why[0] ? why : strerror(r < 0 ? -r : EIO));
+	}
 }
 
 /* The ledger. */
