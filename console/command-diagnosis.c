@@ -12,6 +12,75 @@
 #define FOLLOW_LINES  1000
 #define FOLLOW_MS     500
 
+static bool is_state(json_object *row, const char *state)
+{
+	const char *its = json_object_get_string(json_object_object_get(row, "state"));
+
+	return its && strcmp(its, state) == 0;
+}
+
+static unsigned count_state(json_object *rows, const char *state)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++)
+		count += is_state(json_object_array_get_idx(rows, i), state);
+	return count;
+}
+
+/* The state before its block, which stands to the right of it. */
+#define BLOCK_INDENT 9
+
+static void put_block(const struct writer *w, json_object *row, const char *state)
+{
+	static const struct column id = {"id", "", COLUMN_PLAIN},
+				   finding = {"finding", "", COLUMN_PLAIN},
+				   remedy = {"remedy", "", COLUMN_PLAIN};
+	static const char *const before[] = {"", "", "Next: "};
+	char *texts[] = {writer_cell(row, &id), writer_cell(row, &finding),
+			 writer_cell(row, &remedy)};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		(void)fprintf(w->out, "%-*s%s", BLOCK_INDENT, i == 0 ? state : "", before[i]);
+		writer_wrap(w->out, texts[i] ? texts[i] : "", w->width,
+			    BLOCK_INDENT + (unsigned)strlen(before[i]), BLOCK_INDENT);
+		(void)fputc('\n', w->out);
+		free(texts[i]);
+	}
+}
+
+/* For somebody who has 24 lines before him: what is wrong, one below the other, causes first. */
+static void put_report(const struct writer *w, json_object *rows, bool all)
+{
+	static const struct column columns[] = {
+		{"state", "STATE", COLUMN_PLAIN},
+		{"id", "ID", COLUMN_PLAIN},
+		{"finding", "FINDING", COLUMN_PLAIN},
+		{NULL, NULL, COLUMN_PLAIN},
+	};
+	static const char *const wrong[] = {"failed", "warning"};
+	json_object *others = json_object_new_array();
+
+	for (size_t n = 0; n < sizeof(wrong) / sizeof(wrong[0]); n++) {
+		for (size_t i = 0; i < json_object_array_length(rows); i++) {
+			json_object *row = json_object_array_get_idx(rows, i);
+
+			if (is_state(row, wrong[n]))
+				put_block(w, row, wrong[n]);
+			else if (n == 0 && !is_state(row, wrong[1]))
+				(void)json_object_array_add(others, json_object_get(row));
+		}
+	}
+	if (all && json_object_array_length(others) > 0)
+		writer_table(w, columns, others, "");
+	(void)json_object_put(others);
+	writer_say(
+		w, "%u failed, %u to be looked at; %u others are all right, %u do not apply here%s",
+		count_state(rows, "failed"), count_state(rows, "warning"), count_state(rows, "ok"),
+		count_state(rows, "not-applicable"), all ? "" : " (--all shows them)");
+	(void)fflush(w->out);
+}
+
 int command_doctor(struct console *console, struct call *call)
 {
 	static const struct column columns[] = {
@@ -20,27 +89,21 @@ int command_doctor(struct console *console, struct call *call)
 		{NULL, NULL, COLUMN_PLAIN},
 	};
 	json_object *rows = NULL;
-	unsigned failed = 0, warnings = 0, good = 0;
+	unsigned failed;
 	int code = console_connect(console);
 
-	(void)call;
 	if (code == 0)
 		code = console_get(console, CLIENT_DIAGNOSIS, "Examine", &rows);
 	if (code != 0)
 		return code;
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		json_object *row = json_object_array_get_idx(rows, i);
-		const char *state = json_object_get_string(json_object_object_get(row, "state"));
-
-		if (!state)
-			continue;
-		failed += strcmp(state, "failed") == 0;
-		warnings += strcmp(state, "warning") == 0;
-		good += strcmp(state, "ok") == 0;
+	failed = count_state(rows, "failed");
+	if (console->writer.form == WRITER_TEXT && console->writer.width > 0) {
+		put_report(&console->writer, rows, call_option(call, "--all") != NULL);
+	} else {
+		writer_table(&console->writer, columns, rows, "nothing was examined");
+		writer_say(&console->writer, "%u good, %u to be looked at, %u failed",
+			   count_state(rows, "ok"), count_state(rows, "warning"), failed);
 	}
-	writer_table(&console->writer, columns, rows, "nothing was examined");
-	writer_say(&console->writer, "%u good, %u to be looked at, %u failed", good, warnings,
-		   failed);
 	(void)json_object_put(rows);
 	return failed > 0 ? EXIT_REFUSED : EXIT_DONE;
 }

@@ -8,6 +8,7 @@
 #include "console/procedure.h"
 
 #define LEDGER_LINES 20
+#define LEDGER_WIDE  120 /* with that many columns the sentence has room beside the others */
 
 int command_vault_status(struct console *console, struct call *call)
 {
@@ -27,8 +28,23 @@ int command_vault_status(struct console *console, struct call *call)
 		{NULL, NULL, COLUMN_PLAIN},
 	};
 
+	json_object *status = NULL, *behind;
+	int code = console_connect(console);
+
 	(void)call;
-	return command_record(console, CLIENT_VAULT, "GetStatus", columns);
+	if (code == 0)
+		code = console_get(console, CLIENT_VAULT, "GetStatus", &status);
+	if (code != 0)
+		return code;
+	/* A "-" there would read as no ledger at all. */
+	if (console->writer.form == WRITER_TEXT &&
+	    json_object_object_get_ex(status, "ledger_text", &behind) &&
+	    json_object_get_string_len(behind) == 0)
+		(void)json_object_object_add(status, "ledger_text",
+					     json_object_new_string("complete"));
+	writer_record(&console->writer, columns, status);
+	(void)json_object_put(status);
+	return EXIT_DONE;
 }
 
 int command_vault_wraps(struct console *console, struct call *call)
@@ -137,6 +153,15 @@ int command_vault_remove_wrap(struct console *console, struct call *call)
 	return code != 0 ? code : command_done(console, "removed");
 }
 
+/* What the sentence says beyond the columns: the reason at its end. */
+static void add_why(json_object *entry)
+{
+	const char *text = json_object_get_string(json_object_object_get(entry, "text")),
+		   *why = text ? strstr(text, ": ") : NULL;
+
+	(void)json_object_object_add(entry, "why", json_object_new_string(why ? why + 2 : ""));
+}
+
 int command_ledger(struct console *console, struct call *call)
 {
 	static const struct column columns[] = {
@@ -146,6 +171,15 @@ int command_ledger(struct console *console, struct call *call)
 		{"key_index", "KEY", COLUMN_PLAIN}, {"text", "", COLUMN_PLAIN},
 		{NULL, NULL, COLUMN_PLAIN},
 	};
+	static const struct column narrow[] = {
+		{"sequence", "NO", COLUMN_PLAIN},   {"time", "TIME", COLUMN_TIME},
+		{"event", "EVENT", COLUMN_PLAIN},   {"figure", "FIGURE", COLUMN_PLAIN},
+		{"entity", "ENTITY", COLUMN_PLAIN}, {"user", "USER", COLUMN_PLAIN},
+		{"key_index", "KEY", COLUMN_PLAIN}, {"why", "WHY", COLUMN_PLAIN},
+		{NULL, NULL, COLUMN_PLAIN},
+	};
+	bool is_narrow = console->writer.form == WRITER_TEXT && console->writer.width > 0 &&
+			 console->writer.width < LEDGER_WIDE;
 	unsigned long lines = call->count > 0 ? strtoul(call->word[0], NULL, 10) : LEDGER_LINES;
 	sd_bus_message *m;
 	json_object *rows = NULL;
@@ -159,7 +193,9 @@ int command_ledger(struct console *console, struct call *call)
 	code = command_call(console, m, &rows);
 	if (code != 0)
 		return code;
-	writer_table(&console->writer, columns, rows, "the ledger is empty");
+	for (size_t i = 0; is_narrow && i < json_object_array_length(rows); i++)
+		add_why(json_object_array_get_idx(rows, i));
+	writer_table(&console->writer, is_narrow ? narrow : columns, rows, "the ledger is empty");
 	(void)json_object_put(rows);
 	return EXIT_DONE;
 }

@@ -84,6 +84,15 @@ static bool is_hex(const char *text)
 	return hex_decode(bytes_text(text), bytes, sizeof(bytes), &size) == 0 && size >= 8;
 }
 
+static bool is_key(const char *text)
+{
+	uint8_t bytes[32];
+	size_t size;
+
+	return hex_decode(bytes_text(text), bytes, sizeof(bytes), &size) == 0 &&
+	       size == sizeof(bytes);
+}
+
 static bool is_text(const char *text)
 {
 	return text[0] != '\0';
@@ -125,6 +134,7 @@ static const struct kind kinds[] = {
 	{"FIGURE", is_figure, "6 or 7", COMPLETE_WORDS, "6 7"},
 	{"RSSI", is_rssi, "a signal strength in dBm, -127 to -1", COMPLETE_NOTHING, NULL},
 	{"HEX", is_hex, "8 to 64 bytes in hex", COMPLETE_NOTHING, NULL},
+	{"KEY", is_key, "a public key: 32 bytes in hex", COMPLETE_NOTHING, NULL},
 	{"FILE", is_text, "a file", COMPLETE_FILES, NULL},
 	{"MANIFEST", is_text, "a list of headsets, CSV or PSKC; -: labels from a scanner",
 	 COMPLETE_FILES, NULL},

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Types at pngwctl's shell as a technician does. Used by tests/test-pngwctl-shell.sh."""
 import atexit
+import json
 import os
 import re
 import signal
@@ -271,6 +272,34 @@ def pages():
     pnes.wait()
 
 
+def reports():
+    """On 80 columns what is wrong comes first and in one piece; no identifier and no time is broken."""
+    checks = json.loads(subprocess.run([PNGWCTL, "doctor", "--json"], text=True, check=False,
+                                       capture_output=True).stdout)
+    s = Shell("dumb", ["--no-pager"])
+    for line in ("doctor", "doctor --all"):
+        rows = [row.rstrip("\r") for row in s.answer(line)]
+        blocks = [tuple(row.split()[:2]) for row in rows if re.match(r"(failed|warning) {2,3}\S", row)]
+        wanted = [(state, c["id"]) for state in ("failed", "warning") for c in checks if c["state"] == state]
+        assert wanted and blocks == wanted, f"{line}: {blocks} instead of {wanted}"
+        listed = {row.split()[1] for row in rows if re.match("(ok|not-applicable) ", row)}
+        others = {c["id"] for c in checks if c["state"] in ("ok", "not-applicable")}
+        assert listed == (others if "--all" in line else set()), f"{line}: not listed: {others - listed}"
+        assert rows[0].startswith(wanted[0][0]), rows[0]
+        said = " ".join(" ".join(rows).split())
+        good = sum(c["state"] == "ok" for c in checks)
+        assert f"{len(wanted)} to be looked at; {good} others are all right" in said or any(
+            state == "failed" for state, _ in wanted), said[-200:]
+        for c in checks:
+            assert c["state"] != "warning" or " ".join(c["remedy"].split()) in said, "no remedy of " + c["id"]
+    rows = s.answer("ledger 20")
+    assert rows[0].split()[-1] == "WHY", rows[0]
+    for row in rows[1:]:
+        assert re.match(r"\d+ +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  [a-z]+ ", row), "broken: " + row
+    s.command("vault status", "ledger:         complete")
+    s.leave()
+
+
 def asked_once():
     """What cannot be taken back is asked for once more where somebody sits; "n" and Enter leave everything as it was."""
     another("figure8", "alice")
@@ -352,6 +381,7 @@ def main():
         s.expect(PROMPT)
         s.leave()
         check(s, colour)
+    reports()
     asked_once()
 
 
