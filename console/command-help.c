@@ -143,7 +143,8 @@ static json_object *command_json(const struct command *command)
 	return o;
 }
 
-int command_help_of(struct console *console, const struct command *only)
+/* count 0: all of them. */
+static int show(struct console *console, const struct command *const *only, size_t count)
 {
 	const struct command *command;
 	json_object *rows;
@@ -153,16 +154,21 @@ int command_help_of(struct console *console, const struct command *only)
 
 		if (w.width == 0)
 			w.width = WIDTH;
-		if (only)
-			put_command(&w, only);
-		else
+		if (count == 0)
 			put_all(&w, console->shell);
+		for (size_t i = 0; i < count; i++) {
+			if (i > 0)
+				(void)fputc('\n', w.out);
+			put_command(&w, only[i]);
+		}
 		(void)fflush(w.out);
 		return EXIT_DONE;
 	}
 	rows = json_object_new_array();
-	for (size_t i = 0; (command = command_at(i)) != NULL; i++) {
-		if (!command->title && !command->alias && (!only || only == command))
+	for (size_t i = 0; i < count; i++)
+		(void)json_object_array_add(rows, command_json(only[i]));
+	for (size_t i = 0; count == 0 && (command = command_at(i)) != NULL; i++) {
+		if (!command->title && !command->alias)
 			(void)json_object_array_add(rows, command_json(command));
 	}
 	writer_table(&console->writer, NULL, rows, "");
@@ -170,17 +176,24 @@ int command_help_of(struct console *console, const struct command *only)
 	return EXIT_DONE;
 }
 
+int command_help_of(struct console *console, const struct command *only)
+{
+	return show(console, &only, only ? 1 : 0);
+}
+
 int command_help(struct console *console, struct call *call)
 {
-	const struct command *command = NULL;
-	size_t used;
+	const struct command *commands[CALL_WORDS_MAX];
+	size_t count = 0, used;
 
-	if (call->count > 0) {
-		command = command_find(call->word, call->count, &used);
-		if (!command || used != call->count)
+	for (size_t i = 0; i < call->count; i += used) {
+		const struct command *command =
+			command_find(call->word + i, call->count - i, &used);
+
+		if (!command)
 			return console_failed(console, EXIT_WRONG_USAGE,
-					      "help: there is no command \"%s\"", call->word[0]);
-		command = command_real(command);
+					      "help: there is no command \"%s\"", call->word[i]);
+		commands[count++] = command_real(command);
 	}
-	return command_help_of(console, command);
+	return show(console, commands, count);
 }

@@ -97,6 +97,11 @@ fi
 outcome 0 "pngwctl assign --explain alice headset-1" help assign
 outcome 0 "also: gateway-key" figure8 --help
 json 'len(d) > 45 and all(c["meaning"] for c in d)' help
+outcome 0 "pngwctl register alice" help assign register "vault" add-wrap
+grep -q "pngwctl vault add-wrap" "$run/out" || complain "help of several commands: not the last one"
+outcome 64 'help: there is no command "asign"' help register asign
+json '[c["command"] for c in d] == ["assign", "figure8"]' help assign gateway-key
+outcome 64 'is not a public key: 32 bytes in hex' tray --verify "$run/none" --signer 0011223344556677
 ctl help | awk 'length > 80 { print "longer than 80: " $0; bad = 1 } END { exit bad }' ||
 	complain "help is wider than 80 columns"
 "$pngwctl" --man | cmp - "$top/console/pngwctl.1" ||
