@@ -127,6 +127,34 @@ completes "6 7 " assign --figure ""
 completes "administrator " set-pin a
 completes "pair " bluetooth pa
 
+# Bash's own completion, with its helpers for colons and without.
+in_bash() { # WITH WANTED WORD...: what TAB offers after those words
+	local with=$1 wanted=$2 said
+	shift 2
+	# shellcheck disable=SC2016 # the other bash's
+	said=$(PATH="$build:$PATH" PNGW_BUS="unix:path=$run/bus" bash --norc -c '
+		[ "$1" = plain ] || . /usr/share/bash-completion/bash_completion
+		. "$2"/console/pngwctl.bash
+		shift 2
+		[[ $(complete -p pngwctl) == *" -F _pngwctl pngwctl" ]] || echo "not registered"
+		COMP_WORDS=(pngwctl "$@") COMP_CWORD=$# COMP_LINE="pngwctl $*"
+		COMP_POINT=${#COMP_LINE} COMP_TYPE=9
+		_pngwctl
+		printf "%s\n" "${COMPREPLY[@]}"' bash "$with" "$top" "$@" 2>"$run/err" | sort | tr '\n' ' ')
+	[ "$said" = "$wanted" ] || {
+		echo "$said" >"$run/out"
+		complain "completion in bash ($with) of $*: not $wanted"
+	}
+}
+ways=plain
+[ ! -f /usr/share/bash-completion/bash_completion ] || ways="plain helpers"
+for way in $ways; do
+	in_bash "$way" "register release renew reset revocations revoke " re
+	in_bash "$way" "add-passphrase add-wrap " vault add
+	in_bash "$way" "6 7 " assign --figure ""
+	in_bash "$way" "--figure " assign --fi
+done
+
 # Figures, and the choice between them.
 admin import-temporary-keys "$run/keys.csv" >"$run/import.out" 2>&8
 launch_all headset-1 headset-2
