@@ -342,6 +342,11 @@ void agent_input(struct agent *a)
 	typed = entry_take();
 	if (r < 0 || !typed) {
 		refuse(a, a->call, "nothing was entered");
+		/* A script, which was not asked anything that it could see. */
+		if (a->question == QUESTION_SECRET && !isatty(STDIN_FILENO))
+			(void)fputs("pngwctl: standard input has no password: give it as the "
+				    "first line, or with --password-file FILE\n",
+				    stderr);
 	} else if (a->question == QUESTION_YES_NO) {
 		(void)sd_bus_reply_method_return(a->call, "b", says_yes(typed));
 		a->answered = true;

@@ -119,6 +119,10 @@ static void refused(struct api_question *q, const sd_bus_error *error)
 		 sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT) ||
 		 sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_INTERFACE))
 		answer(q, -ENOSYS, "there is no agent where one was registered", NULL, false);
+	else if (sd_bus_error_has_name(error, AGENT ".Error.Refused"))
+		answer(q, -EACCES,
+		       q->expects == 'b' ? "the question was dismissed" : "nothing was entered",
+		       NULL, false);
 	else {
 		(void)snprintf(why, sizeof(why), "the agent refused: %.60s", error->name);
 		answer(q, -EACCES, why, NULL, false);

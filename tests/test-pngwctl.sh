@@ -219,7 +219,9 @@ chmod 644 "$run/password"
 outcome 1 "others than its owner may read it" --password-file "$run/password" figure7 "$user" headset-2
 chmod 600 "$run/password"
 outcome 0 "done" --password-file "$run/password" figure7 "$user" headset-2 </dev/null
-password='' outcome 2 "[PASSWORD_NOT_GIVEN]" figure7 "$user" headset-2
+password='' outcome 2 "(nothing was entered)" figure7 "$user" headset-2
+grep -qF "[PASSWORD_NOT_GIVEN]" "$run/out" || complain "no password: not the verdict"
+grep -qF -- "--password-file FILE" "$run/err" || complain "a script is not told how to give a password"
 
 # Ctrl-C while the server does not answer; it is cancelled there, not only left.
 kill -STOP "${pid_of[server]}"
