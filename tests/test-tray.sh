@@ -248,6 +248,20 @@ wait $one || complain "the headset that was busy has failed"
 wait $other || complain "the renewal beside the tray has failed"
 grep -qF BUSY_WITH_PNE "$run/out" || complain "the headset was not busy: nothing is shown"
 
+# A manufacturer's PSKC file as the manifest, to its signed sheet. Its keys are in no file, as text, in hex or as bytes.
+sed 's,headset-1<,safe-24<,; s,headset-2<,open-24<,' "$top/tests/data/temporary-keys.pskc" >"$run/factory.pskc"
+"$(bin pngwctl)" tray "$run/factory.pskc" --user "$user" --sheet "$run/pskc" --password-file "$run/password" --json \
+	>"$run/out" 2>&1 || complain "the tray of a PSKC file is not done"
+python3 -c 'import json, sys
+sheet = json.load(open(sys.argv[1]))["sheet"]
+units = [(u["entity"], u["result"], u["user"], u["figure"]) for u in sheet["units"]]
+assert units == [("safe-24", "pass", "alice", 6), ("open-24", "pass", "alice", 7)], units' "$run/pskc/factory.json" ||
+	complain "the sheet of a PSKC file is not right"
+verify "$run/pskc/factory.json" || complain "the sheet of a PSKC file does not verify"
+keys=$(grep -rlaP --exclude=factory.pskc --exclude=wrong.csv 'AAECAwQF|(?i)0001020304|\x00\x01\x02\x03\x04\x05\x06\x07' "$run" || true)
+[ -z "$keys" ] || complain "keys of a PSKC file are in $keys"
+grep -qF AAECAwQF "$run/factory.pskc" || complain "there were no keys in the PSKC file"
+
 # The fingerprints in the sheet are the server's and, of a few, the PNE's.
 challenge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["sheet"]["challenge"])' "$run/trays/headsets.json")
 stop open
