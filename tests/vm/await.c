@@ -16,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POLL_MS 50
+#define POLL_MS   50
+#define REOPEN_MS 1000
 
 static int64_t now_ms(void)
 {
@@ -44,14 +45,33 @@ static int open_journal(const char *unit, const char *invocation, sd_journal **o
 	       sd_journal_add_match(*out, match[1], 0) < 0;
 }
 
-static int said(const char *unit, const char *text, int64_t until, int count)
+/* Whether it has the text count times from here on; prints the last of them. */
+static int has(sd_journal *journal, const char *text, int *count)
 {
 	static const char field[] = "MESSAGE=";
+	const void *data;
+	size_t length;
+
+	while (sd_journal_next(journal) > 0) {
+		if (sd_journal_get_data(journal, "MESSAGE", &data, &length) < 0)
+			continue;
+		data = (const char *)data + sizeof(field) - 1;
+		length -= sizeof(field) - 1;
+		if (memmem(data, length, text, strlen(text)) && --*count == 0) {
+			printf("%.*s\n", (int)length, (const char *)data);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int said(const char *unit, const char *text, int64_t until, int count)
+{
 	char path[PATH_MAX], invocation[64];
 	sd_journal *journal = NULL;
-	const void *data;
+	int64_t opened = 0;
+	int missing = count;
 	ssize_t size;
-	size_t length;
 
 	/* systemd has it there for journald. */
 	snprintf(path, sizeof(path), "/run/systemd/units/invocation:%s.service", unit);
@@ -61,19 +81,18 @@ static int said(const char *unit, const char *text, int64_t until, int count)
 		rest();
 	}
 	invocation[size] = '\0';
-	if (open_journal(unit, invocation, &journal) != 0)
-		return 1;
 	for (;;) {
-		while (sd_journal_next(journal) > 0) {
-			if (sd_journal_get_data(journal, "MESSAGE", &data, &length) < 0)
-				continue;
-			data = (const char *)data + sizeof(field) - 1;
-			length -= sizeof(field) - 1;
-			if (memmem(data, length, text, strlen(text)) && --count == 0) {
-				printf("%.*s\n", (int)length, (const char *)data);
-				return 0;
-			}
+		/* journald counts an entry before it can be found by its fields: who looks in
+		 * between never sees it with what is open. */
+		if (!journal || now_ms() - opened >= REOPEN_MS) {
+			sd_journal_close(journal);
+			if (open_journal(unit, invocation, &journal) != 0)
+				return 1;
+			opened = now_ms();
+			missing = count;
 		}
+		if (has(journal, text, &missing))
+			return 0;
 		if (now_ms() >= until || sd_journal_wait(journal, POLL_MS * 1000) < 0)
 			return 1;
 	}

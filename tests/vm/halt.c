@@ -1,7 +1,7 @@
 /*
  * Preloaded into our daemons in the machine: right after one has said a line with the text that is
- * in /run/halt, it stops (SIGSTOP) and /run/halted has its number. guest-halt writes and reads
- * these.
+ * in /run/halt/at, it stops (SIGSTOP) and /run/halt/halted has its number. halt-at writes and reads
+ * these; the folder is for all to write, for pngwd runs as a user of its own.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,22 +15,22 @@
 static void halt_if_said(const char *line, size_t size)
 {
 	char text[256], number[16];
-	int fd = open("/run/halt", O_RDONLY | O_CLOEXEC);
+	int fd = open("/run/halt/at", O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
 		return;
 	n = read(fd, text, sizeof(text));
 	close(fd);
-	if (n <= 0 || memmem(line, size, text, (size_t)n) == NULL || unlink("/run/halt") < 0)
+	if (n <= 0 || memmem(line, size, text, (size_t)n) == NULL || unlink("/run/halt/at") < 0)
 		return;
 	n = snprintf(number, sizeof(number), "%d\n", (int)getpid());
-	fd = open("/run/halted", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = open("/run/halt/halted", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd >= 0) {
 		(void)!syscall(SYS_write, fd, number, (size_t)n);
 		close(fd);
 	}
-	kill(getpid(), SIGSTOP);
+	raise(SIGSTOP); /* pngwd's sandbox has no kill() */
 }
 
 ssize_t write(int fd, const void *data, size_t size)

@@ -158,20 +158,26 @@ on() {
 	local machine=$1
 	shift
 	if [ "$*" = - ]; then
-		ssh -F "$vm_dir/$machine/config" -T "$machine" "exec bash -s"
+		on_with_input "$machine" bash -s
 	else
 		on_with_input "$machine" "$@" </dev/null
 	fi
 }
 
-# The shell there is dash, which starts sooner than bash; it knows no other quotes.
+# The shell there is dash, which starts sooner than bash; it knows no other quotes. Of commands that end at the same
+# time dropbear loses exit codes, ssh's is 255 then: so each leaves its own in a file, too.
 on_with_input() {
-	local machine=$1 word command=exec
+	local machine=$1 word command= code=/run/ended-$BASHPID.$SRANDOM result try
 	shift
 	for word in "$@"; do
-		command+=" '${word//\'/\'\\\'\'}'"
+		command+="'${word//\'/\'\\\'\'}' "
 	done
-	ssh -F "$vm_dir/$machine/config" -T "$machine" "$command"
+	ssh -F "$vm_dir/$machine/config" -T "$machine" "$command; result=\$?; echo \$result >$code; exit \$result"
+	result=$?
+	for ((try = 0; try < 20 && ${result:-255} == 255; try++)); do
+		result=$(ssh -F "$vm_dir/$machine/config" -T "$machine" "cat $code" </dev/null 2>/dev/null)
+	done
+	return "${result:-255}"
 }
 
 put() {
@@ -210,18 +216,20 @@ vm_install() {
 	return $result
 }
 
-# The unit has the last word: among several commands at once, one that has done its work ends with an error now and then.
 daemon() {
 	local machine=$1 name=$2
 	shift 2
 	on "$machine" systemd-run -q --unit="$name" --collect -p KillMode=mixed -p TimeoutStopSec=10 \
-		${vm_preload:+-E "LD_PRELOAD=$vm_preload"} "$@" ||
-		{ echo "the start of $name ended with $?" >&2; on "$machine" systemctl -q is-active "$name"; }
+		${vm_preload:+-E "LD_PRELOAD=$vm_preload"} "$@"
 }
 
 vm_preload=
 halt_ready() {
+	local machine
 	vm_preload=/usr/local/lib/halt.so
+	for machine in "${vm_machines[@]}"; do
+		on "$machine" vm-halt ready || return 1
+	done
 }
 
 halt() {
