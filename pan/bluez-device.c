@@ -136,34 +136,15 @@ static int read_services(sd_bus_message *m, struct bluez_device *d)
 	return rc;
 }
 
-static int read_flags(sd_bus_message *m, bool *out)
-{
-	const uint8_t *data;
-	size_t size;
-	int rc;
-
-	*out = false;
-	if (!m)
-		return 0;
-	rc = sd_bus_message_enter_container(m, 'v', "ay");
-	if (rc < 0)
-		return rc;
-	rc = sd_bus_message_read_array(m, 'y', (const void **)&data, &size);
-	if (rc < 0)
-		return rc;
-	*out = size > 0 && (data[0] & 0x04) != 0; /* BR/EDR not supported */
-	return sd_bus_message_exit_container(m);
-}
-
 /* "": a property that is not wanted. */
 static const char *type_of(const char *name)
 {
 	static const char *const types[][2] = {
-		{"Address", "s"}, {"AddressType", "s"},     {"Name", "s"},
-		{"UUIDs", "as"},  {"ServiceData", "a{sv}"}, {"AdvertisingFlags", "ay"},
-		{"RSSI", "n"},    {"Class", "u"},           {"Paired", "b"},
-		{"Bonded", "b"},  {"Trusted", "b"},         {"Connected", "b"},
-		{"Blocked", "b"}, {"LegacyPairing", "b"},
+		{"Address", "s"},       {"AddressType", "s"},     {"Name", "s"},
+		{"UUIDs", "as"},        {"ServiceData", "a{sv}"}, {"RSSI", "n"},
+		{"Class", "u"},         {"Paired", "b"},          {"Bonded", "b"},
+		{"Trusted", "b"},       {"Connected", "b"},       {"Blocked", "b"},
+		{"LegacyPairing", "b"},
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -225,8 +206,6 @@ static int read_property(struct bluez_known_device *k, const char *name, sd_bus_
 		return read_uuids(m, d);
 	if (strcmp(name, "ServiceData") == 0)
 		return read_services(m, d);
-	if (strcmp(name, "AdvertisingFlags") == 0)
-		return read_flags(m, &k->le_flags);
 	if (strcmp(name, "AddressType") == 0)
 		return read_address_type(d, m);
 	if (strcmp(name, "RSSI") == 0)
@@ -246,14 +225,14 @@ static bool same(const struct bluez_device *a, const struct bluez_device *b)
 }
 
 /*
- * A class of device is only told over BR/EDR. Without one, what is heard of the device is its
- * advertising; a bond of BR/EDR keeps the class.
+ * A class of device is told over BR/EDR, at every inquiry and connection, and a bond keeps it.
+ * Without one, all that was heard of the device is its advertising.
  */
 static int settle(struct bluez_known_device *k, const struct bluez_device *before)
 {
 	struct bluez_device *d = &k->d;
 
-	d->le_only = !k->has_class && (d->random_address || d->psm != 0 || k->le_flags);
+	d->le_only = !k->has_class;
 	return !same(d, before);
 }
 

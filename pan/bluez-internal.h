@@ -17,7 +17,6 @@
 struct bluez_known_device {
 	struct bluez_device d; /* first */
 	bool has_class;        /* told by BR/EDR alone */
-	bool le_flags;         /* advertised that it has no BR/EDR */
 	bool seen;
 	struct bluez_known_device *next;
 };

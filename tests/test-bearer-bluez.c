@@ -202,8 +202,9 @@ static void adapter_on(void)
 
 static void device(const char *address, bool bonded)
 {
-	fake_bluez_tell(fake, "device add hci0/%s Bonded=b:%s Paired=b:%s UUIDs=as:%s", address,
-			bonded ? "true" : "false", bonded ? "true" : "false", BLUETOOTH_UUID_PNE);
+	fake_bluez_tell(
+		fake, "device add hci0/%s Bonded=b:%s Paired=b:%s Class=u:0x240404 UUIDs=as:%s",
+		address, bonded ? "true" : "false", bonded ? "true" : "false", BLUETOOTH_UUID_PNE);
 }
 
 static void make_bluez(void)

@@ -135,7 +135,7 @@ pne=${pne,,}
 device=00:11:22:33:44:55
 other=00:11:22:33:44:66
 add() {
-	tell device add "hci0/$1" "UUIDs=as:$pne" RSSI=n:-50 "Name=s:$2"
+	tell device add "hci0/$1" "UUIDs=as:$pne" Class=u:0x240404 RSSI=n:-50 "Name=s:$2"
 	tell model "hci0/$1" "${@:3}"
 }
 
@@ -216,7 +216,7 @@ outcome 0 "$device" bluetooth scan 1 --name HEAD
 outcome 0 "0 found" bluetooth scan 1 --near -40
 outcome 0 "0 found" bluetooth scan 1 --name other
 tell device add "hci0/$other" RSSI=n:-70 'Name=s:"x\nEND 0\e[2J"'
-outcome 0 "$other rssi=-70 name=x?END 0?[2J" bluetooth scan 1 --all
+outcome 0 "$other rssi=-70 LE name=x?END 0?[2J" bluetooth scan 1 --all
 
 # One after another, nothing restarted.
 outcome 0 "verdict: $device: done" bluetooth pair "$device"
