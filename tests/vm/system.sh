@@ -4,6 +4,7 @@
 # of its own. Sourced by scenarios after vm.sh.
 #
 #   system_make [SETTING...]      configurations; more settings of pan.bluetooth; nothing runs yet
+#                                 drop_ins: what the PN GW's unit has besides, of systemd/ (nap, bonds)
 #                                 the manufacturer's list has a printed passphrase for $passphrase
 #   system_up                     the server and the PN GW, which has its own EUKey and the user
 #   gateway_up, server_up         gateway_log TEXT [SECONDS]: until the PN GW said it since it started
@@ -24,7 +25,8 @@ user=alice
 password="correct horse battery staple"
 server=cpns.example
 gateway=gw-livingroom
-room=/tmp/pngw
+room=/srv/pngw
+drop_ins=()
 challenge=00112233445566778899aabbccddeeff
 passphrase=
 declare -A radio_of=() found=() begun=()
@@ -67,7 +69,6 @@ system_make() {
 			};
 		};
 		vault = { path = "$room/gateway.vault"; key_file = "$room/gateway.key"; };
-		control = { bus = "unix:path=$room/bus"; };
 	CONF
 	{
 		echo "entity_id,form,temporary_key"
@@ -81,21 +82,48 @@ system_make() {
 	} >"$scratch/room/keys.csv"
 	cat >"$scratch/room/start" <<-START
 		#!/bin/sh
-		exec pngwctl --bus unix:path=$room/bus "\$@" <<end
+		exec pngwctl "\$@" <<end
 		$password
 		end
 	START
-	cat >"$scratch/room/bus.conf" <<-CONF
-		<busconfig><type>session</type><listen>unix:path=$room/bus</listen><auth>EXTERNAL</auth>
-		<policy context='default'><allow send_destination='*' eavesdrop='true'/>
-		<allow eavesdrop='true'/><allow own='*'/></policy></busconfig>
-	CONF
-	chmod 700 "$scratch/room" "$scratch/room/start"
+	chmod 711 "$scratch/room"
+	chmod 700 "$scratch/room/start"
 	chmod 600 "$scratch/room/keys.csv"
-	put gateway /tmp "$scratch/room" && on gateway mv /tmp/room "$room" || return 1
+	put gateway /srv "$scratch/room" && on gateway mv /srv/room "$room" && gateway_unit || return 1
 	on pnes mkdir -pm 700 "$room" && put pnes "$room" "$scratch/room/keys.csv" || return 1
 	on gateway cpns-server-admin --config "$room/server.conf" import-temporary-keys "$room/keys.csv" \
 		>"$scratch/import" 2>&1
+}
+
+# The PN GW runs as the unit that is installed, with its user and in its sandbox; only where its files are is
+# another place, and it stays away when it is killed.
+gateway_unit() {
+	local unit=$scratch/unit/pngw-gateway.service name
+	mkdir -p "$unit.d"
+	sed "s,@sbindir@,/usr/local/bin,; s,@sysconfdir@/pngw/pngw.conf,$room/pngw.conf," \
+		"$vm_top/../../systemd/pngwd.service.in" >"$unit"
+	for name in "${drop_ins[@]}"; do
+		cp "$vm_top/../../systemd/$name.conf" "$unit.d/"
+	done
+	cat >"$unit.d/room.conf" <<-CONF
+		[Service]
+		ReadWritePaths=$room
+		Restart=no
+	CONF
+	# Who is stopped feeds no watchdog.
+	[ -z "$vm_preload" ] || cat >"$unit.d/halt.conf" <<-CONF
+		[Service]
+		Environment=LD_PRELOAD=$vm_preload
+		ExecPaths=$vm_preload
+		ReadWritePaths=/run/halt
+		WatchdogSec=0
+	CONF
+	put gateway /run/systemd/system "$unit" "$unit.d" "$vm_top/../../systemd/pngw.sysusers" &&
+		put gateway /etc/dbus-1/system.d "$vm_top/../../gateway/dbus/org.pngw.conf" && on gateway - <<-SCRIPT
+		systemd-sysusers /run/systemd/system/pngw.sysusers && chown -R pngw: $room/certs $room/pngw.conf &&
+			chown pngw: $room && systemctl daemon-reload &&
+			busctl -q call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig
+	SCRIPT
 }
 
 server_up() {
@@ -103,16 +131,8 @@ server_up() {
 		await gateway cpns-server "listening on"
 }
 
-# The bus of the control API.
-bus_up() {
-	on gateway test -S "$room/bus" ||
-		daemon gateway pngw-bus dbus-daemon --config-file "$room/bus.conf" --nofork --nopidfile || return 1
-	await_that 20 on gateway test -S "$room/bus"
-}
-
 gateway_up() {
-	bus_up || return 1
-	daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "WAN is up" 60
+	on gateway systemctl start pngw-gateway && gateway_log "WAN is up" 60
 }
 
 gateway_log() {
@@ -134,7 +154,7 @@ gw() {
 		said=$4
 		set -- answer "$3"
 	fi
-	on_with_input gateway pngwctl --bus "unix:path=$room/bus" "$@" 2>&1 <<<"$said"
+	on_with_input gateway pngwctl "$@" 2>&1 <<<"$said"
 }
 
 pne_up() {
@@ -156,8 +176,8 @@ pne_begin() {
 pnes_ready() {
 	local name
 	for name in "${!begun[@]}"; do
-		# The log has the last word, not how the start ended.
-		wait "${begun[$name]}" || pne_log "$name" "Bluetooth is ready" || failed "$name does not start"
+		wait "${begun[$name]}" ||
+			failed "$name does not start: $(vm_journal pnes -u "cpns-$name" -u "bluetooth@${radio_of[$name]}" -n 4 -o cat)"
 	done
 	begun=()
 }

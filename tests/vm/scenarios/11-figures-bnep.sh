@@ -36,6 +36,7 @@ reaches() {
 }
 
 gateway_address=$(radio_address gateway 0)
+drop_ins=(nap)
 system_make 'nap = { enable = true; };' || failed "the configuration cannot be made"
 system_up
 pairable pnes 0
@@ -52,7 +53,22 @@ reaches pnes $bridge || failed "$bridge:$port cannot be reached"
 for address in 127.0.0.1 10.0.2.15; do
 	! reaches gateway $address || failed "$address:$port can be reached too"
 done
-ok "the PN GW listens on the bridge's address, and on no other"
+# A neighbour who routes the bridge's address through another interface.
+on gateway - <<-SCRIPT || failed "the neighbour: $(on gateway cat /srv/neighbour)"
+	exec >/srv/neighbour 2>&1
+	ip netns add far && ip link add near type veth peer far netns far &&
+		ip address add 10.9.0.1/24 dev near && ip link set near up &&
+		ip -n far address add 10.9.0.2/24 dev far && ip -n far link set far up &&
+		ip -n far route add default via 10.9.0.1 && ip netns exec far python3 - <<end
+	import errno, socket
+	for address in ("10.9.0.1", "$bridge"):
+	    with socket.socket() as s:
+	        s.settimeout(5)
+	        result = s.connect_ex((address, $port))
+	        assert result == errno.ECONNREFUSED, (address, result)
+	end
+SCRIPT
+ok "the PN GW listens on the bridge, and nowhere else: its address alone does not lead there"
 
 pne_tcp headset-2 || failed "headset-2 does not start"
 pne_tcp tablet-1 --ui --user "$user" || failed "tablet-1 does not start"

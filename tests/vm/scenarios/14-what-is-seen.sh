@@ -46,7 +46,7 @@ gateway_uuid=$(fact uuid-gateway) && pne_uuid=$(fact uuid-pne) || exit 1
 gateway_address=$(radio_address gateway 0)
 system_make || failed "the configuration cannot be made"
 daemon gateway test-btmon btmon -w /tmp/trace || failed "btmon does not start"
-bus_up && daemon gateway pngw-gateway pngwd --config "$room/pngw.conf" && gateway_log "Bluetooth is ready" 60 ||
+on gateway systemctl start pngw-gateway && gateway_log "Bluetooth is ready" 60 ||
 	failed "the PN GW does not start"
 without bredr 1 || failed "BR/EDR cannot be switched off"
 pne_begin headset-1 0 --name headset-1 --agent just-works

@@ -51,6 +51,8 @@ done_with() {
 }
 
 radio_of=([headset-1]=1 [headset-2]=2 [headset-3]=3 [headset-4]=4 [headset-5]=5 [headset-6]=6 [headset-7]=7 [headset-8]=8)
+# What a bond's key is worth is in BlueZ's folder.
+drop_ins=(bonds)
 system_make 'adapter = "hci0";'
 # They come up while the first are being paired.
 (

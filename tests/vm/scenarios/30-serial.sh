@@ -6,25 +6,15 @@ scenario "A technician at a serial line of 9600 baud pairs a headset and gives i
 . "$vm_top/system.sh"
 pin="4711 and more"
 system_make 'adapter = "hci0";' || failed "the configuration cannot be made"
-# The console has a user of its own, who reaches the bus.
-on gateway sh -c "chmod 711 $room && sed -i \"s,<policy context='default'>,&<allow user='*'/>,\" $room/bus.conf"
 pne_begin headset-1 1 --name headset-1 --agent yes-no
 system_up
-on gateway sh -c "chmod 666 $room/bus; echo '$pin' | pngwctl --bus unix:path=$room/bus set-pin technician" >"$scratch/out" ||
+on gateway sh -c "echo '$pin' | pngwctl set-pin technician" >"$scratch/out" ||
 	failed "no PIN: $(cat "$scratch/out")"
 
 sed 's,@bindir@,/usr/local/bin,' "$vm_top/../../systemd/pngw-console@.service.in" >"$scratch/pngw-console@.service"
-put gateway /run/systemd/system "$scratch/pngw-console@.service" "$vm_top/../../systemd/pngw.sysusers" &&
-	on gateway - <<-SCRIPT || failed "the console does not start: $(vm_journal gateway -u pngw-console@ttyS1 -o cat)"
-		mkdir -p /run/systemd/system/pngw-console@.service.d
-		cat >/run/systemd/system/pngw-console@.service.d/vm.conf <<end
-		[Service]
-		Environment=PNGW_BUS=unix:path=$room/bus
-		PrivateTmp=no
-		end
-		systemd-sysusers /run/systemd/system/pngw.sysusers
-		systemctl daemon-reload && systemctl start pngw-console@ttyS1
-	SCRIPT
+put gateway /run/systemd/system "$scratch/pngw-console@.service" &&
+	on gateway sh -c "systemctl daemon-reload && systemctl start pngw-console@ttyS1" ||
+	failed "the console does not start: $(vm_journal gateway -u pngw-console@ttyS1 -o cat)"
 pnes_ready
 PIN=$pin PASSWORD=$password timeout 240 python3 "$vm_top/line-person.py" "$vm_dir/gateway" "$(pne_address headset-1)" \
 	${PNGW_VM_RECORD:+"$PNGW_VM_RECORD"} >"$scratch/person" ||
