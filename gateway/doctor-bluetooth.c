@@ -9,6 +9,9 @@
 #include "gateway/records.h"
 #include "pan/bridge.h"
 
+/* The oldest BlueZ that pngwd is tested with. */
+#define BLUEZ_OLDEST 0x0542U
+
 static const enum doctor_id of_bluetooth[] = {
 	DOCTOR_BT_BUS,     DOCTOR_BT_DAEMON,   DOCTOR_BT_FEATURES,
 	DOCTOR_BT_ADAPTER, DOCTOR_BT_RFKILL,   DOCTOR_BT_POWERED,
@@ -58,6 +61,7 @@ static void examine_features(struct doctor_findings *f, const struct doctor_subj
 			     const struct bluez_features *x)
 {
 	const char *missing = NULL;
+	char version[32] = "";
 
 	if (!doctor_stands(f, DOCTOR_BT_DAEMON)) {
 		doctor_find(f, DOCTOR_BT_FEATURES, DOCTOR_NOT_APPLICABLE,
@@ -69,6 +73,9 @@ static void examine_features(struct doctor_findings *f, const struct doctor_subj
 			    "bluetoothd did not say what it offers");
 		return;
 	}
+	if (x->version != 0)
+		(void)snprintf(version, sizeof(version), " %u.%u", x->version >> 8,
+			       x->version & 0xff);
 	if (!x->profiles)
 		missing = "ProfileManager1: no stream from a PNE is possible";
 	else if (!x->agents)
@@ -78,11 +85,16 @@ static void examine_features(struct doctor_findings *f, const struct doctor_subj
 	else if (s->config->bluetooth_le && bluez_adapter(s->bluez) && !x->advertising)
 		missing = "LEAdvertisingManager1: the PN GW cannot be found over LE";
 	if (missing)
-		doctor_find(f, DOCTOR_BT_FEATURES, DOCTOR_FAILED, "bluetoothd lacks %s", missing);
+		doctor_find(f, DOCTOR_BT_FEATURES, DOCTOR_FAILED, "bluetoothd%s lacks %s", version,
+			    missing);
+	else if (x->version != 0 && x->version < BLUEZ_OLDEST)
+		doctor_find(f, DOCTOR_BT_FEATURES, DOCTOR_WARNING,
+			    "bluetoothd%s has everything, but is older than any that was tried",
+			    version);
 	else
 		doctor_find(f, DOCTOR_BT_FEATURES, DOCTOR_OK,
-			    "it has everything, and %u adapters, of which %u are on", x->adapters,
-			    x->powered);
+			    "bluetoothd%s has everything, and %u adapters, of which %u are on",
+			    version, x->adapters, x->powered);
 }
 
 /* Known PNEs against BlueZ's devices. */

@@ -1,12 +1,31 @@
 #include "pan/bluez-features.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define BLUEZ_ROOT "/org/bluez"
 
-static int read_powered(sd_bus_message *m, struct bluez_features *out)
+/*
+ * BlueZ has no property for its version, but introduces its adapters by it, unless DeviceID in its
+ * main.conf is another: Linux Foundation, BlueZ, major and minor in a byte each.
+ */
+static unsigned version_of(const char *modalias)
 {
-	const char *name;
+	static const char bluez[] = "usb:v1D6Bp0246d";
+	size_t size = sizeof(bluez) - 1;
+	char *end;
+	unsigned long version;
+
+	if (strncasecmp(modalias, bluez, size) != 0 || strlen(modalias) != size + 4)
+		return 0;
+	version = strtoul(modalias + size, &end, 16);
+	return *end == '\0' ? (unsigned)version : 0;
+}
+
+static int read_adapter(sd_bus_message *m, struct bluez_features *out)
+{
+	const char *name, *modalias;
 	int powered, r;
 
 	r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -15,6 +34,10 @@ static int read_powered(sd_bus_message *m, struct bluez_features *out)
 		if (r > 0 && strcmp(name, "Powered") == 0) {
 			r = sd_bus_message_read(m, "v", "b", &powered);
 			out->powered += r > 0 && powered;
+		} else if (r > 0 && strcmp(name, "Modalias") == 0) {
+			r = sd_bus_message_read(m, "v", "s", &modalias);
+			if (r > 0)
+				out->version = version_of(modalias);
 		} else if (r > 0) {
 			r = sd_bus_message_skip(m, "v");
 		}
@@ -53,7 +76,7 @@ static int read_object(sd_bus_message *m, const char *adapter, struct bluez_feat
 		     interface);
 		if (strcmp(interface, "org.bluez.Adapter1") == 0) {
 			out->adapters++;
-			r = read_powered(m, out);
+			r = read_adapter(m, out);
 		} else {
 			r = sd_bus_message_skip(m, "a{sv}");
 		}

@@ -10,6 +10,8 @@ struct bluez_features {
 	bool network;           /* of the chosen adapter: NetworkServer1 */
 	bool advertising, gatt; /* of the chosen adapter: LEAdvertisingManager1, GattManager1 */
 	unsigned adapters, powered;
+	unsigned
+		version; /* of bluetoothd, 0x0542 is 5.66; 0: main.conf has it say something else */
 };
 
 /* features: NULL when there was no answer. */

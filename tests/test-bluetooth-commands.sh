@@ -186,7 +186,14 @@ found bluetooth.rfkill failed "rfkill blocks it"
 found bluetooth.powered not-applicable "the adapter is blocked"
 tell set hci0 Powered=b:true PowerState=s:on
 found bluetooth.powered ok ""
-found bluetooth.features ok "it has everything"
+found bluetooth.features ok "bluetoothd has everything"
+tell set hci0 Modalias=s:usb:v1D6Bp0246d0542
+found bluetooth.features ok "bluetoothd 5.66 has everything"
+tell set hci0 Modalias=s:usb:v1D6Bp0246d0537
+found bluetooth.features warning "bluetoothd 5.55 has everything, but is older"
+tell lacks AgentManager1
+found bluetooth.features failed "bluetoothd 5.55 lacks AgentManager1"
+tell set hci0 Modalias=s:usb:v0000p0246d0537
 for name in ProfileManager1 AgentManager1 LEAdvertisingManager1; do
 	tell lacks "$name"
 	found bluetooth.features failed "bluetoothd lacks $name"
