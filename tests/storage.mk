@@ -18,7 +18,7 @@ check_PROGRAMS += tests/test-anchor-tpm
 tests_test_anchor_tpm_SOURCES = tests/test-anchor-tpm.c
 tests_test_anchor_tpm_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_test_anchor_tpm_LDADD = $(TEST_LIBS)
-tests_test_anchor_tpm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
+tests_test_anchor_tpm_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime,--wrap=dlopen
 endif
 TESTS += tests/test-pngw-ledger.sh
 EXTRA_DIST += tests/test-pngw-ledger.sh tests/vectors/ledger_verify.py

@@ -29,8 +29,20 @@ static pid_t swtpm;
 static time_t later; /* by so many seconds the clock is ahead */
 static const struct vault_opener opener = {.source = VAULT_SOURCE_KEY_FILE, .path = key_file};
 
+/* The library whose name begins so, and what is loaded in its place. */
+static const char *missing, *instead;
+
 int __real_clock_gettime(clockid_t clock, struct timespec *out);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
+void *__real_dlopen(const char *file, int mode);
+void *__wrap_dlopen(const char *file, int mode);
+
+void *__wrap_dlopen(const char *file, int mode)
+{
+	if (missing && file && strncmp(file, missing, strlen(missing)) == 0)
+		file = instead;
+	return __real_dlopen(file, mode);
+}
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
 {
@@ -322,6 +334,50 @@ START_TEST(test_specification)
 }
 END_TEST
 
+/*
+ * A box without tpm2-tss, or with one of which something is missing: a sentence that names it, and
+ * nothing is in the way once it is there. In a process of its own, for the libraries are looked for
+ * once.
+ */
+START_TEST(test_no_libraries)
+{
+	static const struct {
+		const char *missing, *instead, *said;
+	} rows[] = {
+		{"libtss2-esys", "libtss2-esys-of-nobody.so.0",
+		 "libtss2-esys-of-nobody.so.0: cannot open shared object file"},
+		{"libtss2-tctildr", "libtss2-tctildr-of-nobody.so.0",
+		 "libtss2-tctildr-of-nobody.so.0: cannot open shared object file"},
+		{"libtss2-esys", "libc.so.6", "undefined symbol: Esys_Finalize"},
+		{"libtss2-tctildr", "libc.so.6", "undefined symbol: Tss2_TctiLdr_Finalize"},
+	};
+	struct vault *v = NULL;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		missing = rows[_i].missing;
+		instead = rows[_i].instead;
+		/* The first time and again. */
+		for (int i = 0; i < 2; i++) {
+			int r = try_open(&v);
+
+			if (r != VAULT_ANCHOR || v || !strstr(why, "anchor tpm:0x01500020") ||
+			    !strstr(why, ": no tpm2-tss here: ") || !strstr(why, rows[_i].said)) {
+				(void)fprintf(stderr, "%d: %s\n", r, why);
+				_exit(1);
+			}
+		}
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%d", status);
+	v = open_vault();
+	tell(v, LEDGER_ISSUED, 1);
+	vault_close(v);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("anchor-tpm");
@@ -341,6 +397,7 @@ int main(void)
 	tcase_add_test(t, test_gone);
 	tcase_add_test(t, test_another_vault);
 	tcase_add_test(t, test_specification);
+	tcase_add_loop_test(t, test_no_libraries, 0, 4);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
