@@ -34,8 +34,7 @@ int __wrap_unlink(const char *path);
 
 #define CONTENT "0123456789abcdef\n"
 
-static char folder[] = "/tmp/pngw-file.XXXXXX";
-static char path[64], new_path[64];
+static char folder[32], path[64], new_path[64];
 
 /* The operations of one call, in their order; which of them fails, 0: none. */
 static struct {
@@ -111,6 +110,7 @@ int __wrap_unlink(const char *file)
 
 static void setup(void)
 {
+	(void)snprintf(folder, sizeof(folder), "/tmp/pngw-file.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	(void)snprintf(path, sizeof(path), "%s/key", folder);
 	(void)snprintf(new_path, sizeof(new_path), "%s/key.new", folder);

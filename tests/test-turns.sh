@@ -19,6 +19,7 @@ gcc -O1 -D_GNU_SOURCE -shared -fPIC -o "$run/turns.so" "$top/tests/preload-turns
 truncate -s 24 "$run/turns"
 launch gateway env LD_PRELOAD="$run/turns.so" PNGW_TURNS="$run/turns" "$(bin pngwd)" --config "$run/pngw.conf"
 await "ready"
+await "control bus: this is"
 # What it has is looked at once after it is ready.
 start elements || complain "elements: $(cat "$run/start.out")"
 /usr/bin/python3 "$top/tests/turns.py" "unix:path=$run/bus" "$run/turns" 0.35 >"$run/turns.out" 2>&1 ||
