@@ -293,7 +293,7 @@ struct api_procedure {
 	uint64_t run; /* 0: not of the core */
 	struct verdict *verdicts;
 	size_t told, room, expected;
-	size_t missed; /* verdicts that were signalled, and memory was out to keep them */
+	size_t missed; /* verdicts that were signalled and are not kept */
 	uint64_t started, ended;
 	struct api_question question;
 	/* Goes on with what was asked for; secret is borrowed. */

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER      API_PATH "/procedure"
-#define KEPT_MS     60000
-#define RUNNING_MAX 256
-#define ENDED_MAX   256
+#define FOLDER       API_PATH "/procedure"
+#define KEPT_MS      60000
+#define RUNNING_MAX  256
+#define ENDED_MAX    256
+/* So many are in a property: with tens of thousands the bus would throw us out. */
+#define VERDICTS_MAX 1024
 
 static const char *const state_names[] = {
 	[API_ASKING] = "asking",
@@ -295,6 +297,10 @@ static enum api_result worse(enum api_result a, enum verdict_id id)
 
 static void keep_verdict(struct api_procedure *p, const struct verdict *v)
 {
+	if (p->told == VERDICTS_MAX) {
+		p->missed++;
+		return;
+	}
 	if (p->told == p->room) {
 		size_t room = p->room ? 2 * p->room : 4;
 		struct verdict *list = realloc(p->verdicts, room * sizeof(*list));

@@ -45,7 +45,7 @@ def revoke_all():
     while get("State") != "ended":
         polls += 1
         time.sleep(0.05)
-    return "%d verdicts, asked %d times before the last" % (len(get("Verdicts")), polls)
+    return "%d verdicts kept, asked %d times before the last" % (len(get("Verdicts")), polls)
 
 
 WHAT = {
