@@ -2,7 +2,7 @@
  * Preloaded into pngwd by tests/bench/bluetooth: of each assignment, from its first step to its
  * verdict, how long it took, how much of that was between a message's arrival and what the PN GW
  * sent next (or the verdict), and the processor time of the whole process. A line each in
- * /run/meter: figure, and microseconds.
+ * /run/halt/meter: figure, and microseconds.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -102,7 +102,7 @@ static void end(void)
 		     (long long)(t - began) / 1000, (long long)own / 1000,
 		     (long long)(cpu - began_cpu) / 1000, messages);
 	figure = 0;
-	fd = open("/run/meter", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	fd = open("/run/halt/meter", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd >= 0) {
 		(void)!syscall(SYS_write, fd, line, (size_t)n);
 		close(fd);

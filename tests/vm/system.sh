@@ -150,7 +150,7 @@ system_up() {
 # A PIN goes in by standard input like the password.
 gw() {
 	local said=$password
-	if [ "$1 $2" = "bluetooth answer" ] && [ "$4" != yes ] && [ "$4" != no ]; then
+	if [ "$1 ${2:-}" = "bluetooth answer" ] && [ "$4" != yes ] && [ "$4" != no ]; then
 		said=$4
 		set -- answer "$3"
 	fi
