@@ -132,7 +132,7 @@ void gateway_api_vault_remove_wrap(struct api_call *call)
 	if (r == 0) {
 		gateway_api_done(call->m);
 	} else if (r == VAULT_REFUSED) {
-		(void)snprintf(v.detail, sizeof(v.detail), "%s", why);
+		(void)snprintf(v.detail, sizeof(v.detail), "%.95s", why);
 		gateway_api_refuse(call->m, "Refused", &v);
 	} else {
 		gateway_api_error(call->m, "Failed", "%s",
