@@ -15,9 +15,9 @@ iterations=100000
 system_begin policy
 stop bus
 
-# The users of an installed system that every Debian has: daemon is pngwd's here, games the group.
+# The users of an installed system that every Debian has: daemon is pngwd's here, games the group, tape the console's.
 mkdir "$run/system.d"
-sed 's/user="pngw"/user="daemon"/; s/group="pngw"/group="games"/' "$top/gateway/dbus/org.pngw.conf" \
+sed 's/user="pngw"/user="daemon"/; s/group="pngw"/group="games"/; s/group="pngw-console"/group="tape"/' "$top/gateway/dbus/org.pngw.conf" \
 	>"$run/system.d/org.pngw.conf"
 sed -e '/<user>\|<fork\/>\|<pidfile>\|<servicehelper>\|<standard_system_servicedirs\|<include/d' \
 	-e "s|<listen>.*</listen>|<listen>unix:path=$run/bus</listen>|" \
@@ -31,7 +31,7 @@ bus=unix:path=$run/bus
 cp "$(bin pngwctl)" "$(bin pngwd)" "$top/tests/bus-policy.py" "$run"
 chmod 755 "$run/bus-policy.py"
 
-# as WHO COMMAND...: root; daemon (pngwd's user); nobody; member: nobody with the group
+# as WHO COMMAND...: root; daemon (pngwd's user); nobody; member, console: nobody with that group
 as() {
 	local who=$1 uid=65534 group=--clear-groups
 	shift
@@ -39,12 +39,13 @@ as() {
 	root) "$@" && return || return ;;
 	daemon) uid=1 ;;
 	member) group="--groups=60" ;;
+	console) group="--groups=26" ;;
 	esac
 	setpriv --reuid "$uid" --regid "$uid" "$group" "$@"
 }
 
 # Who may be pngwd.
-for who in nobody member; do
+for who in nobody member console; do
 	said=$(as $who /usr/bin/python3 "$run/bus-policy.py" "$bus" own)
 	[[ $said == *AccessDenied* ]] || complain "$who may be org.pngw: $said"
 done
@@ -59,7 +60,7 @@ for ((i = 0; i < 200; i++)); do
 	grep -q serving "$run/served" && break
 	sleep 0.05
 done
-for who in root daemon nobody member; do
+for who in root daemon nobody member console; do
 	said=$(as $who /usr/bin/python3 "$run/bus-policy.py" "$bus" ping org.example.Served /served)
 	[ "$said" = pong ] || complain "$who may not call another service without an interface: $said"
 done
@@ -87,7 +88,7 @@ for who in root daemon; do
 	outcome $who 0 "$gateway" status
 	outcome $who 0 "look, pair, assign, administer" whoami
 done
-for who in nobody member; do
+for who in nobody member console; do
 	outcome $who 1 "the right to look is missing" status
 	outcome $who 0 "-" whoami
 done
@@ -128,22 +129,22 @@ role technician 0 "done" register "$user"
 role administrator 0 "done" vault check
 
 # Who hears it. What is heard is caused after all listen.
-for who in root daemon member nobody; do
+for who in root daemon member console nobody; do
 	as $who /usr/bin/python3 "$run/bus-policy.py" "$bus" listen 6 >"$run/heard-$who" 2>&1 &
 	pid_of[heard-$who]=$!
 done
-for who in root daemon member nobody; do
+for who in root daemon member console nobody; do
 	for ((i = 0; i < 200; i++)); do
 		grep -q listening "$run/heard-$who" && break
 		sleep 0.05
 	done
 done
 outcome root 0 "done" figure8 "$user"
-for who in root daemon member nobody; do
+for who in root daemon member console nobody; do
 	wait "${pid_of[heard-$who]}" || true
 	unset "pid_of[heard-$who]"
 done
-for who in root daemon member; do
+for who in root daemon member console; do
 	grep -q VerdictGiven "$run/heard-$who" || complain "$who does not hear org.pngw: $(cat "$run/heard-$who")"
 done
 [ "$(cat "$run/heard-nobody")" = listening ] || complain "nobody hears org.pngw: $(cat "$run/heard-nobody")"

@@ -140,9 +140,10 @@ inside grep -E 'Max core file size +0 +0' "/proc/$main/limits" >/dev/null || com
 inside mkdir -p -m 0700 /var/lib/bluetooth
 inside install -m 0755 /dev/stdin /usr/lib/pngw-probe <"$folder/probe"
 probe() { # UNIT STATE
-	inside sh -c "sed -e 's,^ExecStart=.*,ExecStart=/usr/lib/pngw-probe,; s/^Type=.*/Type=oneshot/; s/^Watchdog.*//; s/^Restart=.*//' \
+	inside sh -c "sed -e 's,^ExecStart=.*,ExecStart=/usr/lib/pngw-probe,; s/^Type=.*//; s/^Watchdog.*//; s/^Restart=.*//' \
+		-e '/^\(ExecStartPre\|Conflicts\|DeviceAllow\|RuntimeDirectory\|Standard[A-Z][a-z]*\|TTY[A-Z][A-Za-z]*\)=/d' \
 		-e 's/^SystemCallErrorNumber=.*/SystemCallErrorNumber=EUCLEAN/; s/^LoadCred.*//' \
-		-e 's/^\[Service\]/&\nEnvironment=PNGW_STATE=${2//\//\\/}\nStandardOutput=truncate:\/run\/probe-out/' \
+		-e 's/^\[Service\]/&\nType=oneshot\nEnvironment=PNGW_STATE=${2//\//\\/}\nStandardOutput=truncate:\/run\/probe-out/' \
 		\"\$(systemctl show -P FragmentPath $1)\" >/etc/systemd/system/probe.service"
 	inside systemctl daemon-reload
 	inside systemctl start probe.service || complain "the probe does not run"
@@ -162,6 +163,7 @@ for unit in pngwd cpns-serverd; do
 		memory) wanted=2 ;;
 		shell) wanted=13 ;;
 		state) wanted=0 ;;
+		pan) [ $unit = pngwd ] && wanted=0 || wanted=13 ;;
 		write-exec) wanted="1 117" ;;
 		*) wanted=117 ;;
 		esac
@@ -171,6 +173,10 @@ for unit in pngwd cpns-serverd; do
 		esac
 	done <"$folder/probed"
 done
+# Nor does the console's user come in as a PNE, by his unit or by his groups.
+probe pngw-console@ttyS1.service /tmp/probe
+grep -qx 'pan 13' "$folder/probed" || complain "the console may connect as a PNE: $(cat "$folder/probed")"
+! inside id -Gn pngw-console | tr ' ' '\n' | grep -x pngw || complain "the console's user is in the group pngw"
 # Each drop-in gives what it is for.
 inside mkdir -p /etc/systemd/system/probe.service.d
 for gives in bonds:bonds nap:netlink; do

@@ -44,7 +44,7 @@ SYSTEMD_SERVICE:cpns-server = "cpns-serverd.service"
 USERADD_PACKAGES = "${PN} ${WITH_SERVER}"
 GROUPADD_PARAM:${PN} = "--system pngw; --system pngw-console"
 USERADD_PARAM:${PN} = "--system --gid pngw --home-dir /var/lib/pngw --no-create-home --shell /sbin/nologin pngw; \
-    --system --gid pngw-console --groups pngw --no-create-home --shell /sbin/nologin pngw-console"
+    --system --gid pngw-console --no-create-home --shell /sbin/nologin pngw-console"
 GROUPADD_PARAM:cpns-server = "--system cpns-server"
 USERADD_PARAM:cpns-server = "--system --gid cpns-server --home-dir /var/lib/cpns-server --no-create-home \
     --shell /sbin/nologin cpns-server"
