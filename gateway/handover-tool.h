@@ -39,7 +39,8 @@ int handover_set_places(struct handover_tool *t);
 int handover_say(struct handover_tool *t, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Where the vault's owner is another user than root, who runs this: as that one, and back. */
+/* Where the vault's owner is another user than root, who runs this: as that one, and back.
+ * What root may read can be read meanwhile, too. */
 int handover_become_owner(struct handover_tool *t);
 void handover_become_self(void);
 
