@@ -72,4 +72,16 @@ if git -C "$top" rev-parse --git-dir >/dev/null 2>&1; then
 	done >"$folder/missing"
 	[ ! -s "$folder/missing" ] || complain "$(cat "$folder/missing")"
 fi
+
+# ./bootstrap --packages brings what dpkg-buildpackage asks for; two of the names are debhelper's.
+eval "$(sed -n '/^[a-z]*_packages=(/,/)/p' "$top/bootstrap")"
+asked=$(sed -n '/^Build-Depends:/,/^[^ ]/s/^ \([a-z0-9.+-]*\).*/\1/p' "$top/debian/control")
+[ "$(wc -w <<<"$asked")" -ge 20 ] || complain "no Build-Depends: $asked"
+for package in build-essential $asked; do
+	case $package in
+	debhelper-compat | dh-sequence-installsysusers) package=debhelper ;;
+	esac
+	# shellcheck disable=SC2154 # bootstrap's
+	[[ " ${build_packages[*]} ${package_packages[*]} " == *" $package "* ]] || complain "./bootstrap --packages does not bring $package"
+done
 exit $bad
