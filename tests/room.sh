@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A room: systemd as PID 1 in name spaces of its own, over a copy of this system's root that goes away with it.
+# A room: systemd as PID 1 in name spaces of its own, over a copy of this system's root, or of another, that goes away
+# with it.
 # Sourced, with $top and $build set; root only.
 #
 #   room_possible            whether it can be made here; else $room_why
@@ -7,11 +8,15 @@
 #   room_put                 the same without booting
 #   inside COMMAND...        a command in it
 #   room_end
+#
+# Set before room_make: room_below, the root that is below it; room_net=own, a network of its own, with loopback alone.
 
 : "${top:?}" "${build:?}"
 room=
 room_why=
 room_init=
+room_below=/
+room_net=
 
 room_possible() {
 	local try
@@ -35,7 +40,7 @@ _room_inside() {
 	mount --make-rprivate /
 	mount -t tmpfs none "$1"
 	mkdir "$1/upper" "$1/work" "$root"
-	mount -t overlay none -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$root"
+	mount -t overlay none -o "lowerdir=$room_below,upperdir=$1/upper,workdir=$1/work" "$root"
 	mount -t proc proc "$root/proc"
 	mount -t sysfs sysfs "$root/sys"
 	mount --rbind /dev "$root/dev"
@@ -68,6 +73,7 @@ _room_inside() {
 	mkdir -p "$root/etc/systemd/system.conf.d" "$root/etc/systemd/journald.conf.d"
 	printf '[Journal]\nReadKMsg=no\n' >"$root/etc/systemd/journald.conf.d/room.conf"
 	printf '[Manager]\nDefaultTimeoutStopSec=10\nShowStatus=no\n' >"$root/etc/systemd/system.conf.d/room.conf"
+	[ -z "$room_net" ] || ip link set lo up
 	room_install "$root"
 	echo made >"$1/made"
 	cd "$root"
@@ -96,8 +102,8 @@ room_make() {
 	room=$1
 	mkdir -p "$room"
 	export -f _room_inside room_install
-	export room top build
-	unshare -mpuifC --kill-child bash -ec '_room_inside "$room"' >"$room.log" 2>&1 </dev/null &
+	export room room_below room_net top build
+	unshare -mpuifC ${room_net:+-n} --kill-child bash -ec '_room_inside "$room"' >"$room.log" 2>&1 </dev/null &
 	room_unshare=$!
 	for ((i = 0; i < 1200; i++)); do
 		sleep 0.05
@@ -116,7 +122,7 @@ room_make() {
 }
 
 inside() {
-	nsenter -t "$room_init" -m -p -u -i -C -- env -i PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+	nsenter -t "$room_init" -m -p -u -i -C ${room_net:+-n} -- env -i PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
 		SYSTEMD_PAGER='' TERM=dumb "$@"
 }
 
