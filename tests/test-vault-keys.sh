@@ -116,7 +116,7 @@ await "configuration read again"
 says 0 "damaged: 0" vault check
 await "WAN is up"
 says 0 "removed" vault remove-wrap 2
-says 64 "is the last" vault remove-wrap 3
+says 1 "is the last" vault remove-wrap 3
 says 0 "slot 1" vault add-wrap "$run/second.key"
 stop headset-2
 stop headset-3
