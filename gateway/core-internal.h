@@ -76,8 +76,9 @@ struct core_pool {
 	struct vault_cursor sweep_at;
 	uint64_t sweep_due;
 	uint64_t service_base, elapsed_base;
-	uint64_t wall_base; /* how late it was at service_base, as far as is known */
-	bool wall_proven;   /* the server was reached at what the wall clock says */
+	/* How late it was at that time of the service clock: as the vault has it, or as the wall
+	 * clock said when the server was reached. */
+	uint64_t wall_base, wall_service;
 	uint64_t mark_due;
 	struct core_rollback rollback;
 };

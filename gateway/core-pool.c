@@ -32,8 +32,8 @@ uint64_t gateway_core_service(const struct core *c)
 static void put_mark(struct core *c)
 {
 	uint64_t service = gateway_core_service(c), wall = c->ports.wall(c->arg);
-	uint64_t least = c->pool.wall_base + (service - c->pool.service_base);
-	struct clock_mark mark = {service, c->pool.wall_proven ? wall : clock_latest(least, wall)};
+	uint64_t least = c->pool.wall_base + (service - c->pool.wall_service);
+	struct clock_mark mark = {service, clock_latest(least, wall)};
 	struct vault_batch *b = vault_batch_new();
 	char text[96];
 	int r = -ENOMEM;
@@ -661,6 +661,7 @@ int gateway_core_pool_begin(struct core *c)
 	c->pool.service_base = clock_resume(&mark, c->ports.wall(c->arg));
 	c->pool.elapsed_base = c->ports.elapsed(c->arg);
 	c->pool.wall_base = mark.wall;
+	c->pool.wall_service = c->pool.service_base;
 	put_mark(c);
 	c->pool.sweep_due = c->ports.now(c->arg) + 1;
 	gateway_core_wake_by(c, c->pool.sweep_due);

@@ -20,7 +20,8 @@ void gateway_core_wan_state(struct core *c, const struct core_wan *wan)
 	if (!came_up)
 		return;
 	c->report_due = 0;
-	c->pool.wall_proven = true;
+	c->pool.wall_base = c->ports.wall(c->arg);
+	c->pool.wall_service = gateway_core_service(c);
 	/* First, so that the server gives nothing out under what was revoked meanwhile. */
 	gateway_core_state_session(c);
 	for (struct procedure *p = c->procedures; p;) {
