@@ -124,3 +124,10 @@ json_object *client_decode(sd_bus_message *m)
 	(void)sd_bus_message_exit_container(m);
 	return value;
 }
+
+const char *client_text(json_object *o, const char *key)
+{
+	const char *text = json_object_get_string(json_object_object_get(o, key));
+
+	return text ? text : "";
+}

@@ -78,6 +78,8 @@ void client_send(struct client *c, sd_bus_message *call);
  * it is not that.
  */
 json_object *client_decode(sd_bus_message *m);
+/* The text that such an object has under key, "" where there is none; o's. */
+const char *client_text(json_object *o, const char *key);
 
 /* What a code of exit goes with: the result of a procedure as the API has it. */
 int client_result_code(const char *result);

@@ -216,17 +216,10 @@ static int sure(struct console *console, const char *format, ...)
 	return code;
 }
 
-static const char *text_of(json_object *o, const char *key)
-{
-	const char *text = json_object_get_string(json_object_object_get(o, key));
-
-	return text ? text : "";
-}
-
 /* user: NULL for everybody. */
 static bool is_to_go(json_object *element, const char *user)
 {
-	const char *owner = text_of(element, "owner");
+	const char *owner = client_text(element, "owner");
 
 	if (user)
 		return strcmp(owner, user) == 0;
@@ -245,8 +238,8 @@ static int sure_of_many(struct console *console, const char *user)
 		code = console_get(console, CLIENT_GATEWAY, "GetStatus", &status);
 	for (size_t i = 0; code == 0 && i < json_object_array_length(elements); i++)
 		count += is_to_go(json_object_array_get_idx(elements, i), user);
-	gateway = user ? strcmp(text_of(status, "owner"), user) == 0
-		       : text_of(status, "owner")[0] != '\0';
+	gateway = user ? strcmp(client_text(status, "owner"), user) == 0
+		       : client_text(status, "owner")[0] != '\0';
 	if (code == 0)
 		code = sure(console, "revoke %u device%s%s%s%s? [y/N] ", count,
 			    count == 1 ? "" : "s", user ? " of " : "", user ? user : "",

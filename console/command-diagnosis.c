@@ -14,9 +14,7 @@
 
 static bool is_state(json_object *row, const char *state)
 {
-	const char *its = json_object_get_string(json_object_object_get(row, "state"));
-
-	return its && strcmp(its, state) == 0;
+	return strcmp(client_text(row, "state"), state) == 0;
 }
 
 static unsigned count_state(json_object *rows, const char *state)

@@ -19,13 +19,6 @@ struct guide {
 	json_object *offered; /* of each: device, text */
 };
 
-static const char *text_of(json_object *o, const char *key)
-{
-	const char *text = json_object_get_string(json_object_object_get(o, key));
-
-	return text ? text : "";
-}
-
 static bool is_true(json_object *o, const char *key)
 {
 	return json_object_get_boolean(json_object_object_get(o, key));
@@ -110,7 +103,7 @@ static int by_entity(const void *a, const void *b)
 {
 	json_object *const *left = a, *const *right = b;
 
-	return strcmp(text_of(*left, "entity"), text_of(*right, "entity"));
+	return strcmp(client_text(*left, "entity"), client_text(*right, "entity"));
 }
 
 static void offer_elements(struct guide *g, json_object *rows)
@@ -118,13 +111,13 @@ static void offer_elements(struct guide *g, json_object *rows)
 	json_object_array_sort(rows, by_entity);
 	for (size_t i = 0; i < json_object_array_length(rows); i++) {
 		json_object *row = json_object_array_get_idx(rows, i);
-		const char *owner = text_of(row, "owner"), *entity = text_of(row, "entity");
+		const char *owner = client_text(row, "owner"), *entity = client_text(row, "entity");
 		char text[512];
 
 		if (!is_true(row, "connected") || is_true(row, "screen"))
 			continue;
 		(void)snprintf(text, sizeof(text), "%s, connected, PAN security %s%s%s%s", entity,
-			       text_of(row, "level"), owner[0] ? ", " : "", owner,
+			       client_text(row, "level"), owner[0] ? ", " : "", owner,
 			       owner[0] ? "'s" : ", no EUKey yet");
 		offer(g, entity, text);
 	}
@@ -138,10 +131,10 @@ static void offer_devices(struct guide *g, json_object *rows)
 
 		if (!is_true(row, "pne") || is_true(row, "connected"))
 			continue;
-		(void)snprintf(text, sizeof(text), "%s %s%s", text_of(row, "address"),
-			       text_of(row, text_of(row, "entity")[0] ? "entity" : "name"),
+		(void)snprintf(text, sizeof(text), "%s %s%s", client_text(row, "address"),
+			       client_text(row, client_text(row, "entity")[0] ? "entity" : "name"),
 			       is_true(row, "bonded") ? ", paired" : "");
-		offer(g, text_of(row, "address"), text);
+		offer(g, client_text(row, "address"), text);
 	}
 }
 
@@ -171,7 +164,7 @@ static int look(struct guide *g)
 	(void)json_object_put(found);
 	for (size_t i = 0; i < json_object_array_length(g->offered) && i < OFFERED_MAX; i++)
 		writer_say(&console->writer, "%3zu  %s", i + 1,
-			   text_of(json_object_array_get_idx(g->offered, i), "text"));
+			   client_text(json_object_array_get_idx(g->offered, i), "text"));
 	if (json_object_array_length(g->offered) == 0)
 		writer_say(&console->writer, "nothing was found: is it switched on, and near?");
 	return 0;
@@ -189,7 +182,7 @@ static bool understand(struct guide *g, const char *answer, char device[ANSWER_S
 	    number <= json_object_array_length(g->offered)) {
 		(void)snprintf(
 			device, ANSWER_SIZE, "%s",
-			text_of(json_object_array_get_idx(g->offered, number - 1), "device"));
+			client_text(json_object_array_get_idx(g->offered, number - 1), "device"));
 		return true;
 	}
 	if (label_read(answer, &label, why, sizeof(why)) == 0 && label.kind == LABEL_PNE) {
@@ -240,10 +233,10 @@ static bool connected(struct console *console, const char *device, char entity[A
 		json_object *row = json_object_array_get_idx(rows, i);
 
 		found = is_true(row, "connected") &&
-			(strcmp(text_of(row, "entity"), device) == 0 ||
-			 strcasecmp(text_of(row, "address"), device) == 0);
+			(strcmp(client_text(row, "entity"), device) == 0 ||
+			 strcasecmp(client_text(row, "address"), device) == 0);
 		if (found)
-			(void)snprintf(entity, ANSWER_SIZE, "%s", text_of(row, "entity"));
+			(void)snprintf(entity, ANSWER_SIZE, "%s", client_text(row, "entity"));
 	}
 	(void)json_object_put(rows);
 	return found;
@@ -254,8 +247,8 @@ static bool bonded(json_object *rows, const char *device)
 	for (size_t i = 0; i < json_object_array_length(rows); i++) {
 		json_object *row = json_object_array_get_idx(rows, i);
 
-		if (strcasecmp(text_of(row, "address"), device) == 0 ||
-		    strcmp(text_of(row, "entity"), device) == 0)
+		if (strcasecmp(client_text(row, "address"), device) == 0 ||
+		    strcmp(client_text(row, "entity"), device) == 0)
 			return is_true(row, "bonded");
 	}
 	return false;
@@ -330,8 +323,8 @@ static int look_up_user(struct guide *g, bool *known)
 
 	*known = false;
 	for (size_t i = 0; code == 0 && i < json_object_array_length(rows); i++)
-		*known = *known ||
-			 strcmp(text_of(json_object_array_get_idx(rows, i), "user"), g->user) == 0;
+		*known = *known || strcmp(client_text(json_object_array_get_idx(rows, i), "user"),
+					  g->user) == 0;
 	(void)json_object_put(rows);
 	return code;
 }

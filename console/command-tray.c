@@ -286,7 +286,7 @@ static int begin_new(struct tray *t)
 	code = console_get(t->console, CLIENT_GATEWAY, "GetStatus", &status);
 	if (code != 0)
 		return code;
-	(void)name_set(&t->gateway, bytes_text(tray_text(status, "entity")));
+	(void)name_set(&t->gateway, bytes_text(client_text(status, "entity")));
 	(void)json_object_put(status);
 	t->started = time(NULL);
 	(void)hex_encode(bytes_of(challenge, sizeof(challenge)), t->challenge,
@@ -353,8 +353,8 @@ static int say_end(struct tray *t)
 			continue;
 		if (w->width > 0)
 			writer_say(w, "%s failed: %s", u->what.entity.text,
-				   tray_text(u->outcome, "text"));
-		if (strcmp(tray_text(u->outcome, "retry"), "no") == 0)
+				   client_text(u->outcome, "text"));
+		if (strcmp(client_text(u->outcome, "retry"), "no") == 0)
 			code = EXIT_REFUSED;
 		else if (code == EXIT_DONE)
 			code = EXIT_RETRY;

@@ -156,8 +156,7 @@ int command_vault_remove_wrap(struct console *console, struct call *call)
 /* What the sentence says beyond the columns: the reason at its end. */
 static void add_why(json_object *entry)
 {
-	const char *text = json_object_get_string(json_object_object_get(entry, "text")),
-		   *why = text ? strstr(text, ": ") : NULL;
+	const char *why = strstr(client_text(entry, "text"), ": ");
 
 	(void)json_object_object_add(entry, "why", json_object_new_string(why ? why + 2 : ""));
 }

@@ -26,13 +26,6 @@ struct run {
 	char result[16];
 };
 
-static const char *text_of(json_object *data, const char *key)
-{
-	const char *text = json_object_get_string(json_object_object_get(data, key));
-
-	return text ? text : "";
-}
-
 static void keep(json_object *list, json_object *data)
 {
 	if (json_object_array_length(list) < KEPT_MAX)
@@ -42,12 +35,12 @@ static void keep(json_object *list, json_object *data)
 static void show_step(struct run *run, json_object *data)
 {
 	int64_t ms = json_object_get_int64(json_object_object_get(data, "milliseconds"));
-	const char *entity = text_of(data, "entity");
+	const char *entity = client_text(data, "entity");
 	char text[1024];
 
 	keep(run->steps, data);
 	(void)snprintf(text, sizeof(text), "%4lld.%03d s  %s%s%s%s", (long long)(ms / 1000),
-		       (int)(ms % 1000), text_of(data, "text"), entity[0] ? " [" : "", entity,
+		       (int)(ms % 1000), client_text(data, "text"), entity[0] ? " [" : "", entity,
 		       entity[0] ? "]" : "");
 	writer_event(&run->console->writer, "step", data, text, STEP_INDENT, MARK_NONE);
 }
@@ -77,8 +70,9 @@ static void show_note(struct run *run, json_object *data)
 	if (run->p->notes && json_object_object_get(data, run->p->notes->key))
 		note_text(run->p->notes, data, text, sizeof(text));
 	else
-		(void)snprintf(text, sizeof(text), "%s%s%s", text_of(data, "entity"),
-			       text_of(data, "entity")[0] ? ": " : "", text_of(data, "text"));
+		(void)snprintf(text, sizeof(text), "%s%s%s", client_text(data, "entity"),
+			       client_text(data, "entity")[0] ? ": " : "",
+			       client_text(data, "text"));
 	writer_event(&run->console->writer, "note", data, text, NOTE_INDENT, MARK_NONE);
 }
 
@@ -88,13 +82,13 @@ static void show_verdict(struct run *run, json_object *data)
 
 	keep(run->verdicts, data);
 	(void)snprintf(run->console->verdict, sizeof(run->console->verdict), "%s",
-		       text_of(data, "id"));
+		       client_text(data, "id"));
 	if (run->console->told)
 		(void)json_object_array_add(run->console->told,
-					    json_object_new_string(text_of(data, "text")));
-	(void)snprintf(text, sizeof(text), "verdict: %s", text_of(data, "text"));
+					    json_object_new_string(client_text(data, "text")));
+	(void)snprintf(text, sizeof(text), "verdict: %s", client_text(data, "text"));
 	writer_event(&run->console->writer, "verdict", data, text, VERDICT_INDENT,
-		     strcmp(text_of(data, "id"), "DONE") == 0 ? MARK_GOOD : MARK_BAD);
+		     strcmp(client_text(data, "id"), "DONE") == 0 ? MARK_GOOD : MARK_BAD);
 }
 
 static void on_signal(void *arg, const char *path, const char *interface, const char *member,

@@ -167,12 +167,12 @@ static int read_beginning(struct tray *t, json_object *o, size_t *units)
 {
 	int64_t count = json_object_get_int64(json_object_object_get(o, "units"));
 
-	if (strcmp(tray_text(o, "format"), FORMAT) != 0 || count < 1 || count > MANIFEST_MAX ||
-	    name_set(&t->gateway, bytes_text(tray_text(o, "gateway"))) != 0)
+	if (strcmp(client_text(o, "format"), FORMAT) != 0 || count < 1 || count > MANIFEST_MAX ||
+	    name_set(&t->gateway, bytes_text(client_text(o, "gateway"))) != 0)
 		return -EBADMSG;
-	(void)snprintf(t->manifest, sizeof(t->manifest), "%s", tray_text(o, "manifest"));
-	(void)snprintf(t->digest, sizeof(t->digest), "%s", tray_text(o, "digest"));
-	(void)snprintf(t->challenge, sizeof(t->challenge), "%s", tray_text(o, "challenge"));
+	(void)snprintf(t->manifest, sizeof(t->manifest), "%s", client_text(o, "manifest"));
+	(void)snprintf(t->digest, sizeof(t->digest), "%s", client_text(o, "digest"));
+	(void)snprintf(t->challenge, sizeof(t->challenge), "%s", client_text(o, "challenge"));
 	t->started = json_object_get_int64(json_object_object_get(o, "started"));
 	*units = (size_t)count;
 	return 0;
@@ -181,15 +181,15 @@ static int read_beginning(struct tray *t, json_object *o, size_t *units)
 static int read_unit(struct tray *t, json_object *o)
 {
 	struct manifest_unit *unit = &t->unit[t->count].what;
-	const char *address = tray_text(o, "address");
+	const char *address = client_text(o, "address");
 
-	if (!entity_id_valid(bytes_text(tray_text(o, "entity"))) ||
-	    !user_id_valid(bytes_text(tray_text(o, "user"))) ||
+	if (!entity_id_valid(bytes_text(client_text(o, "entity"))) ||
+	    !user_id_valid(bytes_text(client_text(o, "user"))) ||
 	    (address[0] && label_address(address, unit->address) != 0))
 		return -EBADMSG;
-	(void)name_set(&unit->entity, bytes_text(tray_text(o, "entity")));
-	(void)name_set(&unit->user, bytes_text(tray_text(o, "user")));
-	(void)snprintf(unit->label, sizeof(unit->label), "%s", tray_text(o, "label"));
+	(void)name_set(&unit->entity, bytes_text(client_text(o, "entity")));
+	(void)name_set(&unit->user, bytes_text(client_text(o, "user")));
+	(void)snprintf(unit->label, sizeof(unit->label), "%s", client_text(o, "label"));
 	t->count++;
 	return 0;
 }
@@ -198,7 +198,7 @@ static int read_transition(struct tray *t, json_object *o)
 {
 	json_object *number = json_object_object_get(o, "unit"), *outcome;
 	int64_t i = json_object_get_int64(number);
-	const char *is = tray_text(o, "is");
+	const char *is = client_text(o, "is");
 	struct tray_unit *unit;
 
 	if (!json_object_is_type(number, json_type_int) || i < 0 || i >= (int64_t)t->count)
@@ -213,7 +213,7 @@ static int read_transition(struct tray *t, json_object *o)
 		unit->held_before =
 			(uint32_t)json_object_get_int64(json_object_object_get(o, "held"));
 		unit->owner_before.text[0] = '\0';
-		(void)name_set(&unit->owner_before, bytes_text(tray_text(o, "owner")));
+		(void)name_set(&unit->owner_before, bytes_text(client_text(o, "owner")));
 	} else if (strcmp(is, "passed") == 0 && json_object_is_type(outcome, json_type_object)) {
 		unit->state = TRAY_PASSED;
 		unit->outcome = json_object_get(outcome);

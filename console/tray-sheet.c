@@ -43,7 +43,7 @@ static json_object *row(const struct tray_unit *u, size_t number)
 	add_text(o, "user", u->what.user.text);
 	add_text(o, "result", u->state == TRAY_PASSED ? "pass" : "fail");
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		add_text(o, texts[i], tray_text(u->outcome, texts[i]));
+		add_text(o, texts[i], client_text(u->outcome, texts[i]));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		add_number(o, numbers[i], number_of(u->outcome, numbers[i]));
 	return o;
@@ -101,26 +101,26 @@ static void put_time(FILE *out, const char *name, int64_t seconds)
 
 static void put_row(FILE *out, json_object *o)
 {
-	char *label = writer_clean(tray_text(o, "label")),
-	     *text = writer_clean(tray_text(o, "text"));
+	char *label = writer_clean(client_text(o, "label")),
+	     *text = writer_clean(client_text(o, "text"));
 	char when[32], line[256];
 
 	time_text(number_of(o, "time"), when);
 	(void)snprintf(line, sizeof(line), "%3lld  %s  %s", (long long)number_of(o, "number"),
-		       strcmp(tray_text(o, "result"), "pass") == 0 ? "PASS" : "FAIL",
-		       tray_text(o, "entity"));
+		       strcmp(client_text(o, "result"), "pass") == 0 ? "PASS" : "FAIL",
+		       client_text(o, "entity"));
 	(void)fprintf(out, "%s%s%s\n", line, label && label[0] ? "  " : "", label ? label : "");
 	(void)fprintf(out, "           %s", when);
 	if (number_of(o, "key_index") > 0)
 		(void)fprintf(out, "  key index %lld", (long long)number_of(o, "key_index"));
 	if (number_of(o, "figure") > 0)
 		(void)fprintf(out, "  Figure %lld", (long long)number_of(o, "figure"));
-	if (tray_text(o, "fingerprint")[0])
-		(void)fprintf(out, "  fingerprint %s", tray_text(o, "fingerprint"));
+	if (client_text(o, "fingerprint")[0])
+		(void)fprintf(out, "  fingerprint %s", client_text(o, "fingerprint"));
 	(void)fputs("\n           ", out);
-	(void)fprintf(out, "user %s", tray_text(o, "user"));
-	if (tray_text(o, "address")[0])
-		(void)fprintf(out, ", %s", tray_text(o, "address"));
+	(void)fprintf(out, "user %s", client_text(o, "user"));
+	if (client_text(o, "address")[0])
+		(void)fprintf(out, ", %s", client_text(o, "address"));
 	(void)fputs("\n           ", out);
 	writer_wrap(out, text ? text : "", PAGE_WIDTH, 11, 11);
 	(void)fputc('\n', out);
@@ -144,26 +144,26 @@ static char *page_of(json_object *document)
 		       json_object_array_length(rows), (long long)number_of(sheet, "passed"),
 		       (long long)number_of(sheet, "failed"));
 	(void)fputs("EUKeys OF A TRAY OF HEADSETS\n\n", out);
-	put_line(out, "PN GW", tray_text(sheet, "gateway"));
-	put_line(out, "Technician", tray_text(sheet, "technician"));
-	put_line(out, "Manifest", tray_text(sheet, "manifest"));
+	put_line(out, "PN GW", client_text(sheet, "gateway"));
+	put_line(out, "Technician", client_text(sheet, "technician"));
+	put_line(out, "Manifest", client_text(sheet, "manifest"));
 	put_time(out, "Begun", number_of(sheet, "started"));
 	put_time(out, "Ended", number_of(sheet, "ended"));
 	put_line(out, "Result", total);
-	put_line(out, "Challenge", tray_text(sheet, "challenge"));
+	put_line(out, "Challenge", client_text(sheet, "challenge"));
 	(void)fputc('\n', out);
 	for (size_t i = 0; i < json_object_array_length(rows); i++)
 		put_row(out, json_object_array_get_idx(rows, i));
 	(void)fputs("\nSigned by the PN GW with the key of its ledger (Ed25519):\n", out);
 	put_time(out, "Signed", number_of(signature, "time"));
-	put_line(out, "Sheet SHA-256", tray_text(signature, "digest"));
-	put_line(out, "Public key", tray_text(signature, "public_key"));
-	put_line(out, "Vault", tray_text(signature, "vault_id"));
+	put_line(out, "Sheet SHA-256", client_text(signature, "digest"));
+	put_line(out, "Public key", client_text(signature, "public_key"));
+	put_line(out, "Vault", client_text(signature, "vault_id"));
 	(void)snprintf(total, sizeof(total), "%lld entries",
 		       (long long)number_of(signature, "ledger_entries"));
 	put_line(out, "Ledger", total);
-	put_line(out, "Ledger head", tray_text(signature, "ledger_head"));
-	put_line(out, "Signature", tray_text(signature, "signature"));
+	put_line(out, "Ledger head", client_text(signature, "ledger_head"));
+	put_line(out, "Signature", client_text(signature, "signature"));
 	(void)fputs("\nTechnician's signature: ______________________________\n", out);
 	if (fclose(out) == 0)
 		return text;
@@ -258,7 +258,7 @@ static bool take_hex(json_object *o, const char *key, uint8_t *out, size_t size)
 {
 	size_t written = 0;
 
-	return hex_decode(bytes_text(tray_text(o, key)), out, size, &written) == 0 &&
+	return hex_decode(bytes_text(client_text(o, key)), out, size, &written) == 0 &&
 	       written == size;
 }
 
@@ -277,13 +277,13 @@ static const char *check_document(json_object *document, const char *data)
 {
 	json_object *sheet = json_object_object_get(document, "sheet"),
 		    *signature = json_object_object_get(document, "signature");
-	const char *gateway = tray_text(sheet, "gateway");
+	const char *gateway = client_text(sheet, "gateway");
 	uint8_t digest[SHEET_DIGEST_SIZE];
 	struct sheet_signature s;
 	char hex[2 * SHEET_DIGEST_SIZE + 1], *text;
 	bool same;
 
-	if (strcmp(tray_text(sheet, "format"), FORMAT) != 0 ||
+	if (strcmp(client_text(sheet, "format"), FORMAT) != 0 ||
 	    !json_object_is_type(json_object_object_get(sheet, "units"), json_type_array))
 		return "it is no sheet of a tray";
 	/* One text for one sheet: a reader that takes JSON differently reads the same. */
@@ -295,9 +295,9 @@ static const char *check_document(json_object *document, const char *data)
 	if (!read_signature(signature, &s) || digest_of(sheet, digest) != 0 ||
 	    hex_encode(bytes_of(digest, sizeof(digest)), hex, sizeof(hex)) != 0)
 		return "its signature is malformed";
-	if (strcmp(tray_text(signature, "digest"), hex) != 0)
+	if (strcmp(client_text(signature, "digest"), hex) != 0)
 		return "the sheet was altered";
-	if (strcmp(tray_text(signature, "entity"), gateway) != 0)
+	if (strcmp(client_text(signature, "entity"), gateway) != 0)
 		return "another PN GW than the one it names has signed it";
 	if (sheet_verify(&s, bytes_text(gateway), digest) != 0)
 		return "the signature does not belong to it";
@@ -331,8 +331,8 @@ static int tell(struct console *console, json_object *document, bool known)
 		    *told = json_object_new_object();
 
 	add_text(told, "result", "done");
-	add_text(told, "gateway", tray_text(sheet, "gateway"));
-	add_text(told, "public_key", tray_text(signature, "public_key"));
+	add_text(told, "gateway", client_text(sheet, "gateway"));
+	add_text(told, "public_key", client_text(signature, "public_key"));
 	(void)json_object_object_add(told, "known", json_object_new_boolean(known));
 	add_number(told, "passed", number_of(sheet, "passed"));
 	add_number(told, "failed", number_of(sheet, "failed"));
@@ -341,7 +341,7 @@ static int tell(struct console *console, json_object *document, bool known)
 	case WRITER_TEXT:
 		writer_say(&console->writer,
 			   "the sheet is as %s signed it: %lld passed, %lld failed",
-			   tray_text(sheet, "gateway"), (long long)number_of(sheet, "passed"),
+			   client_text(sheet, "gateway"), (long long)number_of(sheet, "passed"),
 			   (long long)number_of(sheet, "failed"));
 		writer_say(
 			&console->writer,
@@ -349,7 +349,7 @@ static int tell(struct console *console, json_object *document, bool known)
 			      : "nothing shows yet that the key is that PN GW's: compare %s with "
 				"the key that pngw-ledger shows of its ledger, or give it with "
 				"--signer",
-			tray_text(signature, "public_key"));
+			client_text(signature, "public_key"));
 		break;
 	case WRITER_JSON:
 		writer_json(&console->writer, told);
@@ -378,8 +378,8 @@ int tray_sheet_verify(struct console *console, const char *path, const char *sig
 	if (!wrong)
 		wrong = check_page(document, path);
 	if (!wrong && signer &&
-	    strcasecmp(signer,
-		       tray_text(json_object_object_get(document, "signature"), "public_key")) != 0)
+	    strcasecmp(signer, client_text(json_object_object_get(document, "signature"),
+					   "public_key")) != 0)
 		wrong = "it was signed with another key than the one given";
 	code = wrong ? console_failed(console, EXIT_REFUSED, "%s: %s", path, wrong)
 		     : tell(console, document, signer != NULL);

@@ -50,13 +50,6 @@ int64_t tray_now(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-const char *tray_text(json_object *data, const char *key)
-{
-	const char *text = json_object_get_string(json_object_object_get(data, key));
-
-	return text ? text : "";
-}
-
 size_t tray_count(const struct tray *t, enum tray_state state)
 {
 	size_t n = 0;
@@ -179,7 +172,7 @@ static void add_fingerprint(struct work *w, struct tray_unit *u)
 	(void)sd_bus_message_unref(reply);
 	if (json_object_get_int64(json_object_object_get(got, "key_index")) ==
 	    json_object_get_int64(json_object_object_get(u->outcome, "key_index")))
-		set_text(u->outcome, "fingerprint", tray_text(got, "fingerprint"));
+		set_text(u->outcome, "fingerprint", client_text(got, "fingerprint"));
 	(void)json_object_put(got);
 }
 
@@ -208,7 +201,7 @@ static void finish(struct work *w, struct tray_unit *u, enum tray_state state)
 	u->state = state;
 	u->doubtful = false;
 	unit_clear(u);
-	tray_show_unit(&w->show, u, is, tray_text(u->outcome, "text"));
+	tray_show_unit(&w->show, u, is, client_text(u->outcome, "text"));
 	disconnect(w, u);
 }
 
@@ -225,7 +218,7 @@ static void again(struct work *w, struct tray_unit *u, const char *why)
  * counts. */
 static bool wait_for_other(struct work *w, struct tray_unit *u, const char *why)
 {
-	if (strcmp(tray_text(u->verdict, "id"), "BUSY_WITH_PNE") != 0) {
+	if (strcmp(client_text(u->verdict, "id"), "BUSY_WITH_PNE") != 0) {
 		u->refusals = 0;
 		return false;
 	}
@@ -241,8 +234,8 @@ static bool wait_for_other(struct work *w, struct tray_unit *u, const char *why)
 /* The procedure has ended. */
 static void settle(struct work *w, struct tray_unit *u)
 {
-	const char *id = tray_text(u->verdict, "id"), *text = tray_text(u->verdict, "text"),
-		   *retry = tray_text(u->verdict, "retry");
+	const char *id = client_text(u->verdict, "id"), *text = client_text(u->verdict, "text"),
+		   *retry = client_text(u->verdict, "retry");
 	bool done = strcmp(u->result, "done") == 0;
 	json_object *o;
 	char why[1024];
@@ -291,8 +284,8 @@ static void found(struct work *w, json_object *data)
 
 	for (size_t i = 0; i < t->count; i++) {
 		if (!t->unit[i].what.address[0] &&
-		    strcmp(tray_text(data, "entity"), t->unit[i].what.entity.text) == 0)
-			(void)label_address(tray_text(data, "address"), t->unit[i].what.address);
+		    strcmp(client_text(data, "entity"), t->unit[i].what.entity.text) == 0)
+			(void)label_address(client_text(data, "address"), t->unit[i].what.address);
 	}
 }
 
@@ -310,7 +303,7 @@ static void of_unit(struct tray_unit *u, const char *member, sd_bus_message *m)
 	data = client_decode(m);
 	if (strcmp(member, "Step") == 0) {
 		(void)snprintf(u->doing, sizeof(u->doing), "Fig. %s step %s",
-			       tray_text(data, "figure"), tray_text(data, "step"));
+			       client_text(data, "figure"), client_text(data, "step"));
 	} else if (strcmp(member, "Verdict") == 0) {
 		(void)json_object_put(u->verdict);
 		u->verdict = json_object_get(data);
@@ -416,12 +409,12 @@ static void take_element(struct work *w, json_object *e)
 	for (size_t i = 0; i < w->t->count; i++) {
 		struct tray_unit *u = &w->t->unit[i];
 
-		if (strcmp(u->what.entity.text, tray_text(e, "entity")) != 0)
+		if (strcmp(u->what.entity.text, client_text(e, "entity")) != 0)
 			continue;
 		u->connected = json_object_get_boolean(json_object_object_get(e, "connected"));
 		u->held = (uint32_t)json_object_get_int64(json_object_object_get(e, "held"));
 		u->owner.text[0] = '\0';
-		(void)name_set(&u->owner, bytes_text(tray_text(e, "owner")));
+		(void)name_set(&u->owner, bytes_text(client_text(e, "owner")));
 		return;
 	}
 }
@@ -670,8 +663,8 @@ static int first_look(struct work *w)
 
 	if (code != 0)
 		return code;
-	entity = tray_text(status, "entity");
-	w->bluetooth = tray_text(status, "bluetooth")[0] != '\0';
+	entity = client_text(status, "entity");
+	w->bluetooth = client_text(status, "bluetooth")[0] != '\0';
 	if (strcmp(entity, t->gateway.text) != 0)
 		code = console_failed(w->console, EXIT_REFUSED,
 				      "this tray was begun at the PN GW %s, this one is %s",

@@ -68,7 +68,6 @@ struct tray {
 
 /* Milliseconds of a clock that goes on evenly. */
 int64_t tray_now(void);
-const char *tray_text(json_object *data, const char *key);
 size_t tray_count(const struct tray *t, enum tray_state state);
 void tray_free(struct tray *t);
 
