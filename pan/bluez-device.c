@@ -154,9 +154,13 @@ static const char *type_of(const char *name)
 	return "";
 }
 
-static int read_class(struct bluez_known_device *k, sd_bus_message *m)
+/*
+ * A class of device is told over BR/EDR, at every inquiry and connection, and a bond keeps it.
+ * Without one, all that was heard of the device is its advertising.
+ */
+static int read_class(struct bluez_device *d, sd_bus_message *m)
 {
-	k->has_class = m != NULL;
+	d->le_only = m == NULL;
 	return m ? sd_bus_message_skip(m, "v") : 0;
 }
 
@@ -210,7 +214,7 @@ static int read_property(struct bluez_known_device *k, const char *name, sd_bus_
 		return read_address_type(d, m);
 	if (strcmp(name, "RSSI") == 0)
 		return read_rssi(d, m);
-	return read_class(k, m);
+	return read_class(d, m);
 }
 
 static bool same(const struct bluez_device *a, const struct bluez_device *b)
@@ -222,18 +226,6 @@ static bool same(const struct bluez_device *a, const struct bluez_device *b)
 	       a->legacy_pairing == b->legacy_pairing && a->offers_pne == b->offers_pne &&
 	       a->offers_gateway == b->offers_gateway && a->le_only == b->le_only &&
 	       a->psm == b->psm;
-}
-
-/*
- * A class of device is told over BR/EDR, at every inquiry and connection, and a bond keeps it.
- * Without one, all that was heard of the device is its advertising.
- */
-static int settle(struct bluez_known_device *k, const struct bluez_device *before)
-{
-	struct bluez_device *d = &k->d;
-
-	d->le_only = !k->has_class;
-	return !same(d, before);
 }
 
 int bluez_device_read(struct bluez_known_device *k, sd_bus_message *m)
@@ -251,7 +243,7 @@ int bluez_device_read(struct bluez_known_device *k, sd_bus_message *m)
 	}
 	if (rc >= 0)
 		rc = sd_bus_message_exit_container(m);
-	return rc < 0 ? rc : settle(k, &before);
+	return rc < 0 ? rc : !same(&k->d, &before);
 }
 
 int bluez_device_forget(struct bluez_known_device *k, sd_bus_message *m)
@@ -266,5 +258,5 @@ int bluez_device_forget(struct bluez_known_device *k, sd_bus_message *m)
 	}
 	if (rc >= 0)
 		rc = sd_bus_message_exit_container(m);
-	return rc < 0 ? rc : settle(k, &before);
+	return rc < 0 ? rc : !same(&k->d, &before);
 }

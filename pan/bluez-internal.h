@@ -16,7 +16,6 @@
 
 struct bluez_known_device {
 	struct bluez_device d; /* first */
-	bool has_class;        /* told by BR/EDR alone */
 	bool seen;
 	struct bluez_known_device *next;
 };

@@ -106,6 +106,7 @@ static int device_read(struct bluez *b, const char *path, sd_bus_message *m)
 	if (!k)
 		return -ENOMEM;
 	memcpy(k->d.path, path, strlen(path) + 1);
+	k->d.le_only = true; /* until a class is read */
 	rc = bluez_device_read(k, m);
 	if (rc < 0 || k->d.address[0] == '\0') {
 		free(k);
