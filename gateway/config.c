@@ -9,6 +9,7 @@
 #include "pan/bearer-local.h"
 #include "pan/bluetooth.h"
 #include "pan/bridge.h"
+#include "protocol/config-check.h"
 #include "protocol/credential.h"
 #include <config.h>
 
@@ -103,7 +104,8 @@ __attribute__((format(printf, 3, 4))) static int unfit(struct reader *r, const c
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	(void)snprintf(r->why, r->why_size, "%s: %s",
-		       gateway_config_place(&r->config, r->file, path, place), text);
+		       config_place(r->file, gateway_config_line(&r->config, path), path, place),
+		       text);
 	return -EINVAL;
 }
 
@@ -116,18 +118,6 @@ unsigned gateway_config_line(const struct config *config, const char *path)
 			return config->lines[i];
 	}
 	return 0;
-}
-
-const char *gateway_config_place(const struct config *config, const char *file, const char *path,
-				 char out[CONFIG_PLACE_SIZE])
-{
-	unsigned line = gateway_config_line(config, path);
-
-	if (line > 0)
-		(void)snprintf(out, CONFIG_PLACE_SIZE, "%s:%u: %s", file, line, path);
-	else
-		(void)snprintf(out, CONFIG_PLACE_SIZE, "%s: %s", file, path);
-	return out;
 }
 
 /* The place of text in "a, b, c", or -1. */

@@ -11,9 +11,6 @@
 #define CONFIG_TEXT_MAX   256
 #define CONFIG_LISTEN_MAX 8
 
-/* Room for "FILE:LINE: SETTING". */
-#define CONFIG_PLACE_SIZE 512
-
 /* How many settings settings.def has. */
 enum {
 #define TEXT(path, member, fallback, meaning)                   +1
@@ -62,9 +59,6 @@ int gateway_config_load(const char *file, struct config *out, char *why, size_t 
 
 /* The line that the setting is on; 0: it is not given. */
 unsigned gateway_config_line(const struct config *config, const char *path);
-/* "FILE:LINE: SETTING", or "FILE: SETTING". Returns out. */
-const char *gateway_config_place(const struct config *config, const char *file, const char *path,
-				 char out[CONFIG_PLACE_SIZE]);
 
 /* Whether the setting is read only when pngwd starts: a file that is read again changes it not. */
 bool gateway_config_at_start(const char *path);

@@ -156,9 +156,9 @@ void gateway_daemon_notify_stop(struct gateway_daemon *d);
 /* daemon-wan.c. What the credentials of config make: 0, or a negative errno and why. */
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,
 		       size_t why_size);
-/* The same, and which setting a failure is about. */
-int gateway_daemon_tls_of(const struct config *config, struct tls_context **out,
-			  const char **setting, char *why, size_t why_size);
+/* What that is made of, borrowed from config, and the settings (wan/tls-config.h). */
+void gateway_daemon_tls_options(const struct config *config, struct tls_options *out);
+extern const char *const gateway_daemon_tls_names[];
 int gateway_daemon_start_wan(struct gateway_daemon *d);
 /* With the vault open and before the core is: how late it was already. */
 void gateway_daemon_clock(struct gateway_daemon *d);

@@ -13,6 +13,7 @@
 #include "protocol/clock.h"
 #include "protocol/notify.h"
 #include "wan/library.h"
+#include "wan/tls-config.h"
 #include <config.h>
 
 struct post {
@@ -195,16 +196,15 @@ static const char *or_null(const char *text)
 	return text[0] ? text : NULL;
 }
 
-int gateway_daemon_tls_of(const struct config *config, struct tls_context **out,
-			  const char **setting, char *why, size_t why_size)
+const char *const gateway_daemon_tls_names[] = {[TLS_PART_NONE] = "server.tls",
+						[TLS_PART_CA] = "server.tls.ca",
+						[TLS_PART_CERTIFICATE] = "server.tls.certificate",
+						[TLS_PART_KEY] = "server.tls.key",
+						[TLS_PART_PSK] = "server.tls.psk_file"};
+
+void gateway_daemon_tls_options(const struct config *config, struct tls_options *out)
 {
-	static const char *const settings[] = {[TLS_PART_NONE] = "server.tls",
-					       [TLS_PART_CA] = "server.tls.ca",
-					       [TLS_PART_CERTIFICATE] = "server.tls.certificate",
-					       [TLS_PART_KEY] = "server.tls.key",
-					       [TLS_PART_PSK] = "server.tls.psk_file"};
-	enum tls_part part = TLS_PART_NONE;
-	struct tls_options options = {
+	*out = (struct tls_options){
 		.side = TLS_CLIENT,
 		.allow_tls12 = config->tls_allow_tls12,
 		.ca_file = or_null(config->tls_ca),
@@ -212,26 +212,17 @@ int gateway_daemon_tls_of(const struct config *config, struct tls_context **out,
 		.key_file = or_null(config->tls_key),
 		.psk_file = or_null(config->tls_psk_file),
 		.alpn = http_protocols,
-		.part = &part,
 		.clock_floor = (int64_t)BUILD_TIME - CLOCK_DRIFT,
 	};
-
-	int r = tls_context_new(&options, out, why, why_size);
-
-	*setting = settings[part];
-	return r;
 }
 
 int gateway_daemon_tls(const struct config *config, struct tls_context **out, char *why,
 		       size_t why_size)
 {
-	const char *setting;
-	char text[2 * CONFIG_TEXT_MAX];
-	int r = gateway_daemon_tls_of(config, out, &setting, text, sizeof(text));
+	struct tls_options options;
 
-	if (r != 0)
-		(void)snprintf(why, why_size, "%s: %s", setting, text);
-	return r;
+	gateway_daemon_tls_options(config, &options);
+	return tls_config_new(&options, gateway_daemon_tls_names, out, why, why_size);
 }
 
 void gateway_daemon_clock(struct gateway_daemon *d)

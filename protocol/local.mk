@@ -1,5 +1,6 @@
 libpngw_la_SOURCES += \
 	protocol/bytes.c protocol/bytes.h protocol/clock.h \
+	protocol/config-check.c protocol/config-check.h \
 	protocol/credential.c protocol/credential.h \
 	protocol/messages-ignore.h protocol/messages-undef.h protocol/messages.def \
 	protocol/message.h \

@@ -15,6 +15,7 @@
 #include "server/core.h"
 #include "wan/library.h"
 #include "wan/listener.h"
+#include "wan/tls-config.h"
 
 #define LINE_MAX_SIZE 1024
 
@@ -161,39 +162,30 @@ static const char *or_null(const char *path)
 	return path[0] ? path : NULL;
 }
 
-int server_daemon_tls(const struct server_config *c, struct tls_context **out, const char **setting,
-		      char *why, size_t why_size)
-{
-	static const char *const settings[] = {[TLS_PART_NONE] = "tls",
+const char *const server_daemon_tls_names[] = {[TLS_PART_NONE] = "tls",
 					       [TLS_PART_CA] = "tls.client_ca",
 					       [TLS_PART_CERTIFICATE] = "tls.certificate",
 					       [TLS_PART_KEY] = "tls.key",
 					       [TLS_PART_PSK] = "tls.psk_file"};
-	enum tls_part part = TLS_PART_NONE;
-	const struct tls_options options = {.side = TLS_SERVER,
-					    .allow_tls12 = c->tls_allow_tls12,
-					    .ca_file = or_null(c->tls_client_ca),
-					    .certificate_file = or_null(c->tls_certificate),
-					    .key_file = or_null(c->tls_key),
-					    .psk_file = or_null(c->tls_psk_file),
-					    .alpn = http_protocols,
-					    .part = &part};
-	int r = tls_context_new(&options, out, why, why_size);
 
-	*setting = settings[part];
-	return r;
+void server_daemon_tls_options(const struct server_config *c, struct tls_options *out)
+{
+	*out = (struct tls_options){.side = TLS_SERVER,
+				    .allow_tls12 = c->tls_allow_tls12,
+				    .ca_file = or_null(c->tls_client_ca),
+				    .certificate_file = or_null(c->tls_certificate),
+				    .key_file = or_null(c->tls_key),
+				    .psk_file = or_null(c->tls_psk_file),
+				    .alpn = http_protocols};
 }
 
 static int make_tls(const struct server_config *c, struct tls_context **out, char *why,
 		    size_t why_size)
 {
-	const char *setting;
-	char text[192];
-	int r = server_daemon_tls(c, out, &setting, text, sizeof(text));
+	struct tls_options options;
 
-	if (r < 0)
-		(void)snprintf(why, why_size, "%s: %s", setting, text);
-	return r;
+	server_daemon_tls_options(c, &options);
+	return tls_config_new(&options, server_daemon_tls_names, out, why, why_size);
 }
 
 /* Bad new credentials leave the old ones in use. */

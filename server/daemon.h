@@ -5,7 +5,7 @@
 
 #include "server/config.h"
 
-struct tls_context;
+struct tls_options;
 
 /*
  * Runs until SIGTERM or SIGINT. 0 after a clean stop; a negative errno when it could not start, and
@@ -14,12 +14,9 @@ struct tls_context;
  */
 int server_daemon_run(const struct server_config *config, char *why, size_t why_size);
 
-/*
- * The TLS context that the settings make. 0, or a negative errno and one clause in why; *setting is
- * what it is about. wan/tls.h says whose *out is.
- */
-int server_daemon_tls(const struct server_config *config, struct tls_context **out,
-		      const char **setting, char *why, size_t why_size);
+/* What its TLS context is made of, borrowed from config, and the settings (wan/tls-config.h). */
+void server_daemon_tls_options(const struct server_config *config, struct tls_options *out);
+extern const char *const server_daemon_tls_names[];
 
 /* One line of the journal, in one write(2). */
 void server_daemon_line(const char *text);

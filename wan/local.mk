@@ -8,6 +8,7 @@ libpngw_la_SOURCES += \
 	wan/listener.c wan/listener.h \
 	wan/probe.c wan/probe.h \
 	wan/tls-context.c wan/tls-identity.c wan/tls-internal.h \
+	wan/tls-config.c wan/tls-config.h \
 	wan/tls.c wan/tls.h
 if HTTP1
 libpngw_la_SOURCES += wan/http1.c
